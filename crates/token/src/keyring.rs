@@ -1,0 +1,189 @@
+use std::{collections::BTreeMap, fmt};
+
+use aws_lc_rs::rand;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use crate::base64url;
+
+/// A pepper: 32 random bytes that no Redis dump contains.
+pub(crate) const PEPPER_LEN: usize = 32;
+
+/// At most two peppers are tried on a read: the one that is written and the one that goes.
+const MAX_KEYS: usize = 2;
+
+/// The peppers of an installation, `{kid: u8 → 32 random bytes}`, and which of them new records use.
+///
+/// The file is JSON: `{"version":1,"write":1,"keys":{"1":"<43 characters of base64url>"}}`. Losing it ends all
+/// sessions and nothing worse; leaking it together with the store's content and an opaque token opens that token's record.
+#[derive(Clone)]
+pub struct Keyring {
+    write: u8,
+    keys: BTreeMap<u8, Zeroizing<[u8; PEPPER_LEN]>>,
+}
+
+/// Why a keyring file cannot be used. Messages never quote key material.
+#[derive(Debug, Error)]
+pub enum KeyringError {
+    /// Not the JSON shape above.
+    #[error("the keyring is not valid JSON of the expected shape (line {line}, column {column})")]
+    Syntax {
+        /// Line of the first error, from 1.
+        line: usize,
+        /// Column of the first error, from 1.
+        column: usize,
+    },
+    /// A version that this program does not know.
+    #[error("keyring version {0} is not supported (expected 1)")]
+    Version(u32),
+    /// A key id that is no number from 0 to 255.
+    #[error("keyring key id {0:?} is not a number from 0 to 255")]
+    KeyId(String),
+    /// A key that is not 32 bytes of unpadded base64url.
+    #[error("keyring key {0} is not 32 bytes of unpadded base64url (43 characters)")]
+    Key(u8),
+    /// The key to write with is missing.
+    #[error("the keyring says to write with key {0}, which it does not hold")]
+    NoWriteKey(u8),
+    /// No key, or more than two.
+    #[error("a keyring holds one or two keys, this one holds {0}")]
+    Count(usize),
+    /// The system's random generator failed.
+    #[error("the system's random generator failed")]
+    Random,
+}
+
+impl KeyringError {
+    /// A closed set of words for metrics and logs.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Syntax { .. } => "keyring_syntax",
+            Self::Version(_) => "keyring_version",
+            Self::KeyId(_) => "keyring_key_id",
+            Self::Key(_) => "keyring_key",
+            Self::NoWriteKey(_) => "keyring_no_write_key",
+            Self::Count(_) => "keyring_count",
+            Self::Random => "random",
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    version: u32,
+    write: u8,
+    keys: BTreeMap<String, Zeroizing<String>>,
+}
+
+impl Keyring {
+    /// A fresh keyring with one random pepper, id 1.
+    pub fn generate() -> Result<Self, KeyringError> {
+        let mut pepper = Zeroizing::new([0; PEPPER_LEN]);
+        rand::fill(pepper.as_mut()).map_err(|_| KeyringError::Random)?;
+        Ok(Self { write: 1, keys: BTreeMap::from([(1, pepper)]) })
+    }
+
+    /// Reads the file form.
+    pub fn parse(text: &str) -> Result<Self, KeyringError> {
+        let file: File = serde_json::from_str(text)
+            .map_err(|e| KeyringError::Syntax { line: e.line(), column: e.column() })?;
+        if file.version != 1 {
+            return Err(KeyringError::Version(file.version));
+        }
+        if file.keys.is_empty() || file.keys.len() > MAX_KEYS {
+            return Err(KeyringError::Count(file.keys.len()));
+        }
+        let keys = file.keys.into_iter().map(parse_key).collect::<Result<BTreeMap<_, _>, _>>()?;
+        if !keys.contains_key(&file.write) {
+            return Err(KeyringError::NoWriteKey(file.write));
+        }
+        Ok(Self { write: file.write, keys })
+    }
+
+    /// The file form, one line of JSON. It is a secret.
+    pub fn to_file(&self) -> Zeroizing<String> {
+        let keys = self.keys.iter().map(|(kid, key)| (kid.to_string(), Zeroizing::new(base64url::encode(&key[..]))));
+        let file = File { version: 1, write: self.write, keys: keys.collect() };
+        // A map of strings always serialises.
+        Zeroizing::new(serde_json::to_string(&file).unwrap_or_default())
+    }
+
+    /// The id of the pepper that new records use.
+    pub fn write_kid(&self) -> u8 {
+        self.write
+    }
+
+    /// All ids, the one that is written first: the order in which records are looked for.
+    pub fn kids(&self) -> impl Iterator<Item = u8> + '_ {
+        let others = self.keys.keys().copied().filter(|kid| *kid != self.write);
+        std::iter::once(self.write).chain(others)
+    }
+
+    pub(crate) fn pepper(&self, kid: u8) -> Option<&[u8; PEPPER_LEN]> {
+        self.keys.get(&kid).map(|key| &**key)
+    }
+}
+
+fn parse_key((kid, key): (String, Zeroizing<String>)) -> Result<(u8, Zeroizing<[u8; PEPPER_LEN]>), KeyringError> {
+    let id: u8 = kid.parse().map_err(|_| KeyringError::KeyId(kid))?;
+    let bytes = Zeroizing::new(base64url::decode(key.as_bytes()).map_err(|_| KeyringError::Key(id))?);
+    let mut pepper = Zeroizing::new([0; PEPPER_LEN]);
+    if bytes.len() != PEPPER_LEN {
+        return Err(KeyringError::Key(id));
+    }
+    pepper.copy_from_slice(&bytes);
+    Ok((id, pepper))
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ids: Vec<u8> = self.keys.keys().copied().collect();
+        write!(f, "Keyring(write {}, ids {ids:?})", self.write)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn survives_its_file_form() {
+        let keyring = Keyring::generate().unwrap();
+        let again = Keyring::parse(&keyring.to_file()).unwrap();
+        assert_eq!(again.pepper(1), keyring.pepper(1));
+        assert_eq!(again.write_kid(), 1);
+    }
+
+    #[test]
+    fn two_generated_keyrings_differ() {
+        assert_ne!(Keyring::generate().unwrap().pepper(1), Keyring::generate().unwrap().pepper(1));
+    }
+
+    #[test]
+    fn reads_the_written_key_first() {
+        let key = base64url::encode(&[7; 32]);
+        let text = format!(r#"{{"version":1,"write":2,"keys":{{"1":"{key}","2":"{key}"}}}}"#);
+        assert_eq!(Keyring::parse(&text).unwrap().kids().collect::<Vec<_>>(), [2, 1]);
+    }
+
+    #[test]
+    fn says_what_is_wrong_without_quoting_keys() {
+        let key = base64url::encode(&[7; 32]);
+        let cases = [
+            ("{".to_owned(), "keyring_syntax"),
+            (r#"{"version":2,"write":1,"keys":{}}"#.to_owned(), "keyring_version"),
+            (r#"{"version":1,"write":1,"keys":{}}"#.to_owned(), "keyring_count"),
+            (format!(r#"{{"version":1,"write":3,"keys":{{"1":"{key}"}}}}"#), "keyring_no_write_key"),
+            (format!(r#"{{"version":1,"write":1,"keys":{{"256":"{key}"}}}}"#), "keyring_key_id"),
+            (format!(r#"{{"version":1,"write":1,"keys":{{"1":"{key}AA"}}}}"#), "keyring_key"),
+            (format!(r#"{{"version":1,"write":1,"keys":{{"1":"{key}"}},"x":1}}"#), "keyring_syntax"),
+        ];
+        for (text, reason) in cases {
+            let error = Keyring::parse(&text).unwrap_err();
+            assert_eq!(error.reason(), reason, "{text}");
+            assert!(!error.to_string().contains(&key));
+        }
+    }
+}
