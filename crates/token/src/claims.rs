@@ -43,7 +43,11 @@ impl Claims {
         {
             return Err(ClaimsError::DatesOutOfOrder);
         }
-        Ok(Self { all, expires_at, not_before })
+        Ok(Self {
+            all,
+            expires_at,
+            not_before,
+        })
     }
 
     /// `exp`, whole seconds since the epoch, rounded down.
@@ -85,13 +89,17 @@ impl Claims {
     /// form (Entra and Okta).
     pub fn scopes(&self) -> impl Iterator<Item = &str> {
         let claim = self.all.get("scope").or_else(|| self.all.get("scp"));
-        strings(claim).flat_map(|text| text.split(' ')).filter(|scope| !scope.is_empty())
+        strings(claim)
+            .flat_map(|text| text.split(' '))
+            .filter(|scope| !scope.is_empty())
     }
 
     /// The client the token was issued to: `client_id` (RFC 9068 §2.2), else `azp`, else `cid` (Okta), else
     /// `appid` (Entra v1).
     pub fn client_id(&self) -> Option<&str> {
-        ["client_id", "azp", "cid", "appid"].into_iter().find_map(|name| self.text(name))
+        ["client_id", "azp", "cid", "appid"]
+            .into_iter()
+            .find_map(|name| self.text(name))
     }
 
     /// Whether the provider bound the token to a key (RFC 7800).
@@ -109,14 +117,19 @@ impl Claims {
                 _ => 0,
             }
         }
-        self.all.iter().map(|(name, value)| 32 + name.len() + of(value)).sum()
+        self.all
+            .iter()
+            .map(|(name, value)| 32 + name.len() + of(value))
+            .sum()
     }
 }
 
 /// Names only: values are what splitting hides.
 impl fmt::Debug for Claims {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Claims").field(&self.all.keys().collect::<Vec<_>>()).finish()
+        f.debug_tuple("Claims")
+            .field(&self.all.keys().collect::<Vec<_>>())
+            .finish()
     }
 }
 
@@ -133,13 +146,25 @@ fn strings(claim: Option<&Value>) -> impl Iterator<Item = &str> {
 fn date(claims: &Map<String, Value>, name: &'static str) -> Result<Option<u64>, ClaimsError> {
     /// 9999-12-31: later ones would overflow somebody's date type.
     const LATEST: u64 = 253_402_300_799;
-    let Some(value) = claims.get(name) else { return Ok(None) };
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+    let Some(value) = claims.get(name) else {
+        return Ok(None);
+    };
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss
+    )]
     // In range: checked by the filter.
-    let whole = value
-        .as_u64()
-        .or_else(|| value.as_f64().filter(|f| (0.0..=LATEST as f64).contains(f)).map(|f| f.trunc() as u64));
-    whole.filter(|date| *date <= LATEST).map(Some).ok_or(ClaimsError::NotADate(name))
+    let whole = value.as_u64().or_else(|| {
+        value
+            .as_f64()
+            .filter(|f| (0.0..=LATEST as f64).contains(f))
+            .map(|f| f.trunc() as u64)
+    });
+    whole
+        .filter(|date| *date <= LATEST)
+        .map(Some)
+        .ok_or(ClaimsError::NotADate(name))
 }
 
 #[cfg(test)]
@@ -153,19 +178,47 @@ mod tests {
 
     #[test]
     fn dates_are_numbers_or_the_token_is_refused() {
-        assert_eq!(claims(json!({"exp": 10, "nbf": 5.9})).unwrap().not_before(), Some(5));
-        assert_eq!(claims(json!({"exp": 1.7e9})).unwrap().expires_at(), Some(1_700_000_000));
-        for bad in [json!("10"), json!(null), json!(-1), json!(1e300), json!([1]), json!(u64::MAX)] {
+        assert_eq!(
+            claims(json!({"exp": 10, "nbf": 5.9})).unwrap().not_before(),
+            Some(5)
+        );
+        assert_eq!(
+            claims(json!({"exp": 1.7e9})).unwrap().expires_at(),
+            Some(1_700_000_000)
+        );
+        for bad in [
+            json!("10"),
+            json!(null),
+            json!(-1),
+            json!(1e300),
+            json!([1]),
+            json!(u64::MAX),
+        ] {
             assert_eq!(claims(json!({"exp": bad})), Err(ClaimsError::NotADate("exp")));
         }
-        assert_eq!(claims(json!({"exp": 5, "nbf": 5})), Err(ClaimsError::DatesOutOfOrder));
-        assert_eq!(claims(json!({"exp": 5, "iat": 6})), Err(ClaimsError::DatesOutOfOrder));
+        assert_eq!(
+            claims(json!({"exp": 5, "nbf": 5})),
+            Err(ClaimsError::DatesOutOfOrder)
+        );
+        assert_eq!(
+            claims(json!({"exp": 5, "iat": 6})),
+            Err(ClaimsError::DatesOutOfOrder)
+        );
     }
 
     #[test]
     fn scopes_in_every_form_that_providers_use() {
-        for scope in [json!({"scope": "a b"}), json!({"scope": ["a", "b"]}), json!({"scp": ["a b"]}), json!({"scp": "a b"})] {
-            assert_eq!(claims(scope.clone()).unwrap().scopes().collect::<Vec<_>>(), ["a", "b"], "{scope}");
+        for scope in [
+            json!({"scope": "a b"}),
+            json!({"scope": ["a", "b"]}),
+            json!({"scp": ["a b"]}),
+            json!({"scp": "a b"}),
+        ] {
+            assert_eq!(
+                claims(scope.clone()).unwrap().scopes().collect::<Vec<_>>(),
+                ["a", "b"],
+                "{scope}"
+            );
         }
         assert_eq!(claims(json!({"scope": " a  b "})).unwrap().scopes().count(), 2);
         assert_eq!(claims(json!({"scope": 7})).unwrap().scopes().count(), 0);
@@ -173,7 +226,9 @@ mod tests {
 
     #[test]
     fn paths_descend_and_whole_names_win() {
-        let c = claims(json!({"realm_access": {"roles": ["x"]}, "https://a.b/c": 1, "a.b": 2, "a": {"b": 3}})).unwrap();
+        let c =
+            claims(json!({"realm_access": {"roles": ["x"]}, "https://a.b/c": 1, "a.b": 2, "a": {"b": 3}}))
+                .unwrap();
         assert_eq!(c.at("realm_access.roles"), Some(&json!(["x"])));
         assert_eq!(c.at("https://a.b/c"), Some(&json!(1)));
         assert_eq!(c.at("a.b"), Some(&json!(2)));

@@ -84,9 +84,19 @@ impl fmt::Debug for Keys {
 pub fn derive_keys(keyring: &Keyring, kid: u8, realm: &Realm, usage: Use, token: &Opaque) -> Option<Keys> {
     let pepper = keyring.pepper(kid)?;
     let prk = Salt::new(HKDF_SHA256, pepper).extract(token.signature());
-    let lookup = LookupId(expand(&prk, &[b"splittoken/1 ", b"lookup", realm.as_bytes(), usage.label()])?);
-    let encryption = expand(&prk, &[b"splittoken/1 ", b"aes256gcm", realm.as_bytes(), usage.label()])?;
-    Some(Keys { kid, lookup, encryption })
+    let lookup = LookupId(expand(
+        &prk,
+        &[b"splittoken/1 ", b"lookup", realm.as_bytes(), usage.label()],
+    )?);
+    let encryption = expand(
+        &prk,
+        &[b"splittoken/1 ", b"aes256gcm", realm.as_bytes(), usage.label()],
+    )?;
+    Some(Keys {
+        kid,
+        lookup,
+        encryption,
+    })
 }
 
 /// 32 bytes of HKDF-Expand. It fails only for more than 255 hash lengths, which 32 bytes are not.
@@ -126,7 +136,10 @@ mod tests {
             assert_ne!(other.encryption, base.encryption);
         }
         let again = derive_keys(&ring, 1, &a, Use::Access, &token(1)).unwrap();
-        assert_eq!((again.lookup_id(), again.encryption), (base.lookup_id(), base.encryption));
+        assert_eq!(
+            (again.lookup_id(), again.encryption),
+            (base.lookup_id(), base.encryption)
+        );
         assert!(derive_keys(&ring, 9, &a, Use::Access, &token(1)).is_none());
     }
 
@@ -134,12 +147,19 @@ mod tests {
     fn the_derivation_is_hkdf_as_written_down() {
         use aws_lc_rs::hmac;
         let pepper = base64url::encode(&[9; 32]);
-        let ring = Keyring::parse(&format!(r#"{{"version":1,"write":3,"keys":{{"3":"{pepper}"}}}}"#)).unwrap();
+        let ring =
+            Keyring::parse(&format!(r#"{{"version":1,"write":3,"keys":{{"3":"{pepper}"}}}}"#)).unwrap();
         let realm = Realm::of("SplitTokenIssuer", "ns", "name");
         let keys = derive_keys(&ring, 3, &realm, Use::Access, &token(5)).unwrap();
 
         let prk = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &[9; 32]), &[5; 64]);
-        let info = [b"splittoken/1 lookup".as_slice(), realm.as_bytes(), b"access", &[1]].concat();
+        let info = [
+            b"splittoken/1 lookup".as_slice(),
+            realm.as_bytes(),
+            b"access",
+            &[1],
+        ]
+        .concat();
         let first_block = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, prk.as_ref()), &info);
         assert_eq!(keys.lookup_id().as_bytes(), first_block.as_ref());
     }

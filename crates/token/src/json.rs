@@ -96,7 +96,9 @@ impl<'de> Visitor<'de> for StrictVisitor {
     }
 
     fn visit_f64<E: de::Error>(self, v: f64) -> Result<Value, E> {
-        Number::from_f64(v).map(Value::Number).ok_or_else(|| E::custom("number out of range"))
+        Number::from_f64(v)
+            .map(Value::Number)
+            .ok_or_else(|| E::custom("number out of range"))
     }
 
     fn visit_str<E>(self, v: &str) -> Result<Value, E> {
@@ -133,7 +135,12 @@ mod tests {
 
     #[test]
     fn refuses_duplicates_at_every_depth() {
-        for bad in [r#"{"a":1,"a":1}"#, r#"{"a":{"b":1,"b":2}}"#, r#"{"a":[{"b":1,"b":2}]}"#, r#"{"a":1,"\u0061":2}"#] {
+        for bad in [
+            r#"{"a":1,"a":1}"#,
+            r#"{"a":{"b":1,"b":2}}"#,
+            r#"{"a":[{"b":1,"b":2}]}"#,
+            r#"{"a":1,"\u0061":2}"#,
+        ] {
             assert_eq!(parse_object(bad.as_bytes()), Err(JsonError::Duplicate), "{bad}");
         }
     }
@@ -144,7 +151,10 @@ mod tests {
         for bad in ["", "{", "{}x", "{\"a\":1e999}", "\u{feff}{}"] {
             assert_eq!(parse_object(bad.as_bytes()), Err(JsonError::Syntax), "{bad}");
         }
-        assert_eq!(parse_object(&[b'{', b'"', 0xff, b'"', b':', b'1', b'}']), Err(JsonError::Syntax));
+        assert_eq!(
+            parse_object(&[b'{', b'"', 0xff, b'"', b':', b'1', b'}']),
+            Err(JsonError::Syntax)
+        );
         let deep = "[".repeat(100_000);
         assert_eq!(parse_object(deep.as_bytes()), Err(JsonError::Syntax));
     }
@@ -152,6 +162,9 @@ mod tests {
     #[test]
     fn reads_what_is_good() {
         let map = parse_object(br#" {"a":[1,-2,3.5,"x",null,true,{"b":{}}]} "#).unwrap();
-        assert_eq!(map["a"], serde_json::json!([1, -2, 3.5, "x", null, true, {"b": {}}]));
+        assert_eq!(
+            map["a"],
+            serde_json::json!([1, -2, 3.5, "x", null, true, {"b": {}}])
+        );
     }
 }

@@ -68,13 +68,17 @@ impl KeySet {
             return Err(KeySetError::TooLarge);
         }
         let object = json::parse_object(document).map_err(|_| KeySetError::Shape)?;
-        let list = object.get("keys").and_then(Value::as_array).ok_or(KeySetError::Shape)?;
+        let list = object
+            .get("keys")
+            .and_then(Value::as_array)
+            .ok_or(KeySetError::Shape)?;
         if list.len() > MAX_JWKS_KEYS {
             return Err(KeySetError::TooManyKeys);
         }
         let jwks = list.iter().filter_map(Value::as_object);
-        let keys: Vec<Key> =
-            jwks.flat_map(|jwk| algorithms.iter().filter_map(|alg| parse_key(jwk, *alg))).collect();
+        let keys: Vec<Key> = jwks
+            .flat_map(|jwk| algorithms.iter().filter_map(|alg| parse_key(jwk, *alg)))
+            .collect();
         if keys.is_empty() {
             return Err(KeySetError::NoUsableKey);
         }
@@ -91,7 +95,11 @@ impl KeySet {
                 _ => return None,
             };
             let material = Material::Hmac(hmac::Key::new(hash, secret.expose()));
-            Some(Key { id: None, algorithm: *alg, material })
+            Some(Key {
+                id: None,
+                algorithm: *alg,
+                material,
+            })
         });
         Self { keys: keys.collect() }
     }
@@ -116,10 +124,15 @@ impl KeySet {
         self.keys.is_empty()
     }
 
-    pub(crate) fn candidates(&self, algorithm: Algorithm, key_id: Option<&str>) -> impl Iterator<Item = &Key> {
+    pub(crate) fn candidates(
+        &self,
+        algorithm: Algorithm,
+        key_id: Option<&str>,
+    ) -> impl Iterator<Item = &Key> {
         self.keys.iter().filter(move |key| {
             // A key without an id, or a token without one, matches by algorithm alone (RFC 7515 §4.1.4: optional).
-            key.algorithm == algorithm && key_id.is_none_or(|wanted| key.id.as_deref().is_none_or(|id| id == wanted))
+            key.algorithm == algorithm
+                && key_id.is_none_or(|wanted| key.id.as_deref().is_none_or(|id| id == wanted))
         })
     }
 }
@@ -154,7 +167,10 @@ impl fmt::Debug for Key {
 fn parse_key(jwk: &Map<String, Value>, algorithm: Algorithm) -> Option<Key> {
     let text = |name: &str| jwk.get(name).and_then(Value::as_str);
     let is_for_signatures = text("use").is_none_or(|usage| usage == "sig")
-        && jwk.get("key_ops").is_none_or(|ops| ops.as_array().is_some_and(|ops| ops.iter().any(|op| op == "verify")))
+        && jwk.get("key_ops").is_none_or(|ops| {
+            ops.as_array()
+                .is_some_and(|ops| ops.iter().any(|op| op == "verify"))
+        })
         && text("alg").is_none_or(|alg| alg == algorithm.name());
     if !is_for_signatures {
         return None;
@@ -169,7 +185,11 @@ fn parse_key(jwk: &Map<String, Value>, algorithm: Algorithm) -> Option<Key> {
         _ => return None,
     };
     let id = text("kid").map(str::to_owned);
-    Some(Key { id, algorithm, material: Material::Public(material) })
+    Some(Key {
+        id,
+        algorithm,
+        material: Material::Public(material),
+    })
 }
 
 fn rsa_key(algorithm: Algorithm, modulus: &[u8], exponent: &[u8]) -> Option<sig::ParsedPublicKey> {
@@ -183,13 +203,21 @@ fn rsa_key(algorithm: Algorithm, modulus: &[u8], exponent: &[u8]) -> Option<sig:
         _ => return None,
     };
     // Some providers pad the modulus with a zero byte, against RFC 7518 §6.3.1.1.
-    let strip = |bytes: &'_ [u8]| bytes.iter().skip_while(|b| **b == 0).copied().collect::<Vec<u8>>();
+    let strip = |bytes: &'_ [u8]| {
+        bytes
+            .iter()
+            .skip_while(|b| **b == 0)
+            .copied()
+            .collect::<Vec<u8>>()
+    };
     let (n, e) = (strip(modulus), strip(exponent));
     // Weak keys are refused by the algorithm at each verification; leaving them out here makes that visible.
     if !(256..=1024).contains(&n.len()) || e.is_empty() || e.len() > 8 {
         return None;
     }
-    sig::RsaPublicKeyComponents { n: &n, e: &e }.to_parsed_public_key(parameters).ok()
+    sig::RsaPublicKeyComponents { n: &n, e: &e }
+        .to_parsed_public_key(parameters)
+        .ok()
 }
 
 fn ec_key(algorithm: Algorithm, curve: &str, x: &[u8], y: &[u8]) -> Option<sig::ParsedPublicKey> {

@@ -91,7 +91,8 @@ impl<'a> Jws<'a> {
         let (header, payload) = signing_input.split_once('.').ok_or(JwsError::NotThreeParts)?;
         let header = decode_part(header, JwsError::Header)?;
         let algorithm = check_header(&header)?;
-        let opaque = Opaque::parse_for(signature, &[algorithm]).map_err(|_: OpaqueError| JwsError::Signature)?;
+        let opaque =
+            Opaque::parse_for(signature, &[algorithm]).map_err(|_: OpaqueError| JwsError::Signature)?;
         Ok(Self {
             text,
             signing_input,
@@ -161,7 +162,10 @@ fn check_header(header: &Map<String, Value>) -> Result<Algorithm, JwsError> {
     if header.contains_key("crit") {
         return Err(JwsError::Critical);
     }
-    let alg = header.get("alg").and_then(Value::as_str).ok_or(JwsError::Algorithm)?;
+    let alg = header
+        .get("alg")
+        .and_then(Value::as_str)
+        .ok_or(JwsError::Algorithm)?;
     alg.parse().map_err(|_| JwsError::Algorithm)
 }
 
@@ -179,13 +183,22 @@ mod tests {
 
     fn jwt(header: &str, payload: &str, signature: &[u8]) -> String {
         let e = |s: &[u8]| base64url::encode(s);
-        format!("{}.{}.{}", e(header.as_bytes()), e(payload.as_bytes()), e(signature))
+        format!(
+            "{}.{}.{}",
+            e(header.as_bytes()),
+            e(payload.as_bytes()),
+            e(signature)
+        )
     }
 
     #[test]
     fn takes_a_good_one_apart_byte_for_byte() {
         // Keycloak's header has spaces in odd places; they must survive.
-        let text = jwt(r#"{"alg":"RS256","typ" : "JWT","kid" : "k1"}"#, r#"{"sub":"a"}"#, &[7; 256]);
+        let text = jwt(
+            r#"{"alg":"RS256","typ" : "JWT","kid" : "k1"}"#,
+            r#"{"sub":"a"}"#,
+            &[7; 256],
+        );
         let jws = Jws::parse(&text).unwrap();
         assert_eq!(format!("{}.{}", jws.signing_input(), jws.opaque().expose()), text);
         assert_eq!((jws.key_id(), jws.token_type()), (Some("k1"), Some("JWT")));
@@ -211,17 +224,44 @@ mod tests {
             (jwt(hs, "{}", &[7; 31]), JwsError::Signature),
             (jwt(hs, "{}", &[7; 64]), JwsError::Signature),
             (format!("{good}="), JwsError::Signature),
-            (jwt(r#"{"alg":"HS256","crit":["exp"]}"#, "{}", &[7; 32]), JwsError::Critical),
-            (jwt(r#"{"alg":"HS256","crit":[]}"#, "{}", &[7; 32]), JwsError::Critical),
-            (jwt(r#"{"alg":"HS256","b64":false,"crit":["b64"]}"#, "{}", &[7; 32]), JwsError::Unencoded),
-            (jwt(r#"{"alg":"HS256","kid":7}"#, "{}", &[7; 32]), JwsError::Header),
-            (jwt(r#"{"alg":"HS256","alg":"RS256"}"#, "{}", &[7; 32]), JwsError::Duplicate),
+            (
+                jwt(r#"{"alg":"HS256","crit":["exp"]}"#, "{}", &[7; 32]),
+                JwsError::Critical,
+            ),
+            (
+                jwt(r#"{"alg":"HS256","crit":[]}"#, "{}", &[7; 32]),
+                JwsError::Critical,
+            ),
+            (
+                jwt(r#"{"alg":"HS256","b64":false,"crit":["b64"]}"#, "{}", &[7; 32]),
+                JwsError::Unencoded,
+            ),
+            (
+                jwt(r#"{"alg":"HS256","kid":7}"#, "{}", &[7; 32]),
+                JwsError::Header,
+            ),
+            (
+                jwt(r#"{"alg":"HS256","alg":"RS256"}"#, "{}", &[7; 32]),
+                JwsError::Duplicate,
+            ),
             (jwt(hs, r#"{"sub":"a","sub":"b"}"#, &[7; 32]), JwsError::Duplicate),
             (jwt(hs, "[]", &[7; 32]), JwsError::Payload),
-            (jwt(hs, &format!("{{\"x\":\"{}\"}}", "a".repeat(MAX_JWT_BYTES)), &[7; 32]), JwsError::TooLong),
+            (
+                jwt(
+                    hs,
+                    &format!("{{\"x\":\"{}\"}}", "a".repeat(MAX_JWT_BYTES)),
+                    &[7; 32],
+                ),
+                JwsError::TooLong,
+            ),
         ];
         for (text, error) in cases {
-            assert_eq!(Jws::parse(&text).unwrap_err(), error, "{}", &text[..text.len().min(80)]);
+            assert_eq!(
+                Jws::parse(&text).unwrap_err(),
+                error,
+                "{}",
+                &text[..text.len().min(80)]
+            );
         }
     }
 

@@ -82,30 +82,49 @@ impl Keyring {
     pub fn generate() -> Result<Self, KeyringError> {
         let mut pepper = Zeroizing::new([0; PEPPER_LEN]);
         rand::fill(pepper.as_mut()).map_err(|_| KeyringError::Random)?;
-        Ok(Self { write: 1, keys: BTreeMap::from([(1, pepper)]) })
+        Ok(Self {
+            write: 1,
+            keys: BTreeMap::from([(1, pepper)]),
+        })
     }
 
     /// Reads the file form.
     pub fn parse(text: &str) -> Result<Self, KeyringError> {
-        let file: File = serde_json::from_str(text)
-            .map_err(|e| KeyringError::Syntax { line: e.line(), column: e.column() })?;
+        let file: File = serde_json::from_str(text).map_err(|e| KeyringError::Syntax {
+            line: e.line(),
+            column: e.column(),
+        })?;
         if file.version != 1 {
             return Err(KeyringError::Version(file.version));
         }
         if file.keys.is_empty() || file.keys.len() > MAX_KEYS {
             return Err(KeyringError::Count(file.keys.len()));
         }
-        let keys = file.keys.into_iter().map(parse_key).collect::<Result<BTreeMap<_, _>, _>>()?;
+        let keys = file
+            .keys
+            .into_iter()
+            .map(parse_key)
+            .collect::<Result<BTreeMap<_, _>, _>>()?;
         if !keys.contains_key(&file.write) {
             return Err(KeyringError::NoWriteKey(file.write));
         }
-        Ok(Self { write: file.write, keys })
+        Ok(Self {
+            write: file.write,
+            keys,
+        })
     }
 
     /// The file form, one line of JSON. It is a secret.
     pub fn to_file(&self) -> Zeroizing<String> {
-        let keys = self.keys.iter().map(|(kid, key)| (kid.to_string(), Zeroizing::new(base64url::encode(&key[..]))));
-        let file = File { version: 1, write: self.write, keys: keys.collect() };
+        let keys = self
+            .keys
+            .iter()
+            .map(|(kid, key)| (kid.to_string(), Zeroizing::new(base64url::encode(&key[..]))));
+        let file = File {
+            version: 1,
+            write: self.write,
+            keys: keys.collect(),
+        };
         // A map of strings always serialises.
         Zeroizing::new(serde_json::to_string(&file).unwrap_or_default())
     }
@@ -126,7 +145,9 @@ impl Keyring {
     }
 }
 
-fn parse_key((kid, key): (String, Zeroizing<String>)) -> Result<(u8, Zeroizing<[u8; PEPPER_LEN]>), KeyringError> {
+fn parse_key(
+    (kid, key): (String, Zeroizing<String>),
+) -> Result<(u8, Zeroizing<[u8; PEPPER_LEN]>), KeyringError> {
     let id: u8 = kid.parse().map_err(|_| KeyringError::KeyId(kid))?;
     let bytes = Zeroizing::new(base64url::decode(key.as_bytes()).map_err(|_| KeyringError::Key(id))?);
     let mut pepper = Zeroizing::new([0; PEPPER_LEN]);
@@ -158,7 +179,10 @@ mod tests {
 
     #[test]
     fn two_generated_keyrings_differ() {
-        assert_ne!(Keyring::generate().unwrap().pepper(1), Keyring::generate().unwrap().pepper(1));
+        assert_ne!(
+            Keyring::generate().unwrap().pepper(1),
+            Keyring::generate().unwrap().pepper(1)
+        );
     }
 
     #[test]
@@ -173,12 +197,27 @@ mod tests {
         let key = base64url::encode(&[7; 32]);
         let cases = [
             ("{".to_owned(), "keyring_syntax"),
-            (r#"{"version":2,"write":1,"keys":{}}"#.to_owned(), "keyring_version"),
+            (
+                r#"{"version":2,"write":1,"keys":{}}"#.to_owned(),
+                "keyring_version",
+            ),
             (r#"{"version":1,"write":1,"keys":{}}"#.to_owned(), "keyring_count"),
-            (format!(r#"{{"version":1,"write":3,"keys":{{"1":"{key}"}}}}"#), "keyring_no_write_key"),
-            (format!(r#"{{"version":1,"write":1,"keys":{{"256":"{key}"}}}}"#), "keyring_key_id"),
-            (format!(r#"{{"version":1,"write":1,"keys":{{"1":"{key}AA"}}}}"#), "keyring_key"),
-            (format!(r#"{{"version":1,"write":1,"keys":{{"1":"{key}"}},"x":1}}"#), "keyring_syntax"),
+            (
+                format!(r#"{{"version":1,"write":3,"keys":{{"1":"{key}"}}}}"#),
+                "keyring_no_write_key",
+            ),
+            (
+                format!(r#"{{"version":1,"write":1,"keys":{{"256":"{key}"}}}}"#),
+                "keyring_key_id",
+            ),
+            (
+                format!(r#"{{"version":1,"write":1,"keys":{{"1":"{key}AA"}}}}"#),
+                "keyring_key",
+            ),
+            (
+                format!(r#"{{"version":1,"write":1,"keys":{{"1":"{key}"}},"x":1}}"#),
+                "keyring_syntax",
+            ),
         ];
         for (text, reason) in cases {
             let error = Keyring::parse(&text).unwrap_err();

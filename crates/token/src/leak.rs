@@ -30,7 +30,9 @@ pub fn contains_jwt(text: &str) -> bool {
     let mut candidates = 0;
     for word in text.split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '='))) {
         // Every part but the last is followed by a dot.
-        let Some((parts, _)) = word.rsplit_once('.') else { continue };
+        let Some((parts, _)) = word.rsplit_once('.') else {
+            continue;
+        };
         for part in parts.split('.') {
             for start in header_starts(part) {
                 candidates += 1;
@@ -48,7 +50,9 @@ pub fn json_contains_jwt(value: &Value) -> bool {
     match value {
         Value::String(text) => contains_jwt(text),
         Value::Array(list) => list.iter().any(json_contains_jwt),
-        Value::Object(map) => map.iter().any(|(name, value)| contains_jwt(name) || json_contains_jwt(value)),
+        Value::Object(map) => map
+            .iter()
+            .any(|(name, value)| contains_jwt(name) || json_contains_jwt(value)),
         _ => false,
     }
 }
@@ -60,7 +64,9 @@ pub fn json_contains_jwt(value: &Value) -> bool {
 fn header_starts(part: &str) -> impl Iterator<Item = usize> {
     let bytes = part.as_bytes();
     bytes.windows(3).enumerate().filter_map(|(at, three)| {
-        let [b'e', second, third] = *three else { return None };
+        let [b'e', second, third] = *three else {
+            return None;
+        };
         let third = sextet(third)?;
         let next = (sextet(second)? & 0b1111) << 4 | third >> 2;
         let is_brace = sextet(second)? >> 4 == 0b11;
@@ -85,8 +91,14 @@ fn is_jose_header(part: &str) -> bool {
     }
     // Four letters are three bytes; a single letter left over is no byte at all.
     let part = part.trim_end_matches('=');
-    let part = if part.len() % 4 == 1 { &part[..part.len() - 1] } else { part };
-    let Ok(bytes) = LENIENT.decode(part) else { return false };
+    let part = if part.len() % 4 == 1 {
+        &part[..part.len() - 1]
+    } else {
+        part
+    };
+    let Ok(bytes) = LENIENT.decode(part) else {
+        return false;
+    };
     let mut objects = serde_json::Deserializer::from_slice(&bytes).into_iter::<Value>();
     // Bytes after the object do not matter: a lenient reader might cut them off.
     matches!(objects.next(), Some(Ok(Value::Object(header))) if header.contains_key("alg") || header.contains_key("enc"))
@@ -98,7 +110,12 @@ mod tests {
     use crate::base64url::encode;
 
     fn token(header: &str) -> String {
-        format!("{}.{}.{}", encode(header.as_bytes()), encode(b"{\"sub\":\"a\"}"), encode(&[7; 32]))
+        format!(
+            "{}.{}.{}",
+            encode(header.as_bytes()),
+            encode(b"{\"sub\":\"a\"}"),
+            encode(&[7; 32])
+        )
     }
 
     #[test]

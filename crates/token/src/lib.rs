@@ -39,10 +39,11 @@ pub use leak::{contains_jwt, json_contains_jwt};
 pub use opaque::{Opaque, OpaqueError};
 pub use realm::{Realm, Use};
 pub use record::{
-    Live, Meta, RecordError, RecordKind, SealedRecord, Stored, open, open_tombstone, record_kind, seal, tombstone,
+    Live, Meta, RecordError, RecordKind, SealedRecord, Stored, open, open_tombstone, record_kind, seal,
+    tombstone,
 };
 pub use response::{
     MemberPolicy, NonJwtPolicy, ResponseError, ResponsePolicy, TokenResponse, error_response_is_safe,
 };
 pub use secret::SecretBytes;
-pub use verify::{Policy, VerifyError, Verifier, check_claims, verify};
+pub use verify::{Policy, Verifier, VerifyError, check_claims, verify};

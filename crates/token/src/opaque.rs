@@ -57,13 +57,19 @@ impl Opaque {
         if bytes.len() < MIN_BYTES {
             return Err(OpaqueError::Length);
         }
-        Ok(Self { text: text.to_owned(), bytes })
+        Ok(Self {
+            text: text.to_owned(),
+            bytes,
+        })
     }
 
     /// As [`Opaque::parse`], and the length must be one that some of `algorithms` makes.
     pub fn parse_for(text: &str, algorithms: &[Algorithm]) -> Result<Self, OpaqueError> {
         let opaque = Self::parse(text)?;
-        if algorithms.iter().any(|alg| alg.allows_signature_len(opaque.bytes.len())) {
+        if algorithms
+            .iter()
+            .any(|alg| alg.allows_signature_len(opaque.bytes.len()))
+        {
             Ok(opaque)
         } else {
             Err(OpaqueError::Length)
@@ -98,7 +104,14 @@ mod tests {
     #[test]
     fn takes_only_lengths_that_an_algorithm_makes() {
         let algorithms = [Algorithm::RS256, Algorithm::ES256];
-        for (len, good) in [(31, false), (32, false), (64, true), (65, false), (256, true), (1024, true)] {
+        for (len, good) in [
+            (31, false),
+            (32, false),
+            (64, true),
+            (65, false),
+            (256, true),
+            (1024, true),
+        ] {
             assert_eq!(Opaque::parse_for(&of(len), &algorithms).is_ok(), good, "{len}");
         }
         assert_eq!(Opaque::parse(&of(1025)), Err(OpaqueError::Length));
@@ -111,7 +124,12 @@ mod tests {
         assert!(Opaque::parse(&good).is_ok());
         let mut stray_bits = good.clone();
         stray_bits.replace_range(85..86, "R");
-        for bad in [format!("{good}=="), format!(" {good}"), stray_bits, good.replace('p', "+")] {
+        for bad in [
+            format!("{good}=="),
+            format!(" {good}"),
+            stray_bits,
+            good.replace('p', "+"),
+        ] {
             assert_eq!(Opaque::parse(&bad), Err(OpaqueError::NotBase64Url), "{bad}");
         }
         assert_eq!(Opaque::parse("a.b.c"), Err(OpaqueError::WholeJwt));
@@ -119,6 +137,9 @@ mod tests {
 
     #[test]
     fn debug_redacts() {
-        assert_eq!(format!("{:?}", Opaque::parse(&of(32)).unwrap()), "Opaque(43 chars)");
+        assert_eq!(
+            format!("{:?}", Opaque::parse(&of(32)).unwrap()),
+            "Opaque(43 chars)"
+        );
     }
 }

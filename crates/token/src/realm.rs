@@ -88,7 +88,10 @@ mod tests {
     #[test]
     fn parts_do_not_run_into_each_other() {
         assert_ne!(Realm::of("K", "ab", "c"), Realm::of("K", "a", "bc"));
-        assert_ne!(Realm::of("SplitTokenIssuer", "a", "b"), Realm::of("SplitTokenRoute", "a", "b"));
+        assert_ne!(
+            Realm::of("SplitTokenIssuer", "a", "b"),
+            Realm::of("SplitTokenRoute", "a", "b")
+        );
     }
 
     #[test]

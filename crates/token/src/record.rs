@@ -64,7 +64,12 @@ pub struct Live {
 
 impl fmt::Debug for Live {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Live(exp {}, {} bytes)", self.expires_at, self.signing_input.len())
+        write!(
+            f,
+            "Live(exp {}, {} bytes)",
+            self.expires_at,
+            self.signing_input.len()
+        )
     }
 }
 
@@ -130,7 +135,11 @@ pub fn seal(keys: &Keys, live: &Live) -> Result<SealedRecord, RecordError> {
     let mut nonce = [0; NONCE];
     rand::fill(&mut nonce).map_err(|_| RecordError::Crypto)?;
     let tag = cipher(keys)?
-        .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), aad(head, keys.lookup_id()), &mut plaintext)
+        .seal_in_place_separate_tag(
+            Nonce::assume_unique_for_key(nonce),
+            aad(head, keys.lookup_id()),
+            &mut plaintext,
+        )
         .map_err(|_| RecordError::Crypto)?;
     Ok([&head[..], &nonce, &plaintext, tag.as_ref()].concat())
 }
@@ -155,7 +164,11 @@ pub fn record_kind(record: &[u8]) -> Result<RecordKind, RecordError> {
 
 fn check_head(keys: &Keys, record: &[u8]) -> Result<RecordKind, RecordError> {
     let kind = record_kind(record)?;
-    if record.get(1) == Some(&keys.kid()) { Ok(kind) } else { Err(RecordError::OtherPepper) }
+    if record.get(1) == Some(&keys.kid()) {
+        Ok(kind)
+    } else {
+        Err(RecordError::OtherPepper)
+    }
 }
 
 fn open_live(keys: &Keys, record: &[u8]) -> Result<Live, RecordError> {
@@ -166,13 +179,19 @@ fn open_live(keys: &Keys, record: &[u8]) -> Result<Live, RecordError> {
     }
     let mut buffer = Zeroizing::new(sealed.to_vec());
     let plaintext = cipher(keys)?
-        .open_in_place(Nonce::assume_unique_for_key(*nonce), aad(*head, keys.lookup_id()), &mut buffer)
+        .open_in_place(
+            Nonce::assume_unique_for_key(*nonce),
+            aad(*head, keys.lookup_id()),
+            &mut buffer,
+        )
         .map_err(|_| RecordError::Seal)?;
     parse_plaintext(plaintext).ok_or(RecordError::Malformed)
 }
 
 fn cipher(keys: &Keys) -> Result<LessSafeKey, RecordError> {
-    UnboundKey::new(&AES_256_GCM, &keys.encryption).map(LessSafeKey::new).map_err(|_| RecordError::Crypto)
+    UnboundKey::new(&AES_256_GCM, &keys.encryption)
+        .map(LessSafeKey::new)
+        .map_err(|_| RecordError::Crypto)
 }
 
 fn aad(head: [u8; HEAD], lookup: LookupId) -> Aad<Vec<u8>> {
@@ -182,7 +201,11 @@ fn aad(head: [u8; HEAD], lookup: LookupId) -> Aad<Vec<u8>> {
 fn plaintext(live: &Live) -> Result<Vec<u8>, RecordError> {
     let meta = serde_json::to_vec(&live.meta).map_err(|_| RecordError::Malformed)?;
     let text = live.signing_input.as_bytes();
-    let len = |bytes: &[u8]| u16::try_from(bytes.len()).map(u16::to_be_bytes).map_err(|_| RecordError::TooLong);
+    let len = |bytes: &[u8]| {
+        u16::try_from(bytes.len())
+            .map(u16::to_be_bytes)
+            .map_err(|_| RecordError::TooLong)
+    };
     let content = 8 + 8 + 2 + meta.len() + 2 + text.len();
     // All room at once: a reallocation would leave a copy of the claims behind.
     let mut out = Vec::with_capacity(content.next_multiple_of(PADDING));
@@ -223,7 +246,10 @@ fn split_field(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 /// pepper. `None` if the keyring has no pepper `kid`.
 pub fn tombstone(keyring: &Keyring, kid: u8, lookup: LookupId, expires_at: u64) -> Option<SealedRecord> {
     let expires_at = expires_at.to_be_bytes();
-    let tag = hmac::sign(&tombstone_key(keyring, kid)?, &[&lookup.as_bytes()[..], &expires_at].concat());
+    let tag = hmac::sign(
+        &tombstone_key(keyring, kid)?,
+        &[&lookup.as_bytes()[..], &expires_at].concat(),
+    );
     Some([&[VERSION, kid, KIND_TOMBSTONE, 0], &expires_at[..], tag.as_ref()].concat())
 }
 

@@ -95,7 +95,11 @@ impl TokenResponse {
             Some(Value::String(text)) if !text.is_empty() => Zeroizing::new(text.clone()),
             _ => return Err(ResponseError::NoAccessToken),
         };
-        Ok(Self { members, values, access_token })
+        Ok(Self {
+            members,
+            values,
+            access_token,
+        })
     }
 
     /// The access token as the provider issued it.
@@ -122,7 +126,9 @@ impl TokenResponse {
             let leaks = match (name.as_str(), member_policy(name, policy)) {
                 ("access_token", _) | (_, Some(MemberPolicy::Remove)) => false,
                 // A token that may pass is still not the one that is being hidden.
-                (_, Some(MemberPolicy::PassThrough)) => value.as_str().is_some_and(|t| t.contains(&**self.access_token)),
+                (_, Some(MemberPolicy::PassThrough)) => {
+                    value.as_str().is_some_and(|t| t.contains(&**self.access_token))
+                }
                 (_, None) => contains_jwt(name) || json_contains_jwt(value),
             };
             if leaks {
@@ -134,7 +140,12 @@ impl TokenResponse {
 
     /// The response with `opaque` in place of the JWT, and `expires_in` if it must be shortened or added.
     /// Everything else keeps its text and its order.
-    pub fn split(&self, policy: ResponsePolicy, opaque: &Opaque, expires_in: Option<u64>) -> Zeroizing<Vec<u8>> {
+    pub fn split(
+        &self,
+        policy: ResponsePolicy,
+        opaque: &Opaque,
+        expires_in: Option<u64>,
+    ) -> Zeroizing<Vec<u8>> {
         self.write(policy, Some(opaque), expires_in)
     }
 
@@ -146,7 +157,12 @@ impl TokenResponse {
         Ok(self.write(policy, None, None))
     }
 
-    fn write(&self, policy: ResponsePolicy, opaque: Option<&Opaque>, expires_in: Option<u64>) -> Zeroizing<Vec<u8>> {
+    fn write(
+        &self,
+        policy: ResponsePolicy,
+        opaque: Option<&Opaque>,
+        expires_in: Option<u64>,
+    ) -> Zeroizing<Vec<u8>> {
         let mut out = Zeroizing::new(Vec::with_capacity(1024));
         let mut separator = b'{';
         let mut push = |name: &str, value: &[u8]| {
@@ -160,7 +176,9 @@ impl TokenResponse {
         for (name, raw) in &self.members {
             match (name.as_str(), member_policy(name, policy), opaque, expires_in) {
                 // The alphabet of an opaque token needs no escaping.
-                ("access_token", _, Some(opaque), _) => push(name, format!("\"{}\"", opaque.expose()).as_bytes()),
+                ("access_token", _, Some(opaque), _) => {
+                    push(name, format!("\"{}\"", opaque.expose()).as_bytes())
+                }
                 ("expires_in", _, _, Some(seconds)) => push(name, seconds.to_string().as_bytes()),
                 (_, Some(MemberPolicy::Remove), _, _) => {}
                 _ => push(name, raw.get().as_bytes()),

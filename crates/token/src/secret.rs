@@ -50,7 +50,10 @@ mod tests {
 
     #[test]
     fn debug_never_shows_the_bytes() {
-        assert_eq!(format!("{:?}", SecretBytes::new(b"hunter2".to_vec())), "SecretBytes(7 bytes)");
+        assert_eq!(
+            format!("{:?}", SecretBytes::new(b"hunter2".to_vec())),
+            "SecretBytes(7 bytes)"
+        );
     }
 
     #[test]

@@ -81,7 +81,12 @@ impl VerifyError {
 
 /// Verifies signature and claims at the time `now` (seconds since the epoch). `jku`, `x5u`, `x5c` and `jwk` in
 /// the header are never looked at.
-pub fn verify(jws: &Jws<'_>, verifier: Verifier<'_>, policy: &Policy<'_>, now: u64) -> Result<Claims, VerifyError> {
+pub fn verify(
+    jws: &Jws<'_>,
+    verifier: Verifier<'_>,
+    policy: &Policy<'_>,
+    now: u64,
+) -> Result<Claims, VerifyError> {
     if !policy.algorithms.contains(&jws.algorithm()) {
         return Err(VerifyError::AlgorithmNotAllowed);
     }
@@ -114,10 +119,20 @@ fn check_type(jws: &Jws<'_>, policy: &Policy<'_>) -> Result<(), VerifyError> {
     }
     let short = |typ: &str| {
         let typ = typ.to_ascii_lowercase();
-        typ.strip_prefix("application/").map_or(typ.clone(), str::to_owned)
+        typ.strip_prefix("application/")
+            .map_or(typ.clone(), str::to_owned)
     };
-    let is_expected = |typ: &str| policy.token_types.iter().any(|expected| short(expected) == short(typ));
-    if jws.token_type().is_some_and(is_expected) { Ok(()) } else { Err(VerifyError::TokenType) }
+    let is_expected = |typ: &str| {
+        policy
+            .token_types
+            .iter()
+            .any(|expected| short(expected) == short(typ))
+    };
+    if jws.token_type().is_some_and(is_expected) {
+        Ok(())
+    } else {
+        Err(VerifyError::TokenType)
+    }
 }
 
 /// The checks of a token's claims that do not need its signature.
@@ -125,7 +140,11 @@ pub fn check_claims(claims: &Claims, policy: &Policy<'_>, now: u64) -> Result<()
     if claims.text("iss") != Some(policy.issuer) {
         return Err(VerifyError::Issuer);
     }
-    if !policy.audiences.is_empty() && !claims.audiences().any(|aud| policy.audiences.iter().any(|a| a == aud)) {
+    if !policy.audiences.is_empty()
+        && !claims
+            .audiences()
+            .any(|aud| policy.audiences.iter().any(|a| a == aud))
+    {
         return Err(VerifyError::Audience);
     }
     if claims.is_bound() {
@@ -134,7 +153,10 @@ pub fn check_claims(claims: &Claims, policy: &Policy<'_>, now: u64) -> Result<()
     if claims.expires_at().is_some_and(|exp| exp <= now) {
         return Err(VerifyError::Expired);
     }
-    if claims.not_before().is_some_and(|nbf| nbf > now + policy.clock_skew) {
+    if claims
+        .not_before()
+        .is_some_and(|nbf| nbf > now + policy.clock_skew)
+    {
         return Err(VerifyError::NotYetValid);
     }
     Ok(())

@@ -9,14 +9,24 @@ fn keyring() -> Keyring {
 
 fn keys(ring: &Keyring, byte: u8) -> Keys {
     let token = Opaque::parse(&base64url::encode(&[byte; 64])).unwrap();
-    derive_keys(ring, ring.write_kid(), &Realm::of("k", "n", "x"), Use::Access, &token).unwrap()
+    derive_keys(
+        ring,
+        ring.write_kid(),
+        &Realm::of("k", "n", "x"),
+        Use::Access,
+        &token,
+    )
+    .unwrap()
 }
 
 fn live(text: &str) -> Live {
     Live {
         stored_at_ms: 1_700_000_000_123,
         expires_at: 1_700_000_300,
-        meta: Meta { client_id: Some("shop".into()), ..Meta::default() },
+        meta: Meta {
+            client_id: Some("shop".into()),
+            ..Meta::default()
+        },
         signing_input: Zeroizing::new(text.to_owned()),
     }
 }
@@ -26,7 +36,10 @@ fn nothing_readable_is_in_a_record() {
     let ring = keyring();
     let record = seal(&keys(&ring, 1), &live("eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhIn0")).unwrap();
     for word in ["eyJ", "shop", "client"] {
-        assert!(!record.windows(word.len()).any(|w| w == word.as_bytes()), "{word}");
+        assert!(
+            !record.windows(word.len()).any(|w| w == word.as_bytes()),
+            "{word}"
+        );
     }
     assert_eq!(record_kind(&record), Ok(RecordKind::Live));
 }
@@ -52,14 +65,20 @@ fn a_record_opens_only_under_its_own_keys() {
     let (ring, other_ring) = (keyring(), keyring());
     let record = seal(&keys(&ring, 1), &live("a.b")).unwrap();
     assert_eq!(open(&ring, &keys(&ring, 2), &record), Err(RecordError::Seal));
-    assert_eq!(open(&other_ring, &keys(&other_ring, 1), &record), Err(RecordError::Seal));
+    assert_eq!(
+        open(&other_ring, &keys(&other_ring, 1), &record),
+        Err(RecordError::Seal)
+    );
 }
 
 #[test]
 fn lengths_are_rounded() {
     let ring = keyring();
     let keys = keys(&ring, 1);
-    let (a, b) = (seal(&keys, &live("a.b")).unwrap(), seal(&keys, &live("aa.bb")).unwrap());
+    let (a, b) = (
+        seal(&keys, &live("a.b")).unwrap(),
+        seal(&keys, &live("aa.bb")).unwrap(),
+    );
     assert_eq!(a.len(), b.len());
     assert_ne!(a, b);
 }
@@ -71,12 +90,21 @@ fn tombstones_cannot_be_forged_moved_or_changed() {
     let stone = tombstone(&ring, 1, keys.lookup_id(), 1_700_000_300).unwrap();
     assert_eq!(open(&ring, &keys, &stone), Ok(Stored::Revoked));
     assert_eq!(open_tombstone(&ring, keys.lookup_id(), &stone), Ok(1_700_000_300));
-    assert_eq!(open_tombstone(&ring, LookupId::from_bytes([0; 32]), &stone), Err(RecordError::Seal));
-    assert_eq!(open_tombstone(&other_ring, keys.lookup_id(), &stone), Err(RecordError::Seal));
+    assert_eq!(
+        open_tombstone(&ring, LookupId::from_bytes([0; 32]), &stone),
+        Err(RecordError::Seal)
+    );
+    assert_eq!(
+        open_tombstone(&other_ring, keys.lookup_id(), &stone),
+        Err(RecordError::Seal)
+    );
     for at in 0..stone.len() {
         let mut changed = stone.clone();
         changed[at] ^= 1;
-        assert!(open_tombstone(&ring, keys.lookup_id(), &changed).is_err(), "byte {at}");
+        assert!(
+            open_tombstone(&ring, keys.lookup_id(), &changed).is_err(),
+            "byte {at}"
+        );
     }
 }
 

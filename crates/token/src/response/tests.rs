@@ -1,12 +1,22 @@
 use super::*;
 use crate::base64url::encode;
 
-const PASS: ResponsePolicy =
-    ResponsePolicy { refresh_token: MemberPolicy::PassThrough, id_token: MemberPolicy::PassThrough };
-const REMOVE: ResponsePolicy = ResponsePolicy { refresh_token: MemberPolicy::Remove, id_token: MemberPolicy::Remove };
+const PASS: ResponsePolicy = ResponsePolicy {
+    refresh_token: MemberPolicy::PassThrough,
+    id_token: MemberPolicy::PassThrough,
+};
+const REMOVE: ResponsePolicy = ResponsePolicy {
+    refresh_token: MemberPolicy::Remove,
+    id_token: MemberPolicy::Remove,
+};
 
 fn jwt(n: u8) -> String {
-    format!("{}.{}.{}", encode(br#"{"alg":"HS256"}"#), encode(br#"{"sub":"a"}"#), encode(&[n; 32]))
+    format!(
+        "{}.{}.{}",
+        encode(br#"{"alg":"HS256"}"#),
+        encode(br#"{"sub":"a"}"#),
+        encode(&[n; 32])
+    )
 }
 
 fn opaque() -> Opaque {
@@ -28,12 +38,18 @@ fn only_the_access_token_changes() {
     let out = response.split(PASS, &opaque(), None);
     assert_eq!(text(&out), body.replace(&at, opaque().expose()));
     let out = response.split(REMOVE, &opaque(), None);
-    assert_eq!(text(&out), body.replace(&at, opaque().expose()).replace(r#","refresh_token":"r""#, ""));
+    assert_eq!(
+        text(&out),
+        body.replace(&at, opaque().expose())
+            .replace(r#","refresh_token":"r""#, "")
+    );
 }
 
 #[test]
 fn expires_in_is_shortened_or_added() {
-    let with = TokenResponse::parse(format!(r#"{{"expires_in":"3600","access_token":"{}"}}"#, jwt(7)).as_bytes()).unwrap();
+    let with =
+        TokenResponse::parse(format!(r#"{{"expires_in":"3600","access_token":"{}"}}"#, jwt(7)).as_bytes())
+            .unwrap();
     assert_eq!(with.expires_in(), Some(3600));
     assert!(text(&with.split(PASS, &opaque(), Some(60))).starts_with(r#"{"expires_in":60,"#));
     let without = TokenResponse::parse(format!(r#"{{"access_token":"{}"}}"#, jwt(7)).as_bytes()).unwrap();
@@ -45,17 +61,27 @@ fn no_jwt_leaves_in_another_member() {
     let at = jwt(7);
     let bodies = [
         format!(r#"{{"access_token":"{at}","extra":"{at}"}}"#),
-        format!(r#"{{"access_token":"{at}","extra":{{"deep":["x {} y"]}}}}"#, jwt(8)),
+        format!(
+            r#"{{"access_token":"{at}","extra":{{"deep":["x {} y"]}}}}"#,
+            jwt(8)
+        ),
         format!(r#"{{"access_token":"{at}","{}":1}}"#, jwt(8)),
         format!(r#"{{"access_token":"{at}","id_token":"{at}"}}"#),
         format!(r#"{{"access_token":"{at}","refresh_token":"{at}"}}"#),
-        format!(r#"{{"access_token":"{at}","x":"{}"}}"#, jwt(8).replacen('e', "\\u0065", 1)),
+        format!(
+            r#"{{"access_token":"{at}","x":"{}"}}"#,
+            jwt(8).replacen('e', "\\u0065", 1)
+        ),
     ];
     for body in bodies {
         let response = TokenResponse::parse(body.as_bytes()).unwrap();
         assert_eq!(response.check_leaks(PASS), Err(ResponseError::Leak), "{body}");
     }
-    let fine = format!(r#"{{"access_token":"{at}","refresh_token":"{}","id_token":"{}"}}"#, jwt(8), jwt(9));
+    let fine = format!(
+        r#"{{"access_token":"{at}","refresh_token":"{}","id_token":"{}"}}"#,
+        jwt(8),
+        jwt(9)
+    );
     let response = TokenResponse::parse(fine.as_bytes()).unwrap();
     assert_eq!(response.check_leaks(PASS), Ok(()));
     assert!(!contains_jwt(text(&response.split(REMOVE, &opaque(), None))));
@@ -64,9 +90,18 @@ fn no_jwt_leaves_in_another_member() {
 #[test]
 fn refuses_what_two_readers_could_read_differently() {
     for (body, reason) in [
-        (r#"{"access_token":"a","access_token":"b"}"#, "json_duplicate_member"),
-        (r#"{"access_token":"a","acc\u0065ss_token":"b"}"#, "json_duplicate_member"),
-        (r#"{"access_token":"a","x":{"y":1,"y":2}}"#, "json_duplicate_member"),
+        (
+            r#"{"access_token":"a","access_token":"b"}"#,
+            "json_duplicate_member",
+        ),
+        (
+            r#"{"access_token":"a","acc\u0065ss_token":"b"}"#,
+            "json_duplicate_member",
+        ),
+        (
+            r#"{"access_token":"a","x":{"y":1,"y":2}}"#,
+            "json_duplicate_member",
+        ),
         (r#"{"access_token":7}"#, "token_not_text"),
         (r#"{"access_token":"a","refresh_token":{}}"#, "token_not_text"),
         (r#"{"access_token":"a","id_token":null}"#, "token_not_text"),
@@ -76,14 +111,21 @@ fn refuses_what_two_readers_could_read_differently() {
         (r#"{"access_token":"a""#, "json_syntax"),
         ("", "json_syntax"),
     ] {
-        assert_eq!(TokenResponse::parse(body.as_bytes()).unwrap_err().reason(), reason, "{body}");
+        assert_eq!(
+            TokenResponse::parse(body.as_bytes()).unwrap_err().reason(),
+            reason,
+            "{body}"
+        );
     }
 }
 
 #[test]
 fn an_opaque_token_passes_only_if_it_holds_no_jwt() {
     let response = TokenResponse::parse(br#"{"access_token":"opaque-at","scope":"x"}"#).unwrap();
-    assert_eq!(text(&response.pass(PASS).unwrap()), r#"{"access_token":"opaque-at","scope":"x"}"#);
+    assert_eq!(
+        text(&response.pass(PASS).unwrap()),
+        r#"{"access_token":"opaque-at","scope":"x"}"#
+    );
     let sly = TokenResponse::parse(format!(r#"{{"access_token":"v1.{}"}}"#, jwt(7)).as_bytes()).unwrap();
     assert_eq!(sly.pass(PASS).unwrap_err(), ResponseError::Leak);
 }
@@ -92,7 +134,9 @@ fn an_opaque_token_passes_only_if_it_holds_no_jwt() {
 fn error_bodies() {
     assert!(error_response_is_safe(br#"{"error":"invalid_grant"}"#));
     assert!(!error_response_is_safe(b"<html>"));
-    assert!(!error_response_is_safe(format!(r#"{{"error":"x","debug":"{}"}}"#, jwt(1)).as_bytes()));
+    assert!(!error_response_is_safe(
+        format!(r#"{{"error":"x","debug":"{}"}}"#, jwt(1)).as_bytes()
+    ));
 }
 
 #[test]
