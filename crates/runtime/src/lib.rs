@@ -1,0 +1,19 @@
+//! Process plumbing that the gateway and, later, the operator share: logs, readiness, signals and drain, and the
+//! admin server.
+//!
+//! ```text
+//!   SIGTERM ──▶ Drain ──▶ Serving → Leaving (not ready, still accepting) → Closing (finish what is in flight)
+//!   ReadyGuard… ──▶ Readiness ──▶ /readyz
+//! ```
+//!
+//! This room knows nothing of tokens, routes or stores: it is handed closures and numbers.
+
+mod admin;
+mod drain;
+mod readiness;
+mod telemetry;
+
+pub use admin::{AdminError, AdminServer, ConfigView};
+pub use drain::{Drain, DrainPhase, DrainTimes, shutdown_signal};
+pub use readiness::{Readiness, ReadyGuard};
+pub use telemetry::{LogFormat, TelemetryError, init_logs};

@@ -1,0 +1,67 @@
+# What can be done here. CI calls the same recipes, see `ci`.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+# List the recipes.
+default:
+    @just --list --unsorted
+
+# Get the parts that the tests need: redis-server, Keycloak, a browser, …
+setup:
+    tests/setup
+
+# Run the demo on http://127.0.0.1:8080.
+demo *arguments:
+    cargo run --release -p splittoken -- demo {{arguments}}
+
+# Format the code.
+fmt:
+    cargo fmt --all
+
+# Check the format.
+fmt-check:
+    cargo fmt --all -- --check
+
+# Clippy over everything, warnings being errors.
+lint:
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+
+# Check which crate may use which, licenses and sources.
+deny:
+    cargo deny --all-features --locked check bans licenses sources
+
+# Check the dependencies for known holes. Needs the advisory database, which is fetched from its Git repository.
+advisories:
+    cargo deny --locked check advisories
+
+# Generate the custom resource definitions.
+crds:
+    cargo run --locked -p splittoken -- crd --out crds
+
+# Check that the committed custom resource definitions are the generated ones.
+crds-check:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    fresh=$(mktemp -d)
+    trap 'rm -rf "$fresh"' EXIT
+    cargo run --quiet --locked -p splittoken -- crd --out "$fresh"
+    diff -r "$fresh" crds || { echo "crds/ is not fresh: run 'just crds'" >&2; exit 1; }
+
+# All tests.
+test: test-unit test-e2e
+
+# The tests inside the crates.
+test-unit:
+    cargo test --locked --workspace --exclude splittoken-tests
+
+# The tests with real parts, against the binary as it is shipped.
+test-e2e:
+    cargo build --locked -p splittoken
+    cargo test --locked -p splittoken-tests
+
+# The binary as it is shipped.
+build:
+    cargo build --locked --release -p splittoken
+
+# What CI runs.
+ci: fmt-check lint deny crds-check test build

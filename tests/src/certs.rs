@@ -1,0 +1,96 @@
+//! A private certificate authority, made at run time.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Result;
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+/// A certificate authority that nobody trusts who was not told to.
+#[derive(Debug)]
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+}
+
+/// A server's certificate and its key, in PEM.
+#[derive(Debug, Clone)]
+pub struct ServerCertificate {
+    /// The certificate.
+    pub pem: String,
+    /// The private key, PKCS #8.
+    pub key_pem: String,
+}
+
+impl Authority {
+    /// A new authority with a new key.
+    pub fn new() -> Result<Self> {
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::default();
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "Split Token test authority");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let pem = params.self_signed(&key)?.pem();
+        Ok(Self {
+            issuer: Issuer::new(params, key),
+            pem,
+        })
+    }
+
+    /// The authority's own certificate, for `caCertificateRefs` and `--store-ca`.
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// A certificate for a server with these DNS names or IP addresses.
+    pub fn certify(&self, names: &[&str]) -> Result<ServerCertificate> {
+        let key = KeyPair::generate()?;
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names)?;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let certificate = params.signed_by(&key, &self.issuer)?;
+        Ok(ServerCertificate {
+            pem: certificate.pem(),
+            key_pem: key.serialize_pem(),
+        })
+    }
+
+    /// Writes the authority's certificate to `folder`/ca.pem.
+    pub fn write(&self, folder: &Path) -> Result<PathBuf> {
+        let path = folder.join("ca.pem");
+        fs::write(&path, &self.pem)?;
+        Ok(path)
+    }
+}
+
+impl ServerCertificate {
+    /// Writes `folder`/server.pem and `folder`/server.key; gives both paths.
+    pub fn write(&self, folder: &Path) -> Result<(PathBuf, PathBuf)> {
+        let (certificate, key) = (folder.join("server.pem"), folder.join("server.key"));
+        fs::write(&certificate, &self.pem)?;
+        fs::write(&key, &self.key_pem)?;
+        Ok((certificate, key))
+    }
+
+    /// The settings of a TLS server with this certificate, HTTP/1.1 only.
+    pub fn server_config(&self) -> Result<Arc<ServerConfig>> {
+        let certificate = CertificateDer::from_pem_slice(self.pem.as_bytes())?;
+        let key = PrivateKeyDer::from_pem_slice(self.key_pem.as_bytes())?;
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)?;
+        Ok(Arc::new(config))
+    }
+}

@@ -1,0 +1,29 @@
+//! The real parts that the gateway is tested with, each behind a small blocking API.
+//!
+//! One module is one part: a Redis, an OpenID provider from npm, Keycloak, an upstream that records raw bytes, a
+//! provider that lies, client libraries of other languages, a browser, and the gateway itself as the built binary.
+//! Every part runs on loopback, on a free port, in a folder of its own, and dies with the value that stands for it,
+//! or with the test process, however that ends.
+//!
+//! This room knows nothing of the gateway's code: it speaks HTTP, RESP and the command line, as users do. A part
+//! that is missing is an error that says to run `tests/setup`; nothing is skipped. Keys, secrets and certificates are
+//! made at run time. It is blocking on purpose, so that a test reads from top to bottom.
+
+pub mod browser;
+pub mod certs;
+pub mod clients;
+pub mod gateway;
+pub mod hostile;
+pub mod http;
+pub mod jwt;
+pub mod keycloak;
+pub mod oidc;
+pub mod parts;
+pub mod ports;
+pub mod process;
+pub mod raw;
+pub mod redis;
+pub mod secret;
+pub mod upstream;
+pub mod wait;
+pub mod wire;
