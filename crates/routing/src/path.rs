@@ -20,7 +20,7 @@ pub enum PathError {
     /// It does not begin with a slash.
     #[error("the path does not begin with /")]
     NotAbsolute,
-    /// Control characters, spaces, bytes outside ASCII, `\`, `"`, `<`, `>`, `^`, backtick, braces, `|`, `?`, `#`.
+    /// A control character, a space, a byte outside ASCII, `\`, `"`, `<`, `>` or a backtick.
     #[error("the path holds a character that must be percent-encoded")]
     Character,
     /// `%` without two hexadecimal digits.

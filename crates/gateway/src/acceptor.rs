@@ -1,0 +1,74 @@
+//! One listener for all workers: each socket goes to the worker with the fewest connections.
+//!
+//! Not a `SO_REUSEPORT` group: a second process could join it unnoticed, closing one listener resets what waits in
+//! its queue, and a few busy connections could all land on one core.
+
+use std::{io, net::SocketAddr, sync::atomic::Ordering, time::Duration};
+
+use splittoken_runtime::{Drain, DrainPhase};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    time::sleep,
+};
+
+use crate::worker::Handle;
+
+/// Connections that may wait to be accepted; the system's own limit may be lower.
+const BACKLOG: u32 = 4096;
+
+/// How long to wait when the system has no descriptors left.
+const EXHAUSTED: Duration = Duration::from_millis(50);
+
+/// Opens the listener. A port in use is an error, even one that is only being left.
+pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    // Lets a restarted gateway take its port while old connections linger; does not let two listen at once.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Accepts until the process closes.
+pub(crate) async fn accept(listener: TcpListener, workers: Vec<Handle>, mut drain: Drain) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = drain.reached(DrainPhase::Closing) => return,
+        };
+        match accepted.and_then(|(stream, address)| Ok((stream.into_std()?, address))) {
+            Ok(accepted) => hand_over(&workers, accepted),
+            Err(error) if is_connections_own(&error) => {
+                tracing::debug!(%error, "a connection was gone at once")
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept connections");
+                sleep(EXHAUSTED).await;
+            }
+        }
+    }
+}
+
+fn hand_over(workers: &[Handle], accepted: crate::worker::Accepted) {
+    let Some(idlest) = workers
+        .iter()
+        .min_by_key(|worker| worker.load.load(Ordering::Relaxed))
+    else {
+        return;
+    };
+    idlest.load.fetch_add(1, Ordering::Relaxed);
+    if idlest.sockets.send(accepted).is_err() {
+        tracing::error!("a worker has ended");
+    }
+}
+
+fn is_connections_own(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset
+    )
+}

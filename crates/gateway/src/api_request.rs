@@ -1,0 +1,226 @@
+//! An API request: opaque token in, JWT out, everything else as it came.
+
+use std::{sync::Arc, time::SystemTime};
+
+use http::{
+    HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version, header,
+    request::Parts,
+    uri::{InvalidUri, PathAndQuery},
+};
+use hyper::body::Incoming;
+use splittoken_routing::{Authentication, CanonicalPath, ServedRule, authorize, claim_header_value};
+
+use crate::{
+    access_log::Trail,
+    body::{RequestBody, ResponseBody},
+    client_address::Peer,
+    credential::{Credential, credential, has_query_token},
+    failure::Failure,
+    headers::{clean_request, clean_response},
+    snapshot::Snapshot,
+    tokens::Rehydrated,
+    upstream::{Limits, send},
+    worker::Worker,
+};
+
+/// What matching has found out about a request.
+pub(crate) struct Matched {
+    pub(crate) rule: Arc<ServedRule>,
+    /// The path to forward, where it differs from the one that came.
+    pub(crate) path: Option<String>,
+    pub(crate) has_path_parameters: bool,
+}
+
+impl Matched {
+    pub(crate) fn new(rule: &Arc<ServedRule>, path: &CanonicalPath<'_>, segments: usize, raw: &str) -> Self {
+        let forwarded = match &rule.config.replace_prefix {
+            Some(replacement) => Some(path.replace_prefix(segments, replacement)),
+            None => (path.as_str() != raw).then(|| path.as_str().to_owned()),
+        };
+        Self {
+            rule: Arc::clone(rule),
+            path: forwarded,
+            has_path_parameters: path.has_parameters(),
+        }
+    }
+}
+
+/// Serves one API request.
+pub(crate) async fn serve(
+    worker: &Worker,
+    peer: &Peer,
+    snapshot: &Snapshot,
+    matched: Matched,
+    mut parts: Parts,
+    body: Incoming,
+    trail: &mut Trail,
+) -> Result<Response<ResponseBody>, Failure> {
+    let rule = &*matched.rule;
+    let token = authenticate(worker, snapshot, rule, &parts, matched.has_path_parameters).await?;
+    trail.token.clone_from(&token);
+    if let (Some(wanted), Some(token)) = (&rule.config.authorization, &token) {
+        authorize(wanted, &token.claims)
+            .map_err(|denied| Failure::Denied(denied, rule.scope_hint.clone()))?;
+    }
+    edit_headers(rule, peer, token.as_deref(), &mut parts.headers);
+    parts.uri =
+        target(&parts.uri, matched.path.as_deref()).map_err(|_| Failure::NoBackend("rewritten_path"))?;
+    parts.version = Version::HTTP_11;
+
+    let idle = rule.config.timeouts.idle;
+    let request = Request::from_parts(parts, RequestBody::new(body, idle));
+    let (response, lease) = forward(worker, rule, request).await?;
+    let (mut parts, body) = response.into_parts();
+    clean_response(&mut parts.headers);
+    if parts.status == StatusCode::NOT_MODIFIED {
+        // It has no body, and a length would be taken for one.
+        parts.headers.remove(header::CONTENT_LENGTH);
+    }
+    Ok(Response::from_parts(
+        parts,
+        ResponseBody::upstream(body, idle, lease),
+    ))
+}
+
+/// The token of a request, as far as its rule asks for one.
+async fn authenticate(
+    worker: &Worker,
+    snapshot: &Snapshot,
+    rule: &ServedRule,
+    parts: &Parts,
+    has_path_parameters: bool,
+) -> Result<Option<Arc<Rehydrated>>, Failure> {
+    let authentication = rule.config.authentication;
+    if authentication == Authentication::Disabled {
+        return Ok(None);
+    }
+    if has_path_parameters && authentication == Authentication::Required {
+        return Err(Failure::PathParameters);
+    }
+    if has_query_token(parts.uri.query()) {
+        return Err(Failure::TokenInQuery);
+    }
+    match credential(&parts.headers) {
+        Credential::None if authentication == Authentication::Optional => Ok(None),
+        Credential::Other if authentication == Authentication::Optional => {
+            Err(Failure::InvalidToken("scheme"))
+        }
+        Credential::None | Credential::Other => Err(Failure::NoCredentials),
+        Credential::Bearer(text) => {
+            let issuer = snapshot
+                .issuer(&rule.route)
+                .ok_or(Failure::Unavailable("no_issuer"))?;
+            worker
+                .tokens
+                .rehydrate(&rule.route, issuer, text, SystemTime::now())
+                .await
+                .map(Some)
+        }
+    }
+}
+
+fn edit_headers(rule: &ServedRule, peer: &Peer, token: Option<&Rehydrated>, headers: &mut HeaderMap) {
+    let forwarded = peer.forwarded(headers);
+    clean_request(headers, &rule.route.claim_headers);
+    forwarded.set(headers);
+    match token {
+        Some(token) => {
+            headers.insert(header::AUTHORIZATION, token.authorization.clone());
+            set_claim_headers(rule, token, headers);
+        }
+        // Whatever it was, it is not for the upstream: no token was asked for.
+        None => {
+            headers.remove(header::AUTHORIZATION);
+        }
+    }
+    for name in &rule.request_headers.remove {
+        headers.remove(name);
+    }
+    for (name, value) in &rule.request_headers.set {
+        headers.insert(name.clone(), value.clone());
+    }
+}
+
+fn set_claim_headers(rule: &ServedRule, token: &Rehydrated, headers: &mut HeaderMap) {
+    for (config, name) in rule.config.claims_to_headers.iter().zip(&rule.claim_headers) {
+        let text = token
+            .claims
+            .at(&config.claim)
+            .and_then(|claim| claim_header_value(claim, config.encoding));
+        // Names may be in any language: the bytes of UTF-8 are legal in a value, if not in agreement everywhere.
+        if let Some(value) = text.and_then(|text| HeaderValue::from_bytes(text.as_bytes()).ok()) {
+            headers.insert(name.clone(), value);
+        }
+    }
+}
+
+/// The target in origin form: the path that was matched and the query as it came.
+fn target(uri: &Uri, path: Option<&str>) -> Result<Uri, InvalidUri> {
+    let target = match (path, uri.path_and_query()) {
+        (None, Some(target)) => target.clone(),
+        (None, None) => PathAndQuery::from_static("/"),
+        (Some(path), _) => match uri.query() {
+            Some(query) => PathAndQuery::try_from(format!("{path}?{query}"))?,
+            None => PathAndQuery::try_from(path)?,
+        },
+    };
+    Ok(Uri::from(target))
+}
+
+async fn forward(
+    worker: &Worker,
+    rule: &ServedRule,
+    request: Request<RequestBody>,
+) -> Result<(Response<Incoming>, crate::upstream::Lease), Failure> {
+    let backend = rule
+        .backend(worker.random.next())
+        .ok_or(Failure::NoBackend("no_backend"))?;
+    let mut first = Some(
+        backend
+            .address
+            .as_deref()
+            .map_err(|_| Failure::NoBackend("backend_unusable"))?,
+    );
+    // Another try may go elsewhere; a share that goes nowhere falls back to the first choice.
+    let chosen = first;
+    let pick = || {
+        first.take().or_else(|| {
+            let again = rule
+                .backend(worker.random.next())
+                .and_then(|backend| backend.address.as_deref().ok());
+            again.or(chosen)
+        })
+    };
+    let timeouts = &rule.config.timeouts;
+    let limits = Limits {
+        request: timeouts.request,
+        backend_request: timeouts.backend_request,
+        connect: timeouts.connect,
+        retries: rule.config.max_retries,
+    };
+    send(&worker.pool, request, limits, pick, worker.random.next())
+        .await
+        .map_err(Failure::Upstream)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_are_in_origin_form_and_keep_their_query() {
+        for (uri, path, expected) in [
+            ("/a?b=%20c", None, "/a?b=%20c"),
+            ("http://h.example/a?b", None, "/a?b"),
+            ("http://h.example", None, "/"),
+            ("/a?b=1", Some("/x"), "/x?b=1"),
+            ("/a", Some("/x%20y"), "/x%20y"),
+        ] {
+            assert_eq!(
+                target(&uri.parse().unwrap(), path).unwrap().to_string(),
+                expected,
+                "{uri}"
+            );
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Bodies as they stream through: nothing is buffered, and a silence longer than the rule allows ends them.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::upstream::Lease;
+
+/// Why a body ended early. The connection is closed, so the other side can tell.
+pub(crate) type BodyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What a request carries to an upstream.
+#[derive(Debug, Default)]
+pub(crate) struct RequestBody(Option<Timed>);
+
+/// What a response carries to a client.
+#[derive(Debug)]
+pub(crate) enum ResponseBody {
+    /// Made here.
+    Full(Option<Bytes>),
+    /// An upstream's, with the connection that it comes on.
+    Upstream(Timed, Option<Lease>),
+}
+
+/// A body that fails when nothing comes for too long.
+#[derive(Debug)]
+pub(crate) struct Timed {
+    body: Incoming,
+    idle: Option<Duration>,
+    /// Set up at the first wait only: most bodies are there at once.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Timed {
+    pub(crate) fn new(body: Incoming, idle: Option<Duration>) -> Self {
+        Self {
+            body,
+            idle,
+            timer: None,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Ready(frame) => {
+                self.timer = None;
+                Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+            }
+            Poll::Pending => self.poll_timer(cx),
+        }
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Some(idle) = self.idle else {
+            return Poll::Pending;
+        };
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + idle)));
+        timer.as_mut().poll(cx).map(|()| {
+            let error = io::Error::new(
+                io::ErrorKind::TimedOut,
+                "nothing came for longer than the rule's idle timeout",
+            );
+            Some(Err(error.into()))
+        })
+    }
+}
+
+impl RequestBody {
+    /// The body of `incoming`, or none at all where it is empty: so that a request may be sent again.
+    pub(crate) fn new(incoming: Incoming, idle: Option<Duration>) -> Self {
+        Self((!incoming.is_end_stream()).then(|| Timed::new(incoming, idle)))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut self.0 {
+            Some(body) => body.poll(cx),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.as_ref().is_none_or(|timed| timed.body.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), |timed| timed.body.size_hint())
+    }
+}
+
+impl ResponseBody {
+    pub(crate) fn full(bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        Self::Full((!bytes.is_empty()).then_some(bytes))
+    }
+
+    /// Streams `body`; `lease` goes back to the pool when it has ended well.
+    pub(crate) fn upstream(body: Incoming, idle: Option<Duration>, lease: Lease) -> Self {
+        let mut lease = Some(lease);
+        if body.is_end_stream() {
+            give_back(&mut lease);
+        }
+        Self::Upstream(Timed::new(body, idle), lease)
+    }
+}
+
+fn give_back(lease: &mut Option<Lease>) {
+    if let Some(lease) = lease.take() {
+        lease.give_back();
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut *self {
+            Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Upstream(timed, lease) => {
+                let polled = timed.poll(cx);
+                match &polled {
+                    Poll::Ready(None) => give_back(lease),
+                    Poll::Ready(Some(Ok(_))) if timed.body.is_end_stream() => give_back(lease),
+                    _ => {}
+                }
+                polled
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Full(bytes) => bytes.is_none(),
+            Self::Upstream(timed, _) => timed.body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Self::Upstream(timed, _) => timed.body.size_hint(),
+        }
+    }
+}

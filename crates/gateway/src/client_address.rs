@@ -1,0 +1,160 @@
+//! Who is the client, and what do upstreams hear about that?
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use ipnet::IpNet;
+
+use crate::headers::value;
+
+const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// The networks whose `X-Forwarded-*` is believed.
+pub(crate) type TrustedProxies = Arc<[IpNet]>;
+
+/// What is known of a connection's other end, prepared once for all its requests.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    is_trusted: bool,
+    text: HeaderValue,
+}
+
+/// What upstreams are told about the client.
+#[derive(Debug)]
+pub(crate) struct Forwarded {
+    address: HeaderValue,
+    proto: HeaderValue,
+    host: Option<HeaderValue>,
+}
+
+impl Peer {
+    pub(crate) fn new(address: SocketAddr, trusted: &[IpNet]) -> Self {
+        // A listener on `::` sees IPv4 clients as mapped addresses; networks are written in the plain form.
+        let ip = address.ip().to_canonical();
+        Self {
+            is_trusted: contains(trusted, ip),
+            text: value(&ip.to_string()),
+        }
+    }
+
+    /// Reads what has to be told before the client's headers are cleaned.
+    pub(crate) fn forwarded(&self, headers: &HeaderMap) -> Forwarded {
+        let plain = Forwarded {
+            address: self.text.clone(),
+            proto: HeaderValue::from_static("http"),
+            host: headers.get(http::header::HOST).cloned(),
+        };
+        if self.is_trusted {
+            self.believed(headers, plain)
+        } else {
+            plain
+        }
+    }
+
+    fn believed(&self, headers: &HeaderMap, plain: Forwarded) -> Forwarded {
+        let lists = headers
+            .get_all(FOR)
+            .iter()
+            .filter_map(|value| value.to_str().ok());
+        let mut chain: Vec<&str> = lists.collect();
+        chain.push(self.text.to_str().unwrap_or_default());
+        let proto = headers
+            .get(PROTO)
+            .filter(|proto| *proto == "https" || *proto == "http");
+        Forwarded {
+            address: value(&chain.join(", ")),
+            proto: proto.cloned().unwrap_or(plain.proto),
+            host: headers.get(HOST).cloned().or(plain.host),
+        }
+    }
+}
+
+impl Forwarded {
+    /// Sets the headers on a request whose own copies have been removed.
+    pub(crate) fn set(self, headers: &mut HeaderMap) {
+        headers.insert(FOR, self.address);
+        headers.insert(PROTO, self.proto);
+        if let Some(host) = self.host {
+            headers.insert(HOST, host);
+        }
+    }
+}
+
+fn contains(networks: &[IpNet], ip: IpAddr) -> bool {
+    networks.iter().any(|network| network.contains(&ip))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(peer: &str, headers: &[(&str, &str)]) -> Vec<(String, String)> {
+        let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap()];
+        let headers: HeaderMap = headers
+            .iter()
+            .map(|(n, v)| (n.parse::<HeaderName>().unwrap(), v.parse().unwrap()))
+            .collect();
+        let mut out = HeaderMap::new();
+        Peer::new(peer.parse().unwrap(), &trusted)
+            .forwarded(&headers)
+            .set(&mut out);
+        let mut pairs: Vec<_> = out
+            .iter()
+            .map(|(n, v)| (n.to_string(), v.to_str().unwrap().to_owned()))
+            .collect();
+        pairs.sort();
+        pairs
+    }
+
+    fn expected(address: &str, host: &str, proto: &str) -> Vec<(String, String)> {
+        [
+            ("x-forwarded-for", address),
+            ("x-forwarded-host", host),
+            ("x-forwarded-proto", proto),
+        ]
+        .map(|(n, v)| (n.to_owned(), v.to_owned()))
+        .to_vec()
+    }
+
+    #[test]
+    fn strangers_are_not_believed() {
+        let claims = [
+            ("host", "api"),
+            ("x-forwarded-for", "6.6.6.6"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "evil"),
+        ];
+        assert_eq!(told("192.0.2.1:5", &claims), expected("192.0.2.1", "api", "http"));
+        assert_eq!(
+            told("[::ffff:192.0.2.1]:5", &claims),
+            expected("192.0.2.1", "api", "http")
+        );
+    }
+
+    #[test]
+    fn trusted_proxies_are() {
+        let claims = [
+            ("host", "api"),
+            ("x-forwarded-for", "6.6.6.6, 7.7.7.7"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "www"),
+        ];
+        assert_eq!(
+            told("10.1.2.3:5", &claims),
+            expected("6.6.6.6, 7.7.7.7, 10.1.2.3", "www", "https")
+        );
+        assert_eq!(
+            told("[::ffff:10.1.2.3]:5", &[("host", "api")]),
+            expected("10.1.2.3", "api", "http")
+        );
+        assert_eq!(
+            told("10.1.2.3:5", &[("host", "api"), ("x-forwarded-proto", "gopher")]),
+            expected("10.1.2.3", "api", "http")
+        );
+    }
+}

@@ -1,0 +1,106 @@
+//! Where the configuration comes in: a channel of tables, from whoever makes them.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use serde::Serialize;
+use splittoken_routing::RouteTable;
+use splittoken_runtime::ReadyGuard;
+use tokio::sync::watch;
+
+use crate::worker::Shared;
+
+/// The newest good configuration, and what is wrong with a newer one that is not good.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// What to serve.
+    pub table: Arc<RouteTable>,
+    /// Why the source's newest state is not `table`.
+    pub problem: Option<Problem>,
+}
+
+/// Why a configuration was not taken over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// One word of a closed set.
+    pub reason: String,
+    /// For people; names the object and the field.
+    pub message: String,
+}
+
+/// What is known of the configuration that is served, for `/config`.
+#[derive(Debug, Default)]
+pub(crate) struct ConfigStatus {
+    problem: Mutex<Option<Problem>>,
+}
+
+impl ConfigStatus {
+    pub(crate) fn problem(&self) -> Option<Problem> {
+        self.problem.lock().clone()
+    }
+}
+
+/// Takes over every configuration that comes, until the channel closes. `ready` goes with the first.
+pub(crate) async fn follow(
+    shared: Arc<Shared>,
+    status: Arc<ConfigStatus>,
+    mut configs: watch::Receiver<Arc<Config>>,
+    ready: ReadyGuard,
+) {
+    let mut ready = Some(ready);
+    let mut served: Option<Arc<RouteTable>> = None;
+    loop {
+        let config = Arc::clone(&configs.borrow_and_update());
+        let is_new = served
+            .as_ref()
+            .is_none_or(|table| !Arc::ptr_eq(table, &config.table));
+        let refused = if is_new {
+            take_over(&shared, &config.table).err()
+        } else {
+            None
+        };
+        if is_new && refused.is_none() {
+            served = Some(Arc::clone(&config.table));
+            ready = None;
+        }
+        report(&shared, &status, refused.or_else(|| config.problem.clone()));
+        if configs.changed().await.is_err() {
+            drop(ready);
+            return;
+        }
+    }
+}
+
+fn take_over(shared: &Shared, table: &Arc<RouteTable>) -> Result<(), Problem> {
+    shared
+        .snapshots
+        .take_over(Arc::clone(table))
+        .map_err(|error| Problem {
+            reason: error.reason().to_owned(),
+            message: error.to_string(),
+        })?;
+    shared.metrics.config_generation.inc();
+    tracing::info!(
+        routes = table.routes().len(),
+        digest = table.digest(),
+        "configuration taken over"
+    );
+    Ok(())
+}
+
+fn report(shared: &Shared, status: &ConfigStatus, problem: Option<Problem>) {
+    shared.metrics.config_failing.set(i64::from(problem.is_some()));
+    let mut current = status.problem.lock();
+    if let Some(problem) = problem
+        .as_ref()
+        .filter(|problem| current.as_ref() != Some(problem))
+    {
+        shared.metrics.config_rejected.inc();
+        tracing::error!(
+            reason = problem.reason,
+            "configuration not taken over: {}",
+            problem.message
+        );
+    }
+    *current = problem;
+}

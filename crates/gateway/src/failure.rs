@@ -1,0 +1,347 @@
+//! Every way in which a request can fail, and the one place that turns each into an answer.
+
+use http::{HeaderValue, Response, StatusCode, header};
+use serde_json::json;
+use splittoken_routing::Denied;
+
+use crate::{body::ResponseBody, gate::GateError, upstream::UpstreamError};
+
+/// How long a client should wait before it tries again, in seconds: the store and the provider are looked for
+/// again within about a second.
+const RETRY_AFTER: &str = "1";
+
+/// Why a request is not answered by an upstream or a provider.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Not well-formed.
+    Gate(GateError),
+    /// No route takes it.
+    NoRoute,
+    /// The endpoint knows other methods only.
+    MethodNotAllowed(&'static str),
+    /// A path parameter where a token is required: some servers cut it off before they look.
+    PathParameters,
+    /// A token is needed and none came.
+    NoCredentials,
+    /// Whatever is wrong with the token; the reason is for logs only.
+    InvalidToken(&'static str),
+    /// A token in the query.
+    TokenInQuery,
+    /// The token is good, but not for this.
+    Denied(Denied, Option<HeaderValue>),
+    /// The store, or the provider's keys, cannot say.
+    Unavailable(&'static str),
+    /// The rule's backend is missing or has no weight.
+    NoBackend(&'static str),
+    /// The upstream failed.
+    Upstream(UpstreamError),
+    /// A token request that no provider should see.
+    TokenRequest(TokenRequestError),
+    /// The provider failed, or its answer must not be released.
+    Provider(ProviderFailure),
+}
+
+/// Why a token request is not forwarded (RFC 6749 §5.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TokenRequestError {
+    /// Not `application/x-www-form-urlencoded`.
+    ContentType,
+    /// Parameters belong in the body (RFC 6749 §3.2).
+    Query,
+    /// Larger than a token request may be.
+    TooLarge,
+    /// The body broke off or did not come in time.
+    Incomplete,
+    /// No `grant_type`, or more than one.
+    GrantTypeCount,
+    /// The route does not let this grant pass.
+    GrantType,
+}
+
+/// Why the provider's answer did not reach the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ProviderFailure {
+    /// Not reached; the reason is for logs.
+    Unreachable(&'static str),
+    /// Not in time.
+    Timeout,
+    /// It answered with something that must not be released; the reason is for logs.
+    Untrusted(&'static str),
+}
+
+impl Failure {
+    /// A closed set of words for metrics and logs.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::Gate(e) => e.reason(),
+            Self::NoRoute => "no_route",
+            Self::MethodNotAllowed(_) => "method",
+            Self::PathParameters => "path_parameters",
+            Self::NoCredentials => "no_credentials",
+            Self::TokenInQuery => "token_in_query",
+            Self::Denied(e, _) => e.reason(),
+            Self::InvalidToken(reason) | Self::Unavailable(reason) | Self::NoBackend(reason) => reason,
+            Self::Upstream(e) => e.reason(),
+            Self::TokenRequest(e) => e.reason(),
+            Self::Provider(e) => e.reason(),
+        }
+    }
+
+    /// The answer. `realm` goes into `WWW-Authenticate`.
+    pub(crate) fn response(&self, realm: &str) -> Response<ResponseBody> {
+        match self {
+            Self::Gate(GateError::Method) => Answer::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "invalid_request",
+                "This method is not served.",
+            )
+            .done(),
+            Self::Gate(e) => Answer::new(StatusCode::BAD_REQUEST, "invalid_request", &e.to_string()).done(),
+            Self::NoRoute => {
+                Answer::new(StatusCode::NOT_FOUND, "not_found", "No route takes this request.").done()
+            }
+            Self::MethodNotAllowed(allow) => Answer::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "invalid_request",
+                "This method is not served here.",
+            )
+            .header(header::ALLOW, HeaderValue::from_static(allow))
+            .done(),
+            Self::PathParameters => Answer::new(
+                StatusCode::BAD_REQUEST,
+                "invalid_request",
+                "The path must not hold a semicolon.",
+            )
+            .done(),
+            Self::NoCredentials => Answer::new(
+                StatusCode::UNAUTHORIZED,
+                "unauthorized",
+                "An access token is required.",
+            )
+            .challenge(realm, "")
+            .done(),
+            Self::InvalidToken(_) => {
+                let text = "The access token is unknown, expired, revoked or malformed.";
+                Answer::new(StatusCode::UNAUTHORIZED, "invalid_token", text)
+                    .challenge(
+                        realm,
+                        &format!(", error=\"invalid_token\", error_description=\"{text}\""),
+                    )
+                    .done()
+            }
+            Self::TokenInQuery => {
+                let text = "An access token must be sent in the Authorization header, not in the query.";
+                Answer::new(StatusCode::BAD_REQUEST, "invalid_request", text)
+                    .challenge(realm, ", error=\"invalid_request\"")
+                    .done()
+            }
+            Self::Denied(_, scope) => denied(realm, scope.as_ref()),
+            Self::Unavailable(_) => {
+                let text = "The token cannot be checked right now.";
+                Answer::new(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", text)
+                    .retry_later()
+                    .done()
+            }
+            Self::NoBackend(_) => {
+                let text = "This route has no backend to send the request to.";
+                Answer::new(StatusCode::INTERNAL_SERVER_ERROR, "no_backend", text).done()
+            }
+            Self::Upstream(UpstreamError::Timeout | UpstreamError::ConnectTimeout) => Answer::new(
+                StatusCode::GATEWAY_TIMEOUT,
+                "upstream_timeout",
+                "The upstream did not answer in time.",
+            )
+            .done(),
+            Self::Upstream(_) => Answer::new(
+                StatusCode::BAD_GATEWAY,
+                "bad_gateway",
+                "The upstream could not be reached or broke off.",
+            )
+            .done(),
+            Self::TokenRequest(e) => e.answer().no_store().done(),
+            Self::Provider(e) => e.answer().no_store().done(),
+        }
+    }
+}
+
+fn denied(realm: &str, scope: Option<&HeaderValue>) -> Response<ResponseBody> {
+    let scope = scope.and_then(|scope| scope.to_str().ok());
+    let scope = scope
+        .map(|scope| format!(", scope=\"{scope}\""))
+        .unwrap_or_default();
+    Answer::new(
+        StatusCode::FORBIDDEN,
+        "insufficient_scope",
+        "The access token does not allow this request.",
+    )
+    .challenge(realm, &format!(", error=\"insufficient_scope\"{scope}"))
+    .done()
+}
+
+impl TokenRequestError {
+    fn reason(self) -> &'static str {
+        match self {
+            Self::ContentType => "content_type",
+            Self::Query => "token_request_query",
+            Self::TooLarge => "token_request_too_large",
+            Self::Incomplete => "token_request_incomplete",
+            Self::GrantTypeCount => "grant_type_count",
+            Self::GrantType => "grant_type",
+        }
+    }
+
+    fn answer(self) -> Answer {
+        let (status, error, text) = match self {
+            Self::ContentType => (
+                400,
+                "invalid_request",
+                "The request must be application/x-www-form-urlencoded.",
+            ),
+            Self::Query => (
+                400,
+                "invalid_request",
+                "Parameters belong in the body, not in the query.",
+            ),
+            Self::TooLarge => (413, "invalid_request", "The request is too large."),
+            Self::Incomplete => (
+                400,
+                "invalid_request",
+                "The request's body did not arrive whole and in time.",
+            ),
+            Self::GrantTypeCount => (400, "invalid_request", "Exactly one grant_type is required."),
+            Self::GrantType => (
+                400,
+                "unsupported_grant_type",
+                "This grant type is not allowed here.",
+            ),
+        };
+        Answer::new(
+            StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST),
+            error,
+            text,
+        )
+    }
+}
+
+impl ProviderFailure {
+    fn reason(self) -> &'static str {
+        match self {
+            Self::Unreachable(reason) | Self::Untrusted(reason) => reason,
+            Self::Timeout => "provider_timeout",
+        }
+    }
+
+    fn answer(self) -> Answer {
+        match self {
+            Self::Unreachable(_) => {
+                let text = "The identity provider cannot be reached.";
+                Answer::new(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", text).retry_later()
+            }
+            Self::Timeout => {
+                let text = "The identity provider did not answer in time.";
+                Answer::new(StatusCode::GATEWAY_TIMEOUT, "temporarily_unavailable", text)
+            }
+            Self::Untrusted(_) => {
+                let text = "The identity provider's answer cannot be used.";
+                Answer::new(StatusCode::BAD_GATEWAY, "server_error", text)
+            }
+        }
+    }
+}
+
+/// An answer in the making: JSON with the members that RFC 6749 §5.2 names.
+pub(crate) struct Answer(Response<ResponseBody>);
+
+impl Answer {
+    pub(crate) fn new(status: StatusCode, error: &str, description: &str) -> Self {
+        let body = json!({"error": error, "error_description": description}).to_string();
+        let mut response = Response::new(ResponseBody::full(body));
+        *response.status_mut() = status;
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        Self(response)
+    }
+
+    fn header(mut self, name: header::HeaderName, value: HeaderValue) -> Self {
+        self.0.headers_mut().insert(name, value);
+        self
+    }
+
+    fn retry_later(self) -> Self {
+        self.header(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER))
+    }
+
+    /// RFC 6749 §5.1, and the same for errors.
+    pub(crate) fn no_store(self) -> Self {
+        self.header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))
+            .header(header::PRAGMA, HeaderValue::from_static("no-cache"))
+    }
+
+    /// RFC 6750 §3.
+    fn challenge(self, realm: &str, rest: &str) -> Self {
+        self.header(
+            header::WWW_AUTHENTICATE,
+            crate::headers::value(&format!("Bearer realm=\"{realm}\"{rest}")),
+        )
+    }
+
+    pub(crate) fn done(self) -> Response<ResponseBody> {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn challenge(failure: &Failure) -> (u16, String) {
+        let response = failure.response("api.example.com");
+        let value = response.headers().get(header::WWW_AUTHENTICATE);
+        (
+            response.status().as_u16(),
+            value.map(|v| v.to_str().unwrap().to_owned()).unwrap_or_default(),
+        )
+    }
+
+    #[test]
+    fn challenges_follow_rfc_6750() {
+        assert_eq!(
+            challenge(&Failure::NoCredentials),
+            (401, "Bearer realm=\"api.example.com\"".to_owned())
+        );
+        let (status, text) = challenge(&Failure::Denied(
+            Denied::Scope,
+            Some(HeaderValue::from_static("a b")),
+        ));
+        assert_eq!(status, 403);
+        assert_eq!(
+            text,
+            "Bearer realm=\"api.example.com\", error=\"insufficient_scope\", scope=\"a b\""
+        );
+    }
+
+    #[test]
+    fn every_bad_token_gets_the_same_answer() {
+        assert_eq!(
+            challenge(&Failure::InvalidToken("expired")),
+            challenge(&Failure::InvalidToken("unknown_token"))
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_said_is_never_401() {
+        for (failure, status) in [
+            (Failure::Unavailable("store_unavailable"), 503),
+            (Failure::Provider(ProviderFailure::Unreachable("x")), 503),
+            (Failure::Provider(ProviderFailure::Timeout), 504),
+            (Failure::Provider(ProviderFailure::Untrusted("x")), 502),
+            (Failure::Upstream(UpstreamError::Timeout), 504),
+            (Failure::Upstream(UpstreamError::Switched), 502),
+        ] {
+            assert_eq!(failure.response("r").status().as_u16(), status, "{failure:?}");
+        }
+        let response = Failure::Unavailable("x").response("r");
+        assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+    }
+}

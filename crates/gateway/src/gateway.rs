@@ -1,0 +1,237 @@
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicUsize},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use prometheus_client::registry::Registry;
+use splittoken_runtime::{ConfigView, Drain, DrainPhase, Readiness};
+use splittoken_store::{Store, StoreConfig};
+use splittoken_token::Keyring;
+use thiserror::Error;
+use tokio::{
+    net::TcpListener,
+    runtime::Builder,
+    sync::{mpsc, watch},
+};
+
+use crate::{
+    acceptor,
+    config::{Config, ConfigStatus, follow},
+    config_view::{StoreView, view},
+    metrics::Metrics,
+    settings::Settings,
+    snapshot::Snapshots,
+    tokens::{Cache, StoreHealth, Tokens},
+    worker::{Handle, Shared, Worker},
+};
+
+/// Why a gateway could not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The address could not be bound.
+    #[error("cannot listen on {address}: {source}")]
+    Bind {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A thread or its runtime could not be made.
+    #[error("cannot start a worker thread: {0}")]
+    Worker(#[source] io::Error),
+}
+
+impl StartError {
+    /// A closed set of words for metrics and logs.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Bind { .. } => "bind",
+            Self::Worker(_) => "worker",
+        }
+    }
+}
+
+/// Everything a gateway is made of.
+#[derive(Debug)]
+pub struct Ingredients<'i> {
+    /// How it runs.
+    pub settings: Settings,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Where records lie.
+    pub store: &'i StoreConfig,
+    /// What they are sealed with.
+    pub keyring: Arc<Keyring>,
+    /// What it serves, now and later.
+    pub configs: watch::Receiver<Arc<Config>>,
+    /// When it ends.
+    pub drain: Drain,
+    /// How long finishing may take.
+    pub drain_limit: Duration,
+    /// What it reports to.
+    pub readiness: Readiness,
+    /// Where its metrics go.
+    pub registry: &'i mut Registry,
+}
+
+/// A bound gateway: the socket is open, nothing is served before [`Gateway::run`].
+pub struct Gateway {
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    status: Arc<ConfigStatus>,
+    cache: Cache,
+    store: Store,
+    store_name: String,
+    health: StoreHealth,
+    keyring: Arc<Keyring>,
+    configs: watch::Receiver<Arc<Config>>,
+    drain: Drain,
+    drain_limit: Duration,
+    readiness: Readiness,
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gateway")
+            .field("listener", &self.listener)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Gateway {
+    /// Opens the listener; has to be called on a tokio runtime.
+    pub fn bind(ingredients: Ingredients<'_>) -> Result<Self, StartError> {
+        let Ingredients {
+            settings,
+            address,
+            store,
+            keyring,
+            configs,
+            drain,
+            drain_limit,
+            readiness,
+            registry,
+        } = ingredients;
+        let listener = acceptor::listen(address).map_err(|source| StartError::Bind { address, source })?;
+        let metrics = Metrics::new(registry);
+        let shared = Shared::new(settings, Snapshots::new(Arc::clone(&metrics)), metrics);
+        let cache = Tokens::cache();
+        let store_name = store.describe();
+        let store = Store::open(store, cache.clone());
+        Ok(Self {
+            listener,
+            shared: Arc::new(shared),
+            status: Arc::default(),
+            cache,
+            store,
+            store_name,
+            health: StoreHealth::default(),
+            keyring,
+            configs,
+            drain,
+            drain_limit,
+            readiness,
+        })
+    }
+
+    /// The bound address: tells the port where 0 was asked for.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// The store, as the workers see it.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// What `/config` shows.
+    pub fn config_view(&self) -> ConfigView {
+        let (shared, status, keyring) = (
+            Arc::clone(&self.shared),
+            Arc::clone(&self.status),
+            Arc::clone(&self.keyring),
+        );
+        let (name, health, workers) = (
+            self.store_name.clone(),
+            self.health.clone(),
+            self.shared.settings.threads,
+        );
+        Arc::new(move || {
+            let store = StoreView {
+                name: &name,
+                workers,
+                workers_up: health.up(),
+            };
+            shared
+                .metrics
+                .store_up
+                .set(i64::try_from(store.workers_up).unwrap_or(i64::MAX));
+            view(&shared, status.problem(), &keyring, store)
+        })
+    }
+
+    /// Serves until the drain is over. Every request that was in flight by then has been finished, or
+    /// `drain_limit` has passed.
+    pub async fn run(mut self) -> Result<(), StartError> {
+        let config_guard = self.readiness.guard("configuration");
+        let listener_guard = self.readiness.guard("listener");
+        let (handles, threads) = self.start_workers()?;
+        let follow = tokio::spawn(follow(
+            Arc::clone(&self.shared),
+            Arc::clone(&self.status),
+            self.configs.clone(),
+            config_guard,
+        ));
+        let leaving = Arc::clone(&self.shared);
+        let mut drain = self.drain.clone();
+        let leave = tokio::spawn(async move {
+            drain.reached(DrainPhase::Leaving).await;
+            leaving.leave();
+        });
+        drop(listener_guard);
+        acceptor::accept(self.listener, handles, self.drain.clone()).await;
+        self.drain.reached(DrainPhase::Closing).await;
+        // Joining blocks, and the runtime still answers probes.
+        let joined =
+            tokio::task::spawn_blocking(move || threads.into_iter().all(|thread| thread.join().is_ok()));
+        if !joined.await.unwrap_or(false) {
+            tracing::error!("a worker thread panicked");
+        }
+        follow.abort();
+        leave.abort();
+        Ok(())
+    }
+
+    fn start_workers(&self) -> Result<(Vec<Handle>, Vec<JoinHandle<()>>), StartError> {
+        (0..self.shared.settings.threads.max(1))
+            .map(|index| self.start_worker(index))
+            .collect::<Result<Vec<_>, _>>()
+            .map(|workers| workers.into_iter().unzip())
+            .map_err(StartError::Worker)
+    }
+
+    fn start_worker(&self, index: usize) -> io::Result<(Handle, JoinHandle<()>)> {
+        let (sockets, incoming) = mpsc::unbounded_channel();
+        let load = Arc::new(AtomicUsize::new(0));
+        let handle = Handle {
+            sockets,
+            load: Arc::clone(&load),
+        };
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let (shared, store, cache) = (Arc::clone(&self.shared), self.store.clone(), self.cache.clone());
+        let (keyring, health, drain) = (Arc::clone(&self.keyring), self.health.clone(), self.drain_limit);
+        let thread = thread::Builder::new()
+            .name(format!("worker-{index}"))
+            .spawn(move || {
+                runtime.block_on(async move {
+                    let tokens = Tokens::new(keyring, &store, cache, Arc::clone(&shared.metrics), &health);
+                    Worker::new(shared, tokens, load).run(incoming, drain).await;
+                });
+            })?;
+        Ok((handle, thread))
+    }
+}

@@ -1,0 +1,149 @@
+//! What of a message's headers travels on, and what does not.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+/// Headers that upstreams trust to name a person. A client's own copies never pass (the names are those that
+/// common proxies and frameworks use).
+const IDENTITY: [&str; 16] = [
+    "forwarded",
+    "remote-user",
+    "x-authenticated-user",
+    "x-authenticated-userid",
+    "x-authenticated-scope",
+    "x-auth-request-user",
+    "x-auth-request-email",
+    "x-auth-request-groups",
+    "x-auth-request-preferred-username",
+    "x-auth-request-access-token",
+    "x-credential-identifier",
+    "x-consumer-username",
+    "x-real-ip",
+    "x-remote-user",
+    "x-userinfo",
+    "x-webauth-user",
+];
+
+/// Concerns one connection only (RFC 9110 §7.6.1), or is made anew for each.
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        *name,
+        header::CONNECTION
+            | header::TE
+            | header::TRAILER
+            | header::TRANSFER_ENCODING
+            | header::UPGRADE
+            | header::PROXY_AUTHENTICATE
+            | header::PROXY_AUTHORIZATION
+    ) || matches!(
+        name.as_str(),
+        "keep-alive" | "proxy-connection" | "http2-settings"
+    )
+}
+
+/// Whether a client's own copy of the header must not reach an upstream.
+fn is_ours_alone(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    name.starts_with("x-forwarded-") || IDENTITY.contains(&name)
+}
+
+/// Removes from a client's request what must not travel on: hop-by-hop headers and what `Connection` names, the
+/// framing, whatever only the gateway may set, and `claim_headers`.
+pub(crate) fn clean_request(headers: &mut HeaderMap, claim_headers: &[HeaderName]) {
+    remove_connection_headers(headers, |name| {
+        is_ours_alone(name) || matches!(*name, header::CONTENT_LENGTH | header::EXPECT)
+    });
+    for name in claim_headers {
+        headers.remove(name);
+    }
+}
+
+/// Removes from an upstream's response what must not travel on. Its Content-Length stays: it is what a `HEAD`
+/// is answered with.
+pub(crate) fn clean_response(headers: &mut HeaderMap) {
+    remove_connection_headers(headers, |_| false);
+}
+
+fn remove_connection_headers(headers: &mut HeaderMap, also: impl Fn(&HeaderName) -> bool) {
+    let mut doomed: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| is_hop_by_hop(name) || also(name))
+        .cloned()
+        .collect();
+    if headers.contains_key(header::CONNECTION) {
+        doomed.extend(connection_names(headers));
+    }
+    for name in doomed {
+        headers.remove(name);
+    }
+}
+
+fn connection_names(headers: &HeaderMap) -> Vec<HeaderName> {
+    let lists = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    lists
+        .flat_map(|list| list.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect()
+}
+
+/// A header value from text that is known to be plain; an empty one if it is not, which no caller lets happen.
+pub(crate) fn value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&str, &str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(n, v)| (n.parse::<HeaderName>().unwrap(), v.parse().unwrap()))
+            .collect()
+    }
+
+    fn names(headers: &HeaderMap) -> Vec<&str> {
+        let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+
+    #[test]
+    fn requests_lose_what_is_not_theirs_to_send() {
+        let mut headers = map(&[
+            ("host", "h"),
+            ("accept", "*/*"),
+            ("connection", "close, X-Once"),
+            ("x-once", "1"),
+            ("keep-alive", "1"),
+            ("te", "trailers"),
+            ("transfer-encoding", "chunked"),
+            ("content-length", "5"),
+            ("expect", "100-continue"),
+            ("upgrade", "websocket"),
+            ("x-forwarded-for", "1.2.3.4"),
+            ("x-forwarded-anything", "x"),
+            ("forwarded", "for=1.2.3.4"),
+            ("x-real-ip", "1.2.3.4"),
+            ("remote-user", "root"),
+            ("x-user-id", "root"),
+            ("content-type", "text/plain"),
+        ]);
+        clean_request(&mut headers, &[HeaderName::from_static("x-user-id")]);
+        assert_eq!(names(&headers), ["accept", "content-type", "host"]);
+    }
+
+    #[test]
+    fn responses_keep_their_length() {
+        let mut headers = map(&[
+            ("content-length", "5"),
+            ("connection", "x-a"),
+            ("x-a", "1"),
+            ("etag", "e"),
+        ]);
+        clean_response(&mut headers);
+        assert_eq!(names(&headers), ["content-length", "etag"]);
+    }
+}

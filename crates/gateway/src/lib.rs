@@ -1,0 +1,44 @@
+//! The data plane: listeners, request gate, token endpoint, API proxy, upstream connections.
+//!
+//! ```text
+//!   acceptor ──▶ worker (one a thread) ──▶ request: gate ─▶ table ─┬▶ token_endpoint ─▶ provider, store
+//!                                                                  └▶ api_request ─▶ tokens ─▶ upstream
+//!   Config channel ──▶ snapshot (table, providers, counters), swapped as one
+//! ```
+//!
+//! It is handed a channel of route tables and does not know where they come from: nothing here knows of files,
+//! Kubernetes or custom resources. What can be decided without I/O is decided in functions over plain data
+//! (`gate`, `credential`, `token_request`, `issue`, `headers`); `failure` alone turns errors into answers.
+
+mod acceptor;
+mod access_log;
+mod activity;
+mod api_request;
+mod body;
+mod client_address;
+mod config;
+mod config_view;
+mod credential;
+mod failure;
+mod gate;
+mod gateway;
+mod headers;
+mod issue;
+mod issuer;
+mod metrics;
+mod random;
+mod request;
+mod settings;
+mod snapshot;
+mod token_endpoint;
+mod token_request;
+mod tokens;
+mod tracked;
+mod upstream;
+mod worker;
+
+pub use config::{Config, Problem};
+pub use gate::GateError;
+pub use gateway::{Gateway, Ingredients, StartError};
+pub use settings::{AccessLog, Settings};
+pub use snapshot::ConfigError;

@@ -1,0 +1,127 @@
+//! One request, from its head to its answer: gate, table, and then one of two ways.
+
+use std::{sync::Arc, time::Instant};
+
+use http::{HeaderValue, Request, Response, header, request::Parts};
+use hyper::body::Incoming;
+use splittoken_routing::{Found, ServedRoute, TokenEndpoint};
+
+use crate::{
+    access_log::{Beginning, Trail},
+    activity::Activity,
+    api_request::{self, Matched},
+    body::ResponseBody,
+    client_address::Peer,
+    failure::Failure,
+    gate::admit,
+    snapshot::Snapshot,
+    token_endpoint,
+    tracked::Tracked,
+    worker::Worker,
+};
+
+/// What serves a request, free of borrows of its head.
+enum Way {
+    Token(Arc<ServedRoute>, TokenEndpoint),
+    Api(Matched),
+}
+
+/// Answers one request. There is no error: every failure is an answer.
+pub(crate) async fn answer(
+    worker: &Arc<Worker>,
+    peer: &Peer,
+    activity: &Arc<Activity>,
+    request: Request<Incoming>,
+) -> Response<Tracked> {
+    activity.begin_request();
+    let started = Instant::now();
+    let shared = &worker.shared;
+    let (parts, body) = request.into_parts();
+    let beginning = Beginning::of(&parts, shared.settings.access_log, started, worker.random.next());
+    let realm = parts.headers.get(header::HOST).cloned();
+    let snapshot = shared.snapshots.load();
+    let mut trail = Trail::default();
+    let mut response = match serve(worker, peer, &snapshot, parts, body, &mut trail).await {
+        Ok(response) => response,
+        Err(failure) => refuse(worker, &failure, realm.as_ref(), &mut trail),
+    };
+    if let Some(counters) = trail.rule.as_ref().and_then(|rule| snapshot.counters(rule)) {
+        counters.count(response.status());
+    }
+    if shared.is_leaving() {
+        response
+            .headers_mut()
+            .insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    shared.metrics.duration.observe(started.elapsed().as_secs_f64());
+    let entry = beginning.and_then(|beginning| beginning.end(response.status(), trail));
+    response.map(|body| Tracked::new(body, Arc::clone(activity), entry))
+}
+
+async fn serve(
+    worker: &Arc<Worker>,
+    peer: &Peer,
+    snapshot: &Snapshot,
+    parts: Parts,
+    body: Incoming,
+    trail: &mut Trail,
+) -> Result<Response<ResponseBody>, Failure> {
+    match find(snapshot, &parts)? {
+        Way::Api(matched) => {
+            trail.rule = Some(Arc::clone(&matched.rule));
+            api_request::serve(worker, peer, snapshot, matched, parts, body, trail).await
+        }
+        Way::Token(route, endpoint) => {
+            trail.endpoint = Some(Arc::clone(&route));
+            token_endpoint::serve(worker, snapshot, &route, &endpoint, parts, body).await
+        }
+    }
+}
+
+fn find(snapshot: &Snapshot, parts: &Parts) -> Result<Way, Failure> {
+    let admitted = admit(parts).map_err(Failure::Gate)?;
+    let found = snapshot
+        .table
+        .find(&admitted.host, &admitted.path, &parts.method, &parts.headers);
+    match found {
+        Some(Found::Rule(rule, segments)) => Ok(Way::Api(Matched::new(
+            rule,
+            &admitted.path,
+            segments,
+            parts.uri.path(),
+        ))),
+        Some(Found::TokenEndpoint(route)) => {
+            let endpoint = route.config.token_endpoint.clone().ok_or(Failure::NoRoute)?;
+            Ok(Way::Token(Arc::clone(route), endpoint))
+        }
+        None => Err(Failure::NoRoute),
+    }
+}
+
+fn refuse(
+    worker: &Worker,
+    failure: &Failure,
+    realm: Option<&HeaderValue>,
+    trail: &mut Trail,
+) -> Response<ResponseBody> {
+    let reason = failure.reason();
+    trail.reason = Some(reason);
+    worker.shared.metrics.failed(reason);
+    tracing::debug!(reason, "refused");
+    // Past the gate, a Host is of letters that need no quoting.
+    let realm = realm
+        .and_then(|host| host.to_str().ok())
+        .filter(|host| is_plain(host))
+        .unwrap_or("gateway");
+    let response = failure.response(realm);
+    if trail.endpoint.is_some() {
+        token_endpoint::never_cached(response)
+    } else {
+        response
+    }
+}
+
+fn is_plain(host: &str) -> bool {
+    host.bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b))
+}

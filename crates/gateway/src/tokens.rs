@@ -1,0 +1,379 @@
+//! From an opaque token to the JWT that the upstream gets, and the other way round when one is issued.
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use http::HeaderValue;
+use splittoken_provider::FillError;
+use splittoken_routing::ServedRoute;
+use splittoken_store::{
+    Health, PutOutcome, Store, StoreError, StoreSession,
+    near::{Filled, Lookup, NearCache, NearConfig, Now, Overloaded, Stale},
+};
+use splittoken_token::{
+    Claims, Jws, Keyring, Keys, Live, LookupId, Meta, Opaque, Realm, RecordError, SealedRecord, Stored, Use,
+    derive_keys, open, seal,
+};
+use tokio::time::sleep;
+use zeroize::Zeroizing;
+
+use crate::{failure::Failure, issuer::Issuer, metrics::Metrics, settings::NEAR_CACHE_BYTES};
+
+/// A token that has been put together again.
+pub(crate) struct Rehydrated {
+    /// `Bearer` and the JWT, byte for byte as issued.
+    pub(crate) authorization: HeaderValue,
+    pub(crate) claims: Claims,
+    /// The token's public name.
+    pub(crate) lookup_id: LookupId,
+}
+
+impl fmt::Debug for Rehydrated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Rehydrated({})", self.lookup_id)
+    }
+}
+
+/// Why a token could not be had.
+#[derive(Clone, Debug)]
+pub(crate) enum LookupError {
+    /// The store cannot say.
+    Store(StoreError),
+    /// Too many look-ups for this realm.
+    Overloaded,
+    /// The provider's keys cannot say.
+    Keys(&'static str),
+    /// It is no good.
+    Refused(&'static str),
+}
+
+impl From<Overloaded> for LookupError {
+    fn from(_: Overloaded) -> Self {
+        Self::Overloaded
+    }
+}
+
+impl LookupError {
+    fn failure(&self) -> Failure {
+        match self {
+            Self::Store(error) => Failure::Unavailable(error.reason()),
+            Self::Overloaded => Failure::Unavailable("overloaded"),
+            Self::Keys(reason) => Failure::Unavailable(reason),
+            Self::Refused(reason) => Failure::InvalidToken(reason),
+        }
+    }
+}
+
+/// The near cache that all workers share.
+pub(crate) type Cache = Arc<NearCache<Arc<Rehydrated>, LookupError>>;
+
+/// What became of a token that was to be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// It is new.
+    Stored,
+    /// It was there already: the same claims in the same second are one token.
+    Known {
+        /// When the record that is there ends.
+        expires_at: u64,
+    },
+    /// It was revoked before.
+    Revoked,
+    /// The same signature over something else, or a record that is not ours.
+    Collision,
+}
+
+/// How many of the workers reach the store.
+#[derive(Clone, Default)]
+pub(crate) struct StoreHealth(Arc<parking_lot::Mutex<Vec<StoreSession>>>);
+
+impl fmt::Debug for StoreHealth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StoreHealth({} up)", self.up())
+    }
+}
+
+impl StoreHealth {
+    pub(crate) fn up(&self) -> usize {
+        self.0
+            .lock()
+            .iter()
+            .filter(|session| matches!(session.health(), Health::Up))
+            .count()
+    }
+}
+
+/// One worker's way from tokens to records.
+pub(crate) struct Tokens {
+    keyring: Arc<Keyring>,
+    session: StoreSession,
+    cache: Cache,
+    metrics: Arc<Metrics>,
+}
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tokens({:?})", self.keyring)
+    }
+}
+
+/// How often a record is tried to be written. The client waits, and the provider cannot be asked again.
+const WRITES: u32 = 3;
+/// The wait before the second write; the third waits twice as long.
+const WRITE_AGAIN: Duration = Duration::from_millis(100);
+
+impl Tokens {
+    /// An empty cache for all workers.
+    pub(crate) fn cache() -> Cache {
+        Arc::new(NearCache::new(NearConfig {
+            max_weight: NEAR_CACHE_BYTES,
+            ..NearConfig::default()
+        }))
+    }
+
+    /// Connects to the store; to be called on the worker's own runtime.
+    pub(crate) fn new(
+        keyring: Arc<Keyring>,
+        store: &Store,
+        cache: Cache,
+        metrics: Arc<Metrics>,
+        health: &StoreHealth,
+    ) -> Self {
+        let session = store.connect();
+        health.0.lock().push(session.clone());
+        Self {
+            keyring,
+            session,
+            cache,
+            metrics,
+        }
+    }
+
+    /// Whether a record could be written now, as far as is known.
+    pub(crate) fn check_store(&self) -> Result<(), Failure> {
+        match self.session.health() {
+            Health::Up => Ok(()),
+            Health::Down { reason, .. } => Err(Failure::Unavailable(reason)),
+        }
+    }
+
+    /// The JWT of a presented token. A token that was seen lately costs a hash and a look-up.
+    pub(crate) async fn rehydrate(
+        &self,
+        route: &ServedRoute,
+        issuer: &Issuer,
+        text: &str,
+        now: SystemTime,
+    ) -> Result<Arc<Rehydrated>, Failure> {
+        let config = &route.config.issuer;
+        issuer.sync();
+        let key = self.cache.key(&config.realm, Use::Access, text.as_bytes());
+        let now = Now {
+            instant: std::time::Instant::now(),
+            unix: epoch_seconds(now),
+        };
+        let stale = match self.cache.lookup(&key, now) {
+            Lookup::Fresh(token) => {
+                self.metrics.cache_hits.inc();
+                return Ok(token);
+            }
+            Lookup::Stale(stale) => Some(stale),
+            Lookup::Miss => None,
+        };
+        // Before any I/O: guessing must be cheap to refuse.
+        let opaque =
+            Opaque::parse_for(text, &config.algorithms).map_err(|e| Failure::InvalidToken(e.reason()))?;
+        let keys = self.keys(&config.realm, &opaque);
+        let ids: Vec<LookupId> = keys.iter().map(Keys::lookup_id).collect();
+        let read = || self.read(issuer, &opaque, &keys, &ids);
+        let outcome = self.cache.fill(&key, &config.realm, &ids, read).await;
+        self.conclude(outcome, stale, now, route.config.max_stale)
+    }
+
+    /// Serves a stale token where the store cannot be reached, and only there.
+    fn conclude(
+        &self,
+        outcome: Result<Option<Arc<Rehydrated>>, LookupError>,
+        stale: Option<Stale<Arc<Rehydrated>>>,
+        now: Now,
+        max_stale: Duration,
+    ) -> Result<Arc<Rehydrated>, Failure> {
+        let error = match outcome {
+            Ok(Some(token)) => {
+                self.metrics.looked_up("store");
+                return Ok(token);
+            }
+            Ok(None) => LookupError::Refused("unknown_token"),
+            Err(error) => error,
+        };
+        let may_be_stale = matches!(&error, LookupError::Store(e) if e.is_transient());
+        let served = stale
+            .filter(|_| may_be_stale)
+            .and_then(|stale| stale.serve(now, max_stale));
+        if let Some(token) = served {
+            self.metrics.looked_up("stale");
+            return Ok(token);
+        }
+        let failure = error.failure();
+        self.metrics.looked_up(failure.reason());
+        Err(failure)
+    }
+
+    fn keys(&self, realm: &Realm, opaque: &Opaque) -> Vec<Keys> {
+        self.keyring
+            .kids()
+            .filter_map(|kid| derive_keys(&self.keyring, kid, realm, Use::Access, opaque))
+            .collect()
+    }
+
+    /// One read: all peppers in one round trip, open, verify.
+    async fn read(
+        &self,
+        issuer: &Issuer,
+        opaque: &Opaque,
+        keys: &[Keys],
+        ids: &[LookupId],
+    ) -> Result<Option<Filled<Arc<Rehydrated>>>, LookupError> {
+        let fetched = self.session.get(ids).await.map_err(LookupError::Store)?;
+        // Taken before the keys are looked at, so that what they vouch for goes when they go.
+        let stamp = issuer.stamp();
+        let found = keys
+            .iter()
+            .zip(fetched.records)
+            .find_map(|(keys, record)| Some((keys, record?)));
+        let Some((keys, record)) = found else {
+            return Ok(None);
+        };
+        let live = match open(&self.keyring, keys, &record) {
+            Ok(Stored::Live(live)) => live,
+            Ok(Stored::Revoked) => return Err(LookupError::Refused("revoked")),
+            Err(error) => return Err(self.broken(error)),
+        };
+        let now = epoch_seconds(SystemTime::now());
+        if live.expires_at <= now {
+            return Err(LookupError::Refused("expired"));
+        }
+        let jwt = Zeroizing::new(format!("{}.{}", live.signing_input.as_str(), opaque.expose()));
+        let jws = Jws::parse(&jwt).map_err(|error| LookupError::Refused(error.reason()))?;
+        let claims = issuer
+            .provider
+            .verify_on_fill(&jws, now)
+            .await
+            .map_err(fill_error)?;
+        let authorization = authorization(&jwt).ok_or(LookupError::Refused("jwt_characters"))?;
+        let weight = jwt.len() + claims.weight() + size_of::<Rehydrated>();
+        let exp = claims
+            .expires_at()
+            .map_or(live.expires_at, |exp| exp.min(live.expires_at));
+        Ok(Some(Filled {
+            value: Arc::new(Rehydrated {
+                authorization,
+                claims,
+                lookup_id: keys.lookup_id(),
+            }),
+            weight: u32::try_from(weight).unwrap_or(u32::MAX),
+            exp,
+            connection: fetched.stamp,
+            issuer: stamp,
+        }))
+    }
+
+    /// A record that does not open: somebody else wrote to our store, or the keyring is not the one it was.
+    fn broken(&self, error: RecordError) -> LookupError {
+        self.metrics.alarm(error.reason());
+        LookupError::Refused(error.reason())
+    }
+
+    /// Stores what the client does not get, before it gets anything.
+    pub(crate) async fn keep(
+        &self,
+        realm: &Realm,
+        jws: &Jws<'_>,
+        claims: &Claims,
+        expires_at: u64,
+    ) -> Result<Kept, Failure> {
+        let kid = self.keyring.write_kid();
+        let keys = derive_keys(&self.keyring, kid, realm, Use::Access, jws.opaque());
+        let keys = keys.ok_or(Failure::Unavailable("crypto"))?;
+        let live = Live {
+            stored_at_ms: epoch_millis(SystemTime::now()),
+            expires_at,
+            meta: meta(claims),
+            signing_input: Zeroizing::new(jws.signing_input().to_owned()),
+        };
+        let record = seal(&keys, &live).map_err(|error| Failure::Unavailable(error.reason()))?;
+        match self
+            .write(&keys, &record, expires_at)
+            .await
+            .map_err(|e| Failure::Unavailable(e.reason()))?
+        {
+            PutOutcome::Stored => Ok(Kept::Stored),
+            PutOutcome::Exists(other) => Ok(self.compare(&keys, &other, jws)),
+        }
+    }
+
+    async fn write(
+        &self,
+        keys: &Keys,
+        record: &SealedRecord,
+        expires_at: u64,
+    ) -> Result<PutOutcome, StoreError> {
+        let until = UNIX_EPOCH + Duration::from_secs(expires_at);
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.session.put_new(&keys.lookup_id(), record, until).await {
+                Err(error) if tries < WRITES && error.is_transient() => sleep(WRITE_AGAIN * tries).await,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Another record stands where ours should. Signatures may be deterministic, so it can be the same token.
+    fn compare(&self, keys: &Keys, record: &[u8], jws: &Jws<'_>) -> Kept {
+        match open(&self.keyring, keys, record) {
+            Ok(Stored::Live(live)) if live.signing_input.as_str() == jws.signing_input() => Kept::Known {
+                expires_at: live.expires_at,
+            },
+            Ok(Stored::Revoked) => Kept::Revoked,
+            Ok(Stored::Live(_)) | Err(_) => Kept::Collision,
+        }
+    }
+}
+
+fn fill_error(error: FillError) -> LookupError {
+    let reason = error.reason();
+    if error.is_transient() {
+        LookupError::Keys(reason)
+    } else {
+        LookupError::Refused(reason)
+    }
+}
+
+/// The finished header value, marked so that nothing prints it.
+fn authorization(jwt: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {jwt}")).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+fn meta(claims: &Claims) -> Meta {
+    Meta {
+        client_id: claims.client_id().map(str::to_owned),
+        sub: claims.text("sub").map(str::to_owned),
+        sid: claims.text("sid").map(str::to_owned),
+    }
+}
+
+/// Seconds since the epoch; 0 before it.
+pub(crate) fn epoch_seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+fn epoch_millis(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH)
+        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,71 @@
+//! The last thing that happens to a request: its response's body ends, well or not.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+use crate::{
+    access_log::Entry,
+    activity::Activity,
+    body::{BodyError, ResponseBody},
+};
+
+/// A response's body that tells the connection, and the access log if there is one, when it is gone.
+#[derive(Debug)]
+pub(crate) struct Tracked {
+    body: ResponseBody,
+    activity: Arc<Activity>,
+    entry: Option<Box<Entry>>,
+}
+
+impl Tracked {
+    pub(crate) fn new(body: ResponseBody, activity: Arc<Activity>, entry: Option<Box<Entry>>) -> Self {
+        Self {
+            body,
+            activity,
+            entry,
+        }
+    }
+}
+
+impl Body for Tracked {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Some(entry) = &mut self.entry {
+            match &polled {
+                Poll::Ready(Some(Ok(frame))) => entry.add_bytes(frame.data_ref().map_or(0, Bytes::len)),
+                Poll::Ready(Some(Err(_))) => entry.break_off(),
+                _ => {}
+            }
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Tracked {
+    fn drop(&mut self) {
+        self.activity.end_request();
+        if let Some(entry) = self.entry.take() {
+            entry.write();
+        }
+    }
+}

@@ -1,0 +1,71 @@
+use std::{io, time::Duration};
+
+use hyper::client::conn::http1::{Builder, SendRequest};
+use hyper_util::rt::TokioIo;
+use thiserror::Error;
+use tokio::{net::TcpStream, time::timeout};
+
+use crate::body::RequestBody;
+
+/// The largest header block that an upstream may answer with, in bytes.
+const MAX_RESPONSE_HEADERS: usize = 64 * 1024;
+
+/// Why an upstream gave no response.
+#[derive(Debug, Error)]
+pub(crate) enum UpstreamError {
+    /// No connection: refused, unreachable, no such name.
+    #[error("no connection to the upstream")]
+    Connect(#[source] io::Error),
+    /// No connection in time.
+    #[error("no connection to the upstream in time")]
+    ConnectTimeout,
+    /// No response headers in time.
+    #[error("no response from the upstream in time")]
+    Timeout,
+    /// The connection broke, or what came is no HTTP/1.1.
+    #[error("the upstream's connection broke or its answer is malformed")]
+    Protocol(#[source] hyper::Error),
+    /// It switched protocols without being asked.
+    #[error("the upstream switched protocols without being asked")]
+    Switched,
+}
+
+impl UpstreamError {
+    /// A closed set of words for metrics and logs.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::Connect(_) => "upstream_connect",
+            Self::ConnectTimeout => "upstream_connect_timeout",
+            Self::Timeout => "upstream_timeout",
+            Self::Protocol(_) => "upstream_protocol",
+            Self::Switched => "upstream_switched",
+        }
+    }
+}
+
+/// Opens a connection to `address` (`host:port`) and spawns the task that drives it.
+pub(crate) async fn connect(
+    address: &str,
+    limit: Option<Duration>,
+) -> Result<SendRequest<RequestBody>, UpstreamError> {
+    let stream = match limit {
+        None => TcpStream::connect(address).await,
+        Some(limit) => timeout(limit, TcpStream::connect(address))
+            .await
+            .map_err(|_| UpstreamError::ConnectTimeout)?,
+    };
+    let stream = stream.map_err(UpstreamError::Connect)?;
+    stream.set_nodelay(true).map_err(UpstreamError::Connect)?;
+    let mut builder = Builder::new();
+    builder.max_header_size(MAX_RESPONSE_HEADERS);
+    let (sender, connection) = builder
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(UpstreamError::Protocol)?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "an upstream's connection ended");
+        }
+    });
+    Ok(sender)
+}

@@ -1,0 +1,145 @@
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use hyper::client::conn::http1::SendRequest;
+use parking_lot::Mutex;
+
+use crate::body::RequestBody;
+
+/// The oldest that a connection may become, so that a Service's new pods are found: 60 s, less up to a quarter
+/// so that not all are renewed at once.
+const MAX_AGE: Duration = Duration::from_secs(60);
+
+/// How long an unused connection is kept. Shorter than the keep-alive of common servers, so that they seldom
+/// close one just when it is taken.
+const MAX_IDLE: Duration = Duration::from_secs(30);
+
+/// The most unused connections kept for one address by one worker.
+const MAX_IDLE_CONNECTIONS: usize = 256;
+
+/// A worker's unused connections, by address.
+#[derive(Default)]
+pub(crate) struct Pool {
+    idle: Mutex<HashMap<Arc<str>, Vec<Idle>>>,
+}
+
+struct Idle {
+    sender: SendRequest<RequestBody>,
+    address: Arc<str>,
+    dies: Instant,
+    since: Instant,
+}
+
+/// A connection in use. Dropped, it is closed; given back, it may serve another request.
+pub(crate) struct Lease {
+    pub(crate) sender: SendRequest<RequestBody>,
+    address: Arc<str>,
+    dies: Instant,
+    pool: Arc<Pool>,
+    /// Whether it had served before: then the other side may have closed it unseen.
+    pub(crate) is_reused: bool,
+}
+
+impl Pool {
+    /// A connection that is ready now, if one is there. The newest first: the others may grow old and go.
+    pub(crate) fn take(self: &Arc<Self>, address: &str) -> Option<Lease> {
+        let now = Instant::now();
+        let mut idle = self.idle.lock();
+        let connections = idle.get_mut(address)?;
+        for at in (0..connections.len()).rev() {
+            if !connections[at].is_usable(now) {
+                connections.swap_remove(at);
+            } else if connections[at].sender.is_ready() {
+                let Idle {
+                    sender,
+                    address,
+                    dies,
+                    ..
+                } = connections.swap_remove(at);
+                return Some(Lease {
+                    sender,
+                    address,
+                    dies,
+                    pool: Arc::clone(self),
+                    is_reused: true,
+                });
+            }
+        }
+        None
+    }
+
+    /// Takes a new connection into account.
+    pub(crate) fn adopt(
+        self: &Arc<Self>,
+        address: &str,
+        sender: SendRequest<RequestBody>,
+        random: u64,
+    ) -> Lease {
+        let jitter = MAX_AGE.mul_f64((random % 1000) as f64 / 4000.0);
+        let dies = Instant::now() + MAX_AGE - jitter;
+        Lease {
+            sender,
+            address: address.into(),
+            dies,
+            pool: Arc::clone(self),
+            is_reused: false,
+        }
+    }
+
+    /// Closes what is too old or was closed by the other side.
+    pub(crate) fn sweep(&self) {
+        let now = Instant::now();
+        self.idle.lock().retain(|_, connections| {
+            connections.retain(|c| c.is_usable(now));
+            !connections.is_empty()
+        });
+    }
+}
+
+impl Idle {
+    fn is_usable(&self, now: Instant) -> bool {
+        !self.sender.is_closed() && now < self.dies && now - self.since < MAX_IDLE
+    }
+}
+
+impl Lease {
+    /// Puts the connection back.
+    pub(crate) fn give_back(self) {
+        let now = Instant::now();
+        if self.sender.is_closed() || now >= self.dies {
+            return;
+        }
+        let mut idle = self.pool.idle.lock();
+        let connections = idle.entry(Arc::clone(&self.address)).or_default();
+        if connections.len() < MAX_IDLE_CONNECTIONS {
+            connections.push(Idle {
+                sender: self.sender,
+                address: self.address,
+                dies: self.dies,
+                since: now,
+            });
+        }
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Lease({})", self.address)
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let idle = self.idle.lock();
+        f.debug_map()
+            .entries(
+                idle.iter()
+                    .map(|(address, connections)| (address, connections.len())),
+            )
+            .finish()
+    }
+}

@@ -1,0 +1,233 @@
+//! One thread: its own runtime, its connections, its upstream pool, its store session.
+
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    future::poll_fn,
+    net::SocketAddr,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
+
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+use tokio::{net::TcpStream, sync::mpsc, time::interval};
+
+use crate::{
+    activity::{Activity, Command, Ticks, Watched},
+    client_address::{Peer, TrustedProxies},
+    metrics::Metrics,
+    random::Random,
+    request::answer,
+    settings::{MAX_HEADER_BYTES, MAX_HEADERS, READ_BUFFER, Settings},
+    snapshot::Snapshots,
+    tokens::Tokens,
+    upstream::Pool,
+};
+
+/// What all workers share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) settings: Settings,
+    pub(crate) trusted_proxies: TrustedProxies,
+    pub(crate) snapshots: Snapshots,
+    pub(crate) metrics: Arc<Metrics>,
+    leaving: AtomicBool,
+}
+
+/// One thread's own things.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) tokens: Tokens,
+    pub(crate) random: Random,
+    connections: Connections,
+}
+
+/// A socket that was accepted, on its way to a worker.
+pub(crate) type Accepted = (std::net::TcpStream, SocketAddr);
+
+/// What the acceptor knows of a worker.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    pub(crate) sockets: mpsc::UnboundedSender<Accepted>,
+    /// Open connections: the next socket goes where there are fewest.
+    pub(crate) load: Arc<AtomicUsize>,
+}
+
+#[derive(Debug, Default)]
+struct Connections {
+    clock: Ticks,
+    next: AtomicU64,
+    open: Mutex<HashMap<u64, Arc<Activity>>>,
+    load: Arc<AtomicUsize>,
+}
+
+impl Shared {
+    pub(crate) fn new(settings: Settings, snapshots: Snapshots, metrics: Arc<Metrics>) -> Self {
+        let trusted_proxies = settings.trusted_proxies.clone().into();
+        Self {
+            settings,
+            trusted_proxies,
+            snapshots,
+            metrics,
+            leaving: AtomicBool::new(false),
+        }
+    }
+
+    /// From now on every answer asks its client to connect elsewhere.
+    pub(crate) fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed)
+    }
+}
+
+impl Worker {
+    pub(crate) fn new(shared: Arc<Shared>, tokens: Tokens, load: Arc<AtomicUsize>) -> Arc<Self> {
+        let connections = Connections {
+            load,
+            ..Connections::default()
+        };
+        Arc::new(Self {
+            shared,
+            pool: Arc::default(),
+            tokens,
+            random: Random::default(),
+            connections,
+        })
+    }
+
+    /// Serves the sockets that come until there are no more, then what is in flight, for `drain` at most.
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        mut sockets: mpsc::UnboundedReceiver<Accepted>,
+        drain: Duration,
+    ) {
+        let mut sweep = interval(Duration::from_secs(1));
+        loop {
+            tokio::select! {
+                accepted = sockets.recv() => match accepted {
+                    Some((stream, address)) => self.open(stream, address),
+                    None => break,
+                },
+                _ = sweep.tick() => self.sweep(),
+            }
+        }
+        self.connections.tell_all(Command::Finish);
+        let mut patience = pin!(tokio::time::sleep(drain));
+        let mut check = interval(Duration::from_millis(20));
+        while !self.connections.open.lock().is_empty() {
+            tokio::select! {
+                () = &mut patience => {
+                    tracing::warn!(connections = self.connections.open.lock().len(), "closing with requests in flight");
+                    self.connections.tell_all(Command::Abort);
+                    break;
+                }
+                _ = check.tick() => {}
+            }
+        }
+    }
+
+    fn open(self: &Arc<Self>, stream: std::net::TcpStream, address: SocketAddr) {
+        let stream = stream
+            .set_nodelay(true)
+            .and_then(|()| TcpStream::from_std(stream));
+        match stream {
+            Ok(stream) => drop(tokio::spawn(Arc::clone(self).drive(stream, address))),
+            Err(error) => {
+                self.connections.load.fetch_sub(1, Ordering::Relaxed);
+                tracing::debug!(%error, "a connection was gone before it was served");
+            }
+        }
+    }
+
+    /// Drives one connection until it ends or is told to.
+    async fn drive(self: Arc<Self>, stream: TcpStream, address: SocketAddr) {
+        let (id, activity) = self.connections.add();
+        self.shared.metrics.connections.inc();
+        let peer = Arc::new(Peer::new(address, &self.shared.trusted_proxies));
+        let io = TokioIo::new(Watched::new(stream, Arc::clone(&activity)));
+        let service = service_fn(|request| {
+            let (worker, peer, activity) = (Arc::clone(&self), Arc::clone(&peer), Arc::clone(&activity));
+            async move { Ok::<_, Infallible>(answer(&worker, &peer, &activity, request).await) }
+        });
+        let mut connection = pin!(builder().serve_connection(io, service));
+        let mut is_finishing = false;
+        let ended = poll_fn(|cx| {
+            match activity.told(cx) {
+                Command::Abort => return Poll::Ready(Ok(())),
+                Command::Finish if !is_finishing => {
+                    is_finishing = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                Command::Run | Command::Finish => {}
+            }
+            connection.as_mut().poll(cx)
+        })
+        .await;
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a client's connection ended");
+        }
+        self.shared.metrics.connections.dec();
+        self.connections.remove(id);
+    }
+
+    /// Ends what takes too long; once a second.
+    fn sweep(&self) {
+        self.connections.clock.fetch_add(1, Ordering::Relaxed);
+        self.pool.sweep();
+        self.connections
+            .open
+            .lock()
+            .values()
+            .filter(|activity| activity.is_overdue())
+            .for_each(|activity| {
+                activity.tell(Command::Abort);
+            });
+    }
+}
+
+impl Connections {
+    fn add(&self) -> (u64, Arc<Activity>) {
+        let (id, activity) = (
+            self.next.fetch_add(1, Ordering::Relaxed),
+            Activity::new(&self.clock),
+        );
+        self.open.lock().insert(id, Arc::clone(&activity));
+        (id, activity)
+    }
+
+    fn remove(&self, id: u64) {
+        self.open.lock().remove(&id);
+        self.load.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn tell_all(&self, command: Command) {
+        self.open
+            .lock()
+            .values()
+            .for_each(|activity| activity.tell(command));
+    }
+}
+
+fn builder() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        // Our own sweep does this, see `activity`.
+        .header_read_timeout(None)
+        .max_headers(MAX_HEADERS)
+        .max_header_size(MAX_HEADER_BYTES)
+        .max_buf_size(READ_BUFFER)
+        .half_close(false);
+    builder
+}

@@ -1,0 +1,254 @@
+//! The only file that talks to the provider.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, header};
+use reqwest::{Certificate, Client, RequestBuilder, Response, redirect};
+use url::Url;
+use zeroize::Zeroizing;
+
+use crate::{
+    CallError, MAX_ANSWER_BYTES, ProviderAnswer, ProviderError, ProviderSettings, error::FetchError,
+    token_call::own_headers,
+};
+
+/// Shorter than the 5 s after which Node.js, which many providers run on, closes an idle connection. A token
+/// request that meets the closing connection is lost, since it must not be sent twice.
+const IDLE_CONNECTION: Duration = Duration::from_secs(4);
+
+/// A client with one provider's roots and deadlines, shared by all threads.
+#[derive(Debug)]
+pub(crate) struct HttpClient {
+    client: Client,
+    request_timeout: Duration,
+}
+
+impl HttpClient {
+    pub(crate) fn new(settings: &ProviderSettings) -> Result<Self, ProviderError> {
+        // Without one the builder below would panic.
+        if rustls::crypto::CryptoProvider::get_default().is_none() {
+            return Err(ProviderError::NoCryptoProvider);
+        }
+        let own_roots = parse_roots(&settings.ca_certificates)?;
+        let client = match build(settings, own_roots) {
+            // An issuer in the clear, say in a mesh, needs no roots; a slim image may have none.
+            Err(_) if settings.ca_certificates.is_empty() && settings.url.starts_with("http://") => {
+                build(settings, Some(Vec::new()))
+            }
+            built => built,
+        };
+        let client = client.map_err(ProviderError::Client)?;
+        Ok(Self {
+            client,
+            request_timeout: settings.request_timeout,
+        })
+    }
+
+    /// The body of a 200 answer.
+    pub(crate) async fn get(&self, url: &Url, limit: usize) -> Result<Zeroizing<Vec<u8>>, FetchError> {
+        let request = self
+            .client
+            .get(url.clone())
+            .headers(own_headers(HeaderMap::new()));
+        let whole = async {
+            let response = send(request).await?;
+            match response.status().as_u16() {
+                200 => Ok(read_body(response, limit).await?),
+                status => Err(FetchError::Status(status)),
+            }
+        };
+        tokio::time::timeout(self.request_timeout, whole)
+            .await
+            .unwrap_or(Err(CallError::Timeout.into()))
+    }
+
+    /// Posts `body` byte for byte. Sent at most once: the provider may have acted on it even if we never hear so.
+    pub(crate) async fn post(
+        &self,
+        url: &Url,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<ProviderAnswer, CallError> {
+        let headers = own_headers(headers);
+        let request = || {
+            self.client
+                .post(url.clone())
+                .headers(headers.clone())
+                .body(body.clone())
+        };
+        let whole = async {
+            let response = match send(request()).await {
+                // No connection, so nothing was sent: one of several addresses may do better.
+                Err(CallError::Unreachable(_)) => send(request()).await?,
+                other => other?,
+            };
+            let (status, headers) = (response.status(), response.headers().clone());
+            let body = read_body(response, MAX_ANSWER_BYTES).await?;
+            Ok(ProviderAnswer {
+                status,
+                headers,
+                body,
+            })
+        };
+        tokio::time::timeout(self.request_timeout, whole)
+            .await
+            .unwrap_or(Err(CallError::Timeout))
+    }
+}
+
+/// The roots to trust in place of the system's, if any are given.
+fn parse_roots(pems: &[String]) -> Result<Option<Vec<Certificate>>, ProviderError> {
+    let mut roots = Vec::new();
+    for (index, pem) in pems.iter().enumerate() {
+        let refuse = |source| ProviderError::Certificate {
+            number: index + 1,
+            source,
+        };
+        let certificates = Certificate::from_pem_bundle(pem.as_bytes()).map_err(|e| refuse(Some(e)))?;
+        if certificates.is_empty() {
+            return Err(refuse(None));
+        }
+        // Building alone with this one finds out now which one is no X.509.
+        let alone = Client::builder()
+            .no_proxy()
+            .tls_certs_only(certificates.clone())
+            .build();
+        alone.map_err(|e| refuse(Some(e)))?;
+        roots.extend(certificates);
+    }
+    Ok((!pems.is_empty()).then_some(roots))
+}
+
+fn build(settings: &ProviderSettings, roots: Option<Vec<Certificate>>) -> reqwest::Result<Client> {
+    let builder = Client::builder()
+        .http1_only()
+        .https_only(!settings.plain_http_allowed)
+        .no_proxy()
+        // Another crate of the process may switch these features on.
+        .no_gzip()
+        .no_brotli()
+        .no_zstd()
+        .no_deflate()
+        .referer(false)
+        .redirect(redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .connect_timeout(settings.connect_timeout)
+        .pool_idle_timeout(IDLE_CONNECTION);
+    match roots {
+        Some(roots) => builder.tls_certs_only(roots).build(),
+        None => builder.build(),
+    }
+}
+
+/// Sends, and refuses what is wrong before the body.
+async fn send(request: RequestBuilder) -> Result<Response, CallError> {
+    let response = request.send().await.map_err(classify)?;
+    let status = response.status();
+    if status.is_redirection() {
+        return Err(CallError::Redirect(status.as_u16()));
+    }
+    let only = |name, expected: &str| {
+        let mut values = response.headers().get_all(name).iter();
+        values.all(|value| value.as_bytes().eq_ignore_ascii_case(expected.as_bytes()))
+    };
+    if status.is_informational() || !only(header::TRANSFER_ENCODING, "chunked") {
+        return Err(CallError::Malformed(None));
+    }
+    if !only(header::CONTENT_ENCODING, "identity") {
+        return Err(CallError::Compressed);
+    }
+    Ok(response)
+}
+
+async fn read_body(mut response: Response, limit: usize) -> Result<Zeroizing<Vec<u8>>, CallError> {
+    let announced = response.content_length().unwrap_or_default();
+    let announced = usize::try_from(announced)
+        .ok()
+        .filter(|len| *len <= limit)
+        .ok_or(CallError::TooLarge)?;
+    let mut body = Zeroizing::new(Vec::with_capacity(announced));
+    while let Some(chunk) = response.chunk().await.map_err(classify)? {
+        if body.len() + chunk.len() > limit {
+            return Err(CallError::TooLarge);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+fn classify(error: reqwest::Error) -> CallError {
+    let error = error.without_url();
+    if error.is_timeout() {
+        CallError::Timeout
+    } else if error.is_connect() {
+        if is_tls(&error) {
+            CallError::Tls(error)
+        } else {
+            CallError::Unreachable(error)
+        }
+    } else if is_no_http(&error) {
+        CallError::Malformed(Some(error))
+    } else {
+        CallError::Truncated(error)
+    }
+}
+
+/// Whether the provider sent something that is not HTTP, as opposed to too little of it.
+fn is_no_http(error: &reqwest::Error) -> bool {
+    causes(error).any(|cause| {
+        cause
+            .downcast_ref::<hyper::Error>()
+            .is_some_and(hyper::Error::is_parse)
+    })
+}
+
+fn is_tls(error: &reqwest::Error) -> bool {
+    causes(error).any(|mut cause| {
+        // An I/O error names as its source that of the error inside it, and so leaves the latter out.
+        while let Some(inside) = cause
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref)
+        {
+            cause = inside;
+        }
+        cause.is::<rustls::Error>()
+    })
+}
+
+fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    std::iter::successors(std::error::Error::source(error), |cause| cause.source())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Duration;
+    use crate::{GivenEndpoints, Provider, ProviderError, ProviderSettings};
+
+    #[test]
+    fn a_process_without_a_crypto_provider_gets_an_error_and_no_panic() {
+        let settings = ProviderSettings {
+            name: "idp".into(),
+            url: "https://idp.example".into(),
+            plain_http_allowed: false,
+            discovery: true,
+            endpoints: GivenEndpoints::default(),
+            algorithms: vec![],
+            trusted_transport: false,
+            hmac_key: None,
+            audiences: vec![],
+            token_types: vec![],
+            clock_skew: Duration::ZERO,
+            jwks_refresh: Duration::ZERO,
+            jwks_min_refresh: Duration::ZERO,
+            ca_certificates: vec![],
+            connect_timeout: Duration::ZERO,
+            request_timeout: Duration::ZERO,
+        };
+        // No test of this binary installs one; those that need it are in `tests/`.
+        assert!(matches!(
+            Provider::new(settings),
+            Err(ProviderError::NoCryptoProvider)
+        ));
+    }
+}

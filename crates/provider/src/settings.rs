@@ -1,0 +1,69 @@
+use std::time::Duration;
+
+use splittoken_token::{Algorithm, Family, Policy, SecretBytes};
+
+/// Everything that must be known of an identity provider, as plain data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProviderSettings {
+    /// What it is called in logs, metrics and `/config`.
+    pub name: String,
+    /// The `iss` of every token, exactly; with discovery also where the metadata lies.
+    pub url: String,
+    /// Whether plain HTTP may be spoken to it, discovered endpoints included.
+    pub plain_http_allowed: bool,
+    /// Whether `endpoints` is completed by OpenID Connect Discovery, then RFC 8414.
+    pub discovery: bool,
+    /// Endpoints that override what discovery says.
+    pub endpoints: GivenEndpoints,
+    /// The `alg` values that its tokens may have.
+    pub algorithms: Vec<Algorithm>,
+    /// Whether a token is trusted because it came straight from the provider and then lay sealed: no signature
+    /// is checked and no key fetched.
+    pub trusted_transport: bool,
+    /// The key of HS256, HS384 and HS512 where the provider shares one.
+    pub hmac_key: Option<SecretBytes>,
+    /// A token must name one of these in `aud`; empty means any.
+    pub audiences: Vec<String>,
+    /// The header's `typ` must be one of these; empty means any.
+    pub token_types: Vec<String>,
+    /// How far the provider's clock may be ahead. Never lets a token live past its `exp`.
+    pub clock_skew: Duration,
+    /// How often the keys are fetched again; less than a second counts as one.
+    pub jwks_refresh: Duration,
+    /// How soon the keys may be fetched again for the same unknown `kid`.
+    pub jwks_min_refresh: Duration,
+    /// PEM certificates to trust in place of the system's; empty means the system's.
+    pub ca_certificates: Vec<String>,
+    /// Time to a connection, TLS included.
+    pub connect_timeout: Duration,
+    /// Time to a whole answer, connecting included.
+    pub request_timeout: Duration,
+}
+
+/// Endpoint URLs that need no discovery.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GivenEndpoints {
+    /// Token endpoint (RFC 6749 §3.2).
+    pub token: Option<String>,
+    /// JWK Set document (RFC 7517 §5).
+    pub jwks: Option<String>,
+    /// Revocation endpoint (RFC 7009 §2).
+    pub revocation: Option<String>,
+}
+
+impl ProviderSettings {
+    /// Whether some token of this provider is verified with a key that it publishes.
+    pub(crate) fn needs_jwks(&self) -> bool {
+        !self.trusted_transport && self.algorithms.iter().any(|alg| alg.family() != Family::Hmac)
+    }
+
+    pub(crate) fn policy(&self) -> Policy<'_> {
+        Policy {
+            issuer: &self.url,
+            algorithms: &self.algorithms,
+            audiences: &self.audiences,
+            token_types: &self.token_types,
+            clock_skew: self.clock_skew.as_secs(),
+        }
+    }
+}

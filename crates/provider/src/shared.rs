@@ -1,0 +1,134 @@
+//! What the background task and the serving threads share.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Instant,
+};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use splittoken_token::KeySet;
+use tokio::sync::{Notify, watch};
+use url::Url;
+
+use crate::{
+    Epoch, ProviderError, ProviderSettings,
+    cooldown::{Cooldown, Decision},
+    endpoint::{Endpoints, parse_endpoint, parse_issuer},
+    health::Health,
+    http_client::HttpClient,
+    rotation::Rotation,
+};
+
+pub(crate) struct Shared {
+    pub(crate) settings: ProviderSettings,
+    pub(crate) http: HttpClient,
+    /// Where discovery starts, if it is wanted.
+    pub(crate) issuer: Option<Url>,
+    pub(crate) given: Endpoints,
+    pub(crate) hmac_keys: KeySet,
+    pub(crate) endpoints: ArcSwap<Endpoints>,
+    pub(crate) rotation: ArcSwap<Rotation>,
+    pub(crate) epoch: Epoch,
+    pub(crate) cooldown: Mutex<Cooldown>,
+    pub(crate) discovery_health: Mutex<Health>,
+    pub(crate) jwks_health: Mutex<Health>,
+    /// Wakes the background task.
+    pub(crate) wake: Notify,
+    /// The provider said 404 or 410 where an endpoint was.
+    pub(crate) endpoint_gone: AtomicBool,
+    pub(crate) progress: watch::Sender<Progress>,
+}
+
+/// How far the background task has come.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Progress {
+    /// Everything was tried once.
+    pub(crate) first_round: bool,
+    /// All fetches on demand up to this number are over.
+    pub(crate) fetches: u64,
+    /// The task has ended: there is nothing to wait for.
+    pub(crate) ended: bool,
+}
+
+impl Shared {
+    pub(crate) fn new(settings: ProviderSettings) -> Result<Self, ProviderError> {
+        let plain = settings.plain_http_allowed;
+        let issuer = settings
+            .discovery
+            .then(|| parse_issuer(&settings.url, plain))
+            .transpose();
+        let issuer = issuer.map_err(|source| ProviderError::Url {
+            what: "issuer",
+            source,
+        })?;
+        let given = parse_given(&settings)?;
+        let hmac_key = settings.hmac_key.as_ref();
+        Ok(Self {
+            http: HttpClient::new(&settings)?,
+            issuer,
+            hmac_keys: hmac_key
+                .map(|key| KeySet::hmac(key, &settings.algorithms))
+                .unwrap_or_default(),
+            endpoints: ArcSwap::from_pointee(given.clone()),
+            given,
+            rotation: ArcSwap::default(),
+            epoch: Epoch::default(),
+            cooldown: Mutex::new(Cooldown::new(settings.jwks_min_refresh)),
+            discovery_health: Mutex::default(),
+            jwks_health: Mutex::default(),
+            wake: Notify::new(),
+            endpoint_gone: AtomicBool::new(false),
+            progress: watch::Sender::default(),
+            settings,
+        })
+    }
+
+    /// Waits until the keys were fetched for `id`, as far as the cool-down allows and as long as a request may
+    /// take. Says nothing of the outcome: look at the keys.
+    pub(crate) async fn fetch_for(&self, id: Option<&str>) {
+        let decision = self.cooldown.lock().decide(Instant::now(), id);
+        let fetch = match decision {
+            Decision::Fetch(fetch) => {
+                self.wake.notify_one();
+                fetch
+            }
+            Decision::Wait(fetch) => fetch,
+            Decision::Spent => return,
+        };
+        self.wait_until(|progress| progress.fetches >= fetch).await;
+    }
+
+    /// Waits until everything was tried once, as long as a request may take.
+    pub(crate) async fn first_round(&self) {
+        self.wait_until(|progress| progress.first_round).await;
+    }
+
+    /// Asks for discovery because an endpoint seems to have moved.
+    pub(crate) fn suspect_endpoints(&self) {
+        self.endpoint_gone.store(true, Ordering::Release);
+        self.wake.notify_one();
+    }
+
+    async fn wait_until(&self, reached: impl Fn(&Progress) -> bool) {
+        let mut progress = self.progress.subscribe();
+        let reached = progress.wait_for(|progress| reached(progress) || progress.ended);
+        // Out of time is one of the outcomes; the sender cannot be gone, it is in `self`.
+        let _ = tokio::time::timeout(self.settings.request_timeout, reached).await;
+    }
+}
+
+fn parse_given(settings: &ProviderSettings) -> Result<Endpoints, ProviderError> {
+    let parse = |what, text: &Option<String>| {
+        let url = text
+            .as_deref()
+            .map(|text| parse_endpoint(text, settings.plain_http_allowed));
+        url.transpose()
+            .map_err(|source| ProviderError::Url { what, source })
+    };
+    Ok(Endpoints {
+        token: parse("token endpoint", &settings.endpoints.token)?,
+        jwks: parse("JWKS", &settings.endpoints.jwks)?,
+        revocation: parse("revocation endpoint", &settings.endpoints.revocation)?,
+    })
+}
