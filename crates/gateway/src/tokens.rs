@@ -189,7 +189,7 @@ impl Tokens {
         let keys = self.keys(&config.realm, &opaque);
         let ids: Vec<LookupId> = keys.iter().map(Keys::lookup_id).collect();
         let read = || self.read(issuer, &opaque, &keys, &ids);
-        let outcome = self.cache.fill(&key, &config.realm, &ids, read).await;
+        let outcome = self.cache.fill(key, config.realm, &ids, read).await;
         self.conclude(outcome, stale, now, route.config.max_stale)
     }
 
@@ -325,7 +325,7 @@ impl Tokens {
         let mut tries = 0;
         loop {
             tries += 1;
-            match self.session.put_new(&keys.lookup_id(), record, until).await {
+            match self.session.put_new(keys.lookup_id(), record, until).await {
                 Err(error) if tries < WRITES && error.is_transient() => sleep(WRITE_AGAIN * tries).await,
                 outcome => return outcome,
             }

@@ -304,6 +304,8 @@ mod opt_millis {
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+    // The signature that `serde(with)` asks for.
+    #[allow(clippy::ref_option)]
     pub(super) fn serialize<S: Serializer>(
         value: &Option<Duration>,
         serializer: S,

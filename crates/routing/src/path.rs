@@ -121,9 +121,9 @@ fn decode(raw: &str) -> Result<(Cow<'_, str>, Option<String>), PathError> {
                 let upper = escape[..3].to_ascii_uppercase();
                 forward.push_str(&upper);
                 if is_path_byte(byte) {
-                    matching.push(char::from(byte))
+                    matching.push(char::from(byte));
                 } else {
-                    matching.push_str(&upper)
+                    matching.push_str(&upper);
                 }
             }
         }

@@ -1,3 +1,5 @@
+use std::fmt::Write;
+
 use serde_json::Value;
 use splittoken_token::Claims;
 use thiserror::Error;
@@ -87,13 +89,12 @@ fn one_of(value: &Value, wanted: &[String]) -> bool {
 pub fn claim_header_value(claim: &Value, encoding: ClaimEncoding) -> Option<String> {
     let text = match (encoding, claim) {
         (_, Value::Null) => return None,
-        (ClaimEncoding::Json, value) => ascii_json(value),
         (ClaimEncoding::CommaSeparated, Value::Array(list)) => {
             let elements: Option<Vec<String>> = list.iter().map(list_element).collect();
             elements?.join(",")
         }
         (ClaimEncoding::CommaSeparated, Value::String(text)) => text.clone(),
-        (ClaimEncoding::CommaSeparated, value) => ascii_json(value),
+        (ClaimEncoding::Json | ClaimEncoding::CommaSeparated, value) => ascii_json(value),
     };
     let is_plain = !text.chars().any(char::is_control) && text.trim() == text;
     is_plain.then_some(text)
@@ -113,7 +114,8 @@ fn ascii_json(value: &Value) -> String {
         } else {
             let mut units = [0; 2];
             for unit in c.encode_utf16(&mut units) {
-                out.push_str(&format!("\\u{unit:04x}"));
+                // Writing to a string cannot fail.
+                let _ = write!(out, "\\u{unit:04x}");
             }
         }
     }

@@ -123,8 +123,8 @@ impl RouteTable {
         if let Some(found) = self.exact.get(host) {
             return Some(found);
         }
-        let suffixes = host.match_indices('.').map(|(dot, _)| &host[dot..]);
-        suffixes.filter_map(|suffix| self.wildcard.get(suffix)).next()
+        let mut suffixes = host.match_indices('.').map(|(dot, _)| &host[dot..]);
+        suffixes.find_map(|suffix| self.wildcard.get(suffix))
     }
 
     /// All routes, oldest first.

@@ -31,7 +31,7 @@ pub enum Family {
     Rsa,
     /// ECDSA over the NIST curves.
     Ec,
-    /// EdDSA over Ed25519.
+    /// `EdDSA` over Ed25519.
     Okp,
     /// HMAC: the verifier's key could sign too.
     Hmac,

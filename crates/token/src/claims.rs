@@ -14,7 +14,7 @@ pub struct Claims {
 /// Why claims cannot be decided by.
 #[derive(Debug, Error, PartialEq, Eq, Clone, Copy)]
 pub enum ClaimsError {
-    /// `exp`, `nbf` or `iat` is no number of seconds: a string is refused, not ignored (RFC 7519 §2, NumericDate).
+    /// `exp`, `nbf` or `iat` is no number of seconds: a string is refused, not ignored (RFC 7519 §2, `NumericDate`).
     #[error("the claim {0} is not a number of seconds since the epoch")]
     NotADate(&'static str),
     /// `exp` is not after `nbf` or `iat`.
@@ -142,7 +142,7 @@ fn strings(claim: Option<&Value>) -> impl Iterator<Item = &str> {
     one.into_iter().chain(many.iter().filter_map(Value::as_str))
 }
 
-/// NumericDate may have a fraction; it is cut. Negative and absurd dates are no dates.
+/// `NumericDate` may have a fraction; it is cut. Negative and absurd dates are no dates.
 fn date(claims: &Map<String, Value>, name: &'static str) -> Result<Option<u64>, ClaimsError> {
     /// 9999-12-31: later ones would overflow somebody's date type.
     const LATEST: u64 = 253_402_300_799;
@@ -172,18 +172,18 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn claims(value: Value) -> Result<Claims, ClaimsError> {
+    fn claims(value: &Value) -> Result<Claims, ClaimsError> {
         Claims::new(value.as_object().unwrap().clone())
     }
 
     #[test]
     fn dates_are_numbers_or_the_token_is_refused() {
         assert_eq!(
-            claims(json!({"exp": 10, "nbf": 5.9})).unwrap().not_before(),
+            claims(&json!({"exp": 10, "nbf": 5.9})).unwrap().not_before(),
             Some(5)
         );
         assert_eq!(
-            claims(json!({"exp": 1.7e9})).unwrap().expires_at(),
+            claims(&json!({"exp": 1.7e9})).unwrap().expires_at(),
             Some(1_700_000_000)
         );
         for bad in [
@@ -194,14 +194,14 @@ mod tests {
             json!([1]),
             json!(u64::MAX),
         ] {
-            assert_eq!(claims(json!({"exp": bad})), Err(ClaimsError::NotADate("exp")));
+            assert_eq!(claims(&json!({"exp": bad})), Err(ClaimsError::NotADate("exp")));
         }
         assert_eq!(
-            claims(json!({"exp": 5, "nbf": 5})),
+            claims(&json!({"exp": 5, "nbf": 5})),
             Err(ClaimsError::DatesOutOfOrder)
         );
         assert_eq!(
-            claims(json!({"exp": 5, "iat": 6})),
+            claims(&json!({"exp": 5, "iat": 6})),
             Err(ClaimsError::DatesOutOfOrder)
         );
     }
@@ -215,19 +215,19 @@ mod tests {
             json!({"scp": "a b"}),
         ] {
             assert_eq!(
-                claims(scope.clone()).unwrap().scopes().collect::<Vec<_>>(),
+                claims(&scope).unwrap().scopes().collect::<Vec<_>>(),
                 ["a", "b"],
                 "{scope}"
             );
         }
-        assert_eq!(claims(json!({"scope": " a  b "})).unwrap().scopes().count(), 2);
-        assert_eq!(claims(json!({"scope": 7})).unwrap().scopes().count(), 0);
+        assert_eq!(claims(&json!({"scope": " a  b "})).unwrap().scopes().count(), 2);
+        assert_eq!(claims(&json!({"scope": 7})).unwrap().scopes().count(), 0);
     }
 
     #[test]
     fn paths_descend_and_whole_names_win() {
         let c =
-            claims(json!({"realm_access": {"roles": ["x"]}, "https://a.b/c": 1, "a.b": 2, "a": {"b": 3}}))
+            claims(&json!({"realm_access": {"roles": ["x"]}, "https://a.b/c": 1, "a.b": 2, "a": {"b": 3}}))
                 .unwrap();
         assert_eq!(c.at("realm_access.roles"), Some(&json!(["x"])));
         assert_eq!(c.at("https://a.b/c"), Some(&json!(1)));
@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn debug_shows_names_only() {
-        let shown = format!("{:?}", claims(json!({"email": "secret@example.com"})).unwrap());
+        let shown = format!("{:?}", claims(&json!({"email": "secret@example.com"})).unwrap());
         assert!(shown.contains("email") && !shown.contains("secret"));
     }
 }

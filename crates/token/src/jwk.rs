@@ -26,7 +26,7 @@ pub struct Key {
 
 enum Material {
     Public(sig::ParsedPublicKey),
-    Hmac(hmac::Key),
+    Hmac(Box<hmac::Key>),
 }
 
 /// Why a document is no JWK Set to use.
@@ -94,7 +94,7 @@ impl KeySet {
                 Algorithm::HS512 => hmac::HMAC_SHA512,
                 _ => return None,
             };
-            let material = Material::Hmac(hmac::Key::new(hash, secret.expose()));
+            let material = Material::Hmac(Box::new(hmac::Key::new(hash, secret.expose())));
             Some(Key {
                 id: None,
                 algorithm: *alg,

@@ -177,7 +177,7 @@ impl TokenResponse {
             match (name.as_str(), member_policy(name, policy), opaque, expires_in) {
                 // The alphabet of an opaque token needs no escaping.
                 ("access_token", _, Some(opaque), _) => {
-                    push(name, format!("\"{}\"", opaque.expose()).as_bytes())
+                    push(name, format!("\"{}\"", opaque.expose()).as_bytes());
                 }
                 ("expires_in", _, _, Some(seconds)) => push(name, seconds.to_string().as_bytes()),
                 (_, Some(MemberPolicy::Remove), _, _) => {}

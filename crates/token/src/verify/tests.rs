@@ -9,11 +9,13 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{KeySetError, SecretBytes, base64url::encode};
 
+type Sign = Box<dyn Fn(&[u8]) -> Vec<u8>>;
+
 /// A private key of each kind, made for the test, and its JWK.
 struct Signer {
     algorithm: Algorithm,
     jwk: Value,
-    sign: Box<dyn Fn(&[u8]) -> Vec<u8>>,
+    sign: Sign,
 }
 
 fn rsa_signer(algorithm: Algorithm, encoding: &'static dyn sig::RsaEncoding) -> Signer {

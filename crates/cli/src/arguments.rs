@@ -1,0 +1,183 @@
+//! The command line. Its texts are documentation: they say what each thing is for and give examples.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand};
+use ipnet::IpNet;
+use splittoken_api::GepDuration;
+use splittoken_gateway::AccessLog;
+use splittoken_runtime::LogFormat;
+
+/// Opaque access tokens in front of any identity provider that issues JWTs.
+///
+/// A client asks the gateway for a token and gets only the JWT's signature; header and claims stay behind, sealed.
+/// When the client calls an API with that signature, the gateway puts the JWT together again and forwards it.
+#[derive(Debug, Parser)]
+#[command(name = "splittoken", version, after_help = EXAMPLES, max_term_width = 110)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  splittoken demo                                     see it work, on http://127.0.0.1:8080
+  splittoken check routes/                            is this configuration good?
+  splittoken keyring new > keyring.json               the secret that seals what lies in Redis
+  splittoken gateway --routes routes/ --store redis://127.0.0.1:6379 --keyring keyring.json
+
+Exit codes: 0 well, 1 `check` found errors, 2 the command line or a file cannot be used.";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the gateway with routes from files.
+    Gateway(Box<GatewayArguments>),
+    /// Run everything in one process, on loopback: a provider, an API, the gateway, and a page that shows the flow.
+    Demo(DemoArguments),
+    /// Check configuration files without running anything.
+    Check(CheckArguments),
+    /// Print or write the custom resource definitions for Kubernetes.
+    Crd(CrdArguments),
+    /// Make the keyring that seals the records in the store.
+    #[command(subcommand)]
+    Keyring(KeyringCommand),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  splittoken gateway --routes routes.yaml
+  splittoken gateway --routes routes/ --listen 0.0.0.0:8080 --trusted-proxies 10.0.0.0/8 \\
+      --store rediss://gateway@redis.internal:6379 --store-ca ca.pem --store-password-file password \\
+      --keyring keyring.json --log-format json --access-log sampled
+
+Every option can be given in the environment instead: --store-ca is SPLITTOKEN_STORE_CA.
+RUST_LOG sets what is logged (default: info).")]
+pub(crate) struct GatewayArguments {
+    /// A file or folder with SplitTokenRoute and SplitTokenIssuer objects and the Secrets and ConfigMaps that they
+    /// refer to, as for kubectl. Watched: an edit takes effect within a second. Can be given several times.
+    #[arg(long, env = "SPLITTOKEN_ROUTES", value_name = "FILE|FOLDER", required = true, value_delimiter = ',')]
+    pub(crate) routes: Vec<PathBuf>,
+
+    /// Where clients connect.
+    #[arg(long, env = "SPLITTOKEN_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
+
+    /// Where /healthz, /readyz, /metrics and /config are answered. Not for the public.
+    #[arg(long, env = "SPLITTOKEN_ADMIN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9090")]
+    pub(crate) admin: SocketAddr,
+
+    #[command(flatten)]
+    pub(crate) store: StoreArguments,
+
+    /// The file with the secret that seals records, as made by `splittoken keyring new`. Required with Redis; with
+    /// the memory store a random one is made.
+    #[arg(long, env = "SPLITTOKEN_KEYRING", value_name = "FILE")]
+    pub(crate) keyring: Option<PathBuf>,
+
+    /// Worker threads [default: one for each core]
+    #[arg(long, env = "SPLITTOKEN_THREADS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: Option<u16>,
+
+    /// Networks whose X-Forwarded-* headers are believed, separated by commas [default: none]
+    #[arg(long, env = "SPLITTOKEN_TRUSTED_PROXIES", value_name = "CIDR,…", value_delimiter = ',')]
+    pub(crate) trusted_proxies: Vec<IpNet>,
+
+    /// After SIGTERM: how long to go on accepting while not ready, so that load balancers notice.
+    #[arg(long, env = "SPLITTOKEN_MIN_DRAIN", value_name = "DURATION", default_value = "5s", value_parser = duration)]
+    pub(crate) min_drain: Duration,
+
+    /// After that: how long requests in flight may take to finish.
+    #[arg(long, env = "SPLITTOKEN_DRAIN", value_name = "DURATION", default_value = "25s", value_parser = duration)]
+    pub(crate) drain: Duration,
+
+    /// How log lines look: text or json. They go to standard error.
+    #[arg(long, env = "SPLITTOKEN_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
+    pub(crate) log_format: LogFormat,
+
+    /// Which requests get a log line: off, sampled (1 in 100, and every 5xx) or on.
+    #[arg(long, env = "SPLITTOKEN_ACCESS_LOG", value_name = "WHICH", default_value = "off")]
+    pub(crate) access_log: AccessLog,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StoreArguments {
+    /// Where records lie: memory, redis://[user@]host[:port][/db] or rediss://… for TLS.
+    #[arg(id = "store", long, env = "SPLITTOKEN_STORE", value_name = "URL", default_value = "memory", hide_env_values = true)]
+    pub(crate) url: String,
+
+    /// PEM file with the only certificates to trust for rediss:// [default: those of the machine]
+    #[arg(id = "store_ca", long, env = "SPLITTOKEN_STORE_CA", value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+
+    /// File with the store's password, read again at each connect, so that it can be changed.
+    #[arg(id = "store_password_file", long, env = "SPLITTOKEN_STORE_PASSWORD_FILE", value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
+}
+
+impl StoreArguments {
+    /// The default: the memory of this process.
+    pub(crate) fn memory() -> Self {
+        Self { url: "memory".to_owned(), ca: None, password_file: None }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArguments {
+    /// Where the demo is reached.
+    #[arg(long, env = "SPLITTOKEN_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
+
+    #[command(flatten)]
+    pub(crate) store: StoreArguments,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  splittoken check examples/keycloak.yaml
+  splittoken check --strict routes/           references that the files do not answer count as errors")]
+pub(crate) struct CheckArguments {
+    /// Files and folders to check.
+    #[arg(required = true, value_name = "FILE|FOLDER")]
+    pub(crate) files: Vec<PathBuf>,
+
+    /// Count references that the files do not answer (Services, Secrets) as errors.
+    #[arg(long)]
+    pub(crate) strict: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CrdArguments {
+    /// A folder to write one file for each kind to [default: print them]
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyringCommand {
+    /// Print a new keyring. It is a secret: whoever has it and the store's content is close to the claims.
+    #[command(after_help = "Example:
+  umask 077 && splittoken keyring new > keyring.json")]
+    New,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed = GepDuration::parse(text).map_err(|_| "expected a duration such as 5s, 500ms or 1m30s")?;
+    Ok(parsed.get())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn durations() {
+        assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
+        assert!(duration("5").is_err());
+    }
+}

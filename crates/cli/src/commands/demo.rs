@@ -1,0 +1,81 @@
+use std::{net::SocketAddr, sync::Arc, time::SystemTime};
+
+use anyhow::Context;
+use splittoken_gateway::{AccessLog, Config, Settings};
+use splittoken_runtime::{LogFormat, init_logs};
+use splittoken_store::Store;
+use tokio::sync::watch;
+
+use super::{
+    print,
+    serving::{AT_ONCE, Serving, control_runtime, keyring, store, threads},
+};
+use crate::{
+    arguments::DemoArguments,
+    demo::{Parts, Running, StoreView, StoredEntry, banner, start},
+    routes::compile_text,
+};
+
+/// The routes of the demo: the example that everybody can read.
+const QUICKSTART: &str = include_str!("../../../../examples/quickstart.yaml");
+
+/// Runs the demo until Ctrl-C.
+pub(super) fn run(arguments: &DemoArguments) -> anyhow::Result<()> {
+    init_logs(LogFormat::Text, "warn")?;
+    let store = store(&arguments.store)?;
+    let name = store.describe();
+    let serving = Serving {
+        settings: Settings { threads: threads(None), trusted_proxies: Vec::new(), access_log: AccessLog::Off },
+        listen: arguments.listen,
+        admin: SocketAddr::from(([127, 0, 0, 1], 0)),
+        store,
+        // Nothing of the demo is meant to outlive it, not even in Redis.
+        keyring: keyring(None, &crate::arguments::StoreArguments::memory())?,
+        drain: AT_ONCE,
+    };
+    control_runtime()?.block_on(async {
+        let (stop, stopped) = watch::channel(false);
+        let (send, configs) = watch::channel(Arc::new(Config::default()));
+        let bound = serving.bind(configs).await?;
+        let view = store_view(bound.gateway.store());
+        let mut parts = start(view, stopped).await?;
+        let table = compile_text("examples/quickstart.yaml", &routes(&parts))?;
+        send.send_replace(Arc::new(Config { table: Arc::new(table), problem: None }));
+        let listen = bound.gateway.address().context("the listener has no address")?;
+        print(&banner(&Running { listen, parts: &parts, store: &name }))?;
+        let outcome = tokio::select! {
+            outcome = bound.run() => outcome,
+            Some(ended) = parts.servers.join_next() => {
+                Err(ended.map_err(anyhow::Error::from).and_then(|e| Ok(e?)).err().unwrap_or_else(|| {
+                    anyhow::anyhow!("a part of the demo ended by itself")
+                }))
+            }
+        };
+        stop.send_replace(true);
+        outcome
+    })
+}
+
+/// The example with the ports that the parts really got.
+fn routes(parts: &Parts) -> String {
+    QUICKSTART
+        .replace("http://127.0.0.1:9400", &parts.provider)
+        .replace("http://127.0.0.1:9401", &parts.api)
+        .replace("http://127.0.0.1:9402", &parts.page)
+}
+
+/// What the memory store holds; `None` where the records lie elsewhere.
+fn store_view(store: &Store) -> Option<StoreView> {
+    store.memory_records()?;
+    let store = store.clone();
+    Some(Arc::new(move || {
+        let now = SystemTime::now();
+        let records = store.memory_records().unwrap_or_default();
+        let entries = records.into_iter().map(|(id, value, expires_at)| StoredEntry {
+            key: id.redis_key(),
+            value,
+            expires_in: expires_at.duration_since(now).unwrap_or_default(),
+        });
+        entries.collect()
+    }))
+}

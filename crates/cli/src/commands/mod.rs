@@ -1,0 +1,45 @@
+//! What each command does. Here errors become one line and an exit code; nowhere else.
+
+mod crd;
+mod demo;
+mod keyring;
+mod serving;
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use crate::arguments::{Arguments, Command, KeyringCommand};
+
+/// The command line or a file cannot be used.
+const UNUSABLE: u8 = 2;
+
+/// Runs a command to its end.
+pub(crate) fn run(arguments: Arguments) -> ExitCode {
+    // Every TLS connection of the process uses this one library.
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        return fail(&anyhow::anyhow!("the TLS library is set up already"));
+    }
+    let outcome = match arguments.command {
+        Command::Demo(arguments) => demo::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Crd(arguments) => crd::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Keyring(KeyringCommand::New) => keyring::run().map(|()| ExitCode::SUCCESS),
+        _ => Ok(ExitCode::FAILURE),
+    };
+    outcome.unwrap_or_else(|error| fail(&error))
+}
+
+/// One line, the causes behind it.
+fn fail(error: &anyhow::Error) -> ExitCode {
+    // Nobody is left to tell if standard error is gone.
+    let _ = writeln!(io::stderr(), "splittoken: {error:#}");
+    ExitCode::from(UNUSABLE)
+}
+
+/// Writes what a command was asked for to standard output.
+fn print(text: &str) -> anyhow::Result<()> {
+    use anyhow::Context;
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot write to standard output")
+}

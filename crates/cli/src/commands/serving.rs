@@ -1,0 +1,121 @@
+//! What `gateway` and `demo` have in common: store, keyring, admin server, drain, and the gateway itself.
+
+use std::{fs, net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::{Context, bail};
+use prometheus_client::registry::Registry;
+use splittoken_gateway::{Config, Gateway, Ingredients, Settings};
+use splittoken_runtime::{AdminServer, Drain, DrainTimes, Readiness, shutdown_signal};
+use splittoken_store::StoreConfig;
+use splittoken_token::Keyring;
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::watch,
+};
+use zeroize::Zeroizing;
+
+use crate::arguments::StoreArguments;
+
+/// Everything that serving needs and that can be wrong before anything runs.
+pub(super) struct Serving {
+    pub(super) settings: Settings,
+    pub(super) listen: SocketAddr,
+    pub(super) admin: SocketAddr,
+    pub(super) store: StoreConfig,
+    pub(super) keyring: Arc<Keyring>,
+    pub(super) drain: DrainTimes,
+}
+
+/// A gateway and an admin server whose sockets are open.
+pub(super) struct Bound {
+    pub(super) gateway: Gateway,
+    pub(super) admin: AdminServer,
+    driver: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+/// The runtime of everything but the data path: the acceptor, providers, admin server and configuration. Two
+/// threads, so that taking over a large configuration does not keep connections waiting.
+pub(super) fn control_runtime() -> anyhow::Result<Runtime> {
+    let runtime = Builder::new_multi_thread().worker_threads(2).thread_name("control").enable_all().build();
+    runtime.context("cannot start a runtime")
+}
+
+/// What the store options say.
+pub(super) fn store(arguments: &StoreArguments) -> anyhow::Result<StoreConfig> {
+    let ca = match &arguments.ca {
+        Some(path) => Some(fs::read(path).with_context(|| format!("cannot read --store-ca {}", path.display()))?),
+        None => None,
+    };
+    if let Some(path) = &arguments.password_file {
+        fs::metadata(path).with_context(|| format!("cannot read --store-password-file {}", path.display()))?;
+    }
+    StoreConfig::parse(&arguments.url, ca.as_deref(), arguments.password_file.clone()).context("--store")
+}
+
+/// The keyring from its file, or a random one where nothing outlives the process.
+pub(super) fn keyring(file: Option<&std::path::Path>, store: &StoreArguments) -> anyhow::Result<Arc<Keyring>> {
+    let Some(path) = file else {
+        if store.url != "memory" {
+            bail!("--keyring is required with Redis; make one with: splittoken keyring new > keyring.json");
+        }
+        return Ok(Arc::new(Keyring::generate()?));
+    };
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read --keyring {}", path.display()))?;
+    let keyring = Keyring::parse(&Zeroizing::new(text)).with_context(|| format!("--keyring {}", path.display()))?;
+    Ok(Arc::new(keyring))
+}
+
+impl Serving {
+    /// Opens the sockets. Nothing is served yet.
+    pub(super) async fn bind(self, configs: watch::Receiver<Arc<Config>>) -> anyhow::Result<Bound> {
+        let readiness = Readiness::default();
+        let mut registry = Registry::default();
+        let stop = async {
+            match shutdown_signal().await {
+                Ok(signal) => tracing::info!(signal, "asked to end"),
+                // Without signals the process can still be killed; it must not end by itself.
+                Err(error) => {
+                    tracing::error!(%error, "cannot listen for signals");
+                    std::future::pending::<()>().await;
+                }
+            }
+        };
+        let (drain, driver) = Drain::new(readiness.clone(), self.drain, stop);
+        let gateway = Gateway::bind(Ingredients {
+            settings: self.settings,
+            address: self.listen,
+            store: &self.store,
+            keyring: self.keyring,
+            configs,
+            drain,
+            drain_limit: self.drain.drain,
+            readiness: readiness.clone(),
+            registry: &mut registry,
+        })
+        .context("--listen")?;
+        let view = gateway.config_view();
+        let admin = AdminServer::bind(self.admin, readiness, Arc::new(registry), view).await.context("--admin")?;
+        Ok(Bound { gateway, admin, driver: Box::pin(driver) })
+    }
+}
+
+impl Bound {
+    /// Serves until the process is asked to end and everything in flight is finished.
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let driver = tokio::spawn(self.driver);
+        let admin = tokio::spawn(self.admin.run());
+        let outcome = self.gateway.run().await;
+        driver.abort();
+        admin.abort();
+        tracing::info!("ended");
+        Ok(outcome?)
+    }
+}
+
+/// One worker for each core, unless told otherwise.
+pub(super) fn threads(wanted: Option<u16>) -> usize {
+    wanted.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from)
+}
+
+/// How the demo drains: nobody has to notice that it leaves.
+pub(super) const AT_ONCE: DrainTimes = DrainTimes { min_drain: Duration::ZERO, drain: Duration::from_secs(1) };
