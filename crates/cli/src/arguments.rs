@@ -54,15 +54,31 @@ RUST_LOG sets what is logged (default: info).")]
 pub(crate) struct GatewayArguments {
     /// A file or folder with SplitTokenRoute and SplitTokenIssuer objects and the Secrets and ConfigMaps that they
     /// refer to, as for kubectl. Watched: an edit takes effect within a second. Can be given several times.
-    #[arg(long, env = "SPLITTOKEN_ROUTES", value_name = "FILE|FOLDER", required = true, value_delimiter = ',')]
+    #[arg(
+        long,
+        env = "SPLITTOKEN_ROUTES",
+        value_name = "FILE|FOLDER",
+        required = true,
+        value_delimiter = ','
+    )]
     pub(crate) routes: Vec<PathBuf>,
 
     /// Where clients connect.
-    #[arg(long, env = "SPLITTOKEN_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    #[arg(
+        long,
+        env = "SPLITTOKEN_LISTEN",
+        value_name = "ADDRESS:PORT",
+        default_value = "127.0.0.1:8080"
+    )]
     pub(crate) listen: SocketAddr,
 
     /// Where /healthz, /readyz, /metrics and /config are answered. Not for the public.
-    #[arg(long, env = "SPLITTOKEN_ADMIN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9090")]
+    #[arg(
+        long,
+        env = "SPLITTOKEN_ADMIN",
+        value_name = "ADDRESS:PORT",
+        default_value = "127.0.0.1:9090"
+    )]
     pub(crate) admin: SocketAddr,
 
     #[command(flatten)]
@@ -78,7 +94,12 @@ pub(crate) struct GatewayArguments {
     pub(crate) threads: Option<u16>,
 
     /// Networks whose X-Forwarded-* headers are believed, separated by commas [default: none]
-    #[arg(long, env = "SPLITTOKEN_TRUSTED_PROXIES", value_name = "CIDR,…", value_delimiter = ',')]
+    #[arg(
+        long,
+        env = "SPLITTOKEN_TRUSTED_PROXIES",
+        value_name = "CIDR,…",
+        value_delimiter = ','
+    )]
     pub(crate) trusted_proxies: Vec<IpNet>,
 
     /// After SIGTERM: how long to go on accepting while not ready, so that load balancers notice.
@@ -90,40 +111,76 @@ pub(crate) struct GatewayArguments {
     pub(crate) drain: Duration,
 
     /// How log lines look: text or json. They go to standard error.
-    #[arg(long, env = "SPLITTOKEN_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
+    #[arg(
+        long,
+        env = "SPLITTOKEN_LOG_FORMAT",
+        value_name = "FORMAT",
+        default_value = "text"
+    )]
     pub(crate) log_format: LogFormat,
 
     /// Which requests get a log line: off, sampled (1 in 100, and every 5xx) or on.
-    #[arg(long, env = "SPLITTOKEN_ACCESS_LOG", value_name = "WHICH", default_value = "off")]
+    #[arg(
+        long,
+        env = "SPLITTOKEN_ACCESS_LOG",
+        value_name = "WHICH",
+        default_value = "off"
+    )]
     pub(crate) access_log: AccessLog,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct StoreArguments {
     /// Where records lie: memory, redis://[user@]host[:port][/db] or rediss://… for TLS.
-    #[arg(id = "store", long, env = "SPLITTOKEN_STORE", value_name = "URL", default_value = "memory", hide_env_values = true)]
+    #[arg(
+        id = "store",
+        long = "store",
+        env = "SPLITTOKEN_STORE",
+        value_name = "URL",
+        default_value = "memory",
+        hide_env_values = true
+    )]
     pub(crate) url: String,
 
     /// PEM file with the only certificates to trust for rediss:// [default: those of the machine]
-    #[arg(id = "store_ca", long, env = "SPLITTOKEN_STORE_CA", value_name = "FILE")]
+    #[arg(
+        id = "store_ca",
+        long = "store-ca",
+        env = "SPLITTOKEN_STORE_CA",
+        value_name = "FILE"
+    )]
     pub(crate) ca: Option<PathBuf>,
 
     /// File with the store's password, read again at each connect, so that it can be changed.
-    #[arg(id = "store_password_file", long, env = "SPLITTOKEN_STORE_PASSWORD_FILE", value_name = "FILE")]
+    #[arg(
+        id = "store_password_file",
+        long = "store-password-file",
+        env = "SPLITTOKEN_STORE_PASSWORD_FILE",
+        value_name = "FILE"
+    )]
     pub(crate) password_file: Option<PathBuf>,
 }
 
 impl StoreArguments {
     /// The default: the memory of this process.
     pub(crate) fn memory() -> Self {
-        Self { url: "memory".to_owned(), ca: None, password_file: None }
+        Self {
+            url: "memory".to_owned(),
+            ca: None,
+            password_file: None,
+        }
     }
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct DemoArguments {
     /// Where the demo is reached.
-    #[arg(long, env = "SPLITTOKEN_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    #[arg(
+        long,
+        env = "SPLITTOKEN_LISTEN",
+        value_name = "ADDRESS:PORT",
+        default_value = "127.0.0.1:8080"
+    )]
     pub(crate) listen: SocketAddr,
 
     #[command(flatten)]

@@ -6,7 +6,10 @@ use splittoken_routing::RouteTable;
 
 /// Compiles one text. Anything wrong with it is an error, named as `check` names it.
 pub(crate) fn compile_text(name: &str, text: &str) -> anyhow::Result<RouteTable> {
-    let file = ManifestFile { name: name.to_owned(), text: text.to_owned() };
+    let file = ManifestFile {
+        name: name.to_owned(),
+        text: text.to_owned(),
+    };
     let options = CompileOptions {
         class: None,
         url_backends: true,
@@ -15,7 +18,11 @@ pub(crate) fn compile_text(name: &str, text: &str) -> anyhow::Result<RouteTable>
         revision_key: &[0; 32],
     };
     let (compiled, report) = gather(&[file]).compile(&options);
-    if let Some(finding) = report.findings.iter().find(|finding| finding.severity != Severity::Warning) {
+    if let Some(finding) = report
+        .findings
+        .iter()
+        .find(|finding| finding.severity != Severity::Warning)
+    {
         bail!("{finding}");
     }
     RouteTable::build(&compiled.routes).with_context(|| format!("{name} cannot be served"))

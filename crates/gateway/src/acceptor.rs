@@ -42,7 +42,7 @@ pub(crate) async fn accept(listener: TcpListener, workers: Vec<Handle>, mut drai
         match accepted.and_then(|(stream, address)| Ok((stream.into_std()?, address))) {
             Ok(accepted) => hand_over(&workers, accepted),
             Err(error) if is_connections_own(&error) => {
-                tracing::debug!(%error, "a connection was gone at once")
+                tracing::debug!(%error, "a connection was gone at once");
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept connections");

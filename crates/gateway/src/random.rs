@@ -5,7 +5,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-/// SplitMix64 (Steele, Lea and Flood, 2014) from a random start.
+/// `SplitMix64` (Steele, Lea and Flood, 2014) from a random start.
 #[derive(Debug)]
 pub(crate) struct Random(AtomicU64);
 

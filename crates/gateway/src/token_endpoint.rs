@@ -90,7 +90,7 @@ async fn exchange(
             body: body.clone(),
         })
         .await
-        .map_err(call_failure)?;
+        .map_err(|e| call_failure(&e))?;
     if !answer.status.is_success() {
         return Ok(Released {
             response: refused(&answer)?,
@@ -121,7 +121,7 @@ async fn read(body: Incoming) -> Result<Bytes, TokenRequestError> {
     }
 }
 
-fn call_failure(error: TokenCallError) -> Failure {
+fn call_failure(error: &TokenCallError) -> Failure {
     let reason = error.reason();
     Failure::Provider(match error {
         TokenCallError::Call(CallError::Timeout) => ProviderFailure::Timeout,

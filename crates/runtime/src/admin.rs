@@ -60,14 +60,19 @@ impl AdminServer {
         registry: Arc<Registry>,
         config: ConfigView,
     ) -> Result<Self, AdminError> {
-        let listener =
-            TcpListener::bind(address).await.map_err(|source| AdminError::Bind { address, source })?;
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|source| AdminError::Bind { address, source })?;
         let router = Router::new()
             .route("/healthz", get(|| async { "ok\n" }))
             .route("/readyz", get(readyz))
             .route("/metrics", get(metrics))
             .route("/config", get(config_view))
-            .with_state(AdminState { readiness, registry, config });
+            .with_state(AdminState {
+                readiness,
+                registry,
+                config,
+            });
         Ok(Self { listener, router })
     }
 
@@ -84,7 +89,9 @@ impl AdminServer {
 
 impl fmt::Debug for AdminServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AdminServer").field("listener", &self.listener).finish_non_exhaustive()
+        f.debug_struct("AdminServer")
+            .field("listener", &self.listener)
+            .finish_non_exhaustive()
     }
 }
 
@@ -93,7 +100,11 @@ async fn readyz(State(state): State<AdminState>) -> Response {
     if missing.is_empty() {
         return "ready\n".into_response();
     }
-    (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", missing.join(", "))).into_response()
+    (
+        StatusCode::SERVICE_UNAVAILABLE,
+        format!("not ready: {}\n", missing.join(", ")),
+    )
+        .into_response()
 }
 
 async fn metrics(State(state): State<AdminState>) -> Response {

@@ -47,10 +47,16 @@ impl Drain {
             stop.await;
             readiness.leave();
             sender.send_replace(DrainPhase::Leaving);
-            tracing::info!(seconds = times.min_drain.as_secs_f32(), "leaving: not ready, still accepting");
+            tracing::info!(
+                seconds = times.min_drain.as_secs_f32(),
+                "leaving: not ready, still accepting"
+            );
             sleep(times.min_drain).await;
             sender.send_replace(DrainPhase::Closing);
-            tracing::info!(seconds = times.drain.as_secs_f32(), "closing: finishing what is in flight");
+            tracing::info!(
+                seconds = times.drain.as_secs_f32(),
+                "closing: finishing what is in flight"
+            );
             // Whoever waits for a phase must not see the channel close before they have read the last one.
             sender.closed().await;
         };
@@ -86,7 +92,10 @@ mod tests {
     async fn unready_first_then_closing() {
         let readiness = Readiness::default();
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let times = DrainTimes { min_drain: Duration::from_millis(20), drain: Duration::from_secs(1) };
+        let times = DrainTimes {
+            min_drain: Duration::from_millis(20),
+            drain: Duration::from_secs(1),
+        };
         let (mut drain, driver) = Drain::new(readiness.clone(), times, async {
             let _ = stopped.await;
         });

@@ -26,7 +26,10 @@ impl Readiness {
     /// Adds something that must come before the process is ready; `what` is named by `/readyz`.
     pub fn guard(&self, what: &'static str) -> ReadyGuard {
         self.missing().push(what);
-        ReadyGuard { readiness: self.clone(), what }
+        ReadyGuard {
+            readiness: self.clone(),
+            what,
+        }
     }
 
     /// From now on the process is not ready, whatever else holds: it is about to end.

@@ -54,7 +54,9 @@ pub fn init_logs(format: LogFormat, default_filter: &str) -> Result<(), Telemetr
     let registry = tracing_subscriber::registry().with(filter);
     let layer = fmt::layer().with_writer(io::stderr);
     match format {
-        LogFormat::Text => registry.with(layer.with_ansi(io::IsTerminal::is_terminal(&io::stderr()))).try_init(),
+        LogFormat::Text => registry
+            .with(layer.with_ansi(io::IsTerminal::is_terminal(&io::stderr())))
+            .try_init(),
         LogFormat::Json => registry.with(layer.json().flatten_event(true)).try_init(),
     }
     .map_err(TelemetryError::Twice)

@@ -10,8 +10,18 @@ use crate::arguments::CheckArguments;
 pub(super) fn run(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
     let files = read_files(&arguments.files)?;
     let report = check(&files);
-    let mut lines: String = report.findings.iter().map(|finding| format!("{finding}\n")).collect();
-    let count = |severity| report.findings.iter().filter(|finding| finding.severity == severity).count();
+    let mut lines: String = report
+        .findings
+        .iter()
+        .map(|finding| format!("{finding}\n"))
+        .collect();
+    let count = |severity| {
+        report
+            .findings
+            .iter()
+            .filter(|finding| finding.severity == severity)
+            .count()
+    };
     lines.push_str(&format!(
         "{} files: {} errors, {} unresolved, {} warnings\n",
         files.len(),

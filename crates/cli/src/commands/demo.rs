@@ -25,7 +25,11 @@ pub(super) fn run(arguments: &DemoArguments) -> anyhow::Result<()> {
     let store = store(&arguments.store)?;
     let name = store.describe();
     let serving = Serving {
-        settings: Settings { threads: threads(None), trusted_proxies: Vec::new(), access_log: AccessLog::Off },
+        settings: Settings {
+            threads: threads(None),
+            trusted_proxies: Vec::new(),
+            access_log: AccessLog::Off,
+        },
         listen: arguments.listen,
         admin: SocketAddr::from(([127, 0, 0, 1], 0)),
         store,
@@ -40,9 +44,16 @@ pub(super) fn run(arguments: &DemoArguments) -> anyhow::Result<()> {
         let view = store_view(bound.gateway.store());
         let mut parts = start(view, stopped).await?;
         let table = compile_text("examples/quickstart.yaml", &routes(&parts))?;
-        send.send_replace(Arc::new(Config { table: Arc::new(table), problem: None }));
+        send.send_replace(Arc::new(Config {
+            table: Arc::new(table),
+            problem: None,
+        }));
         let listen = bound.gateway.address().context("the listener has no address")?;
-        print(&banner(&Running { listen, parts: &parts, store: &name }))?;
+        print(&banner(&Running {
+            listen,
+            parts: &parts,
+            store: &name,
+        }))?;
         let outcome = tokio::select! {
             outcome = bound.run() => outcome,
             Some(ended) = parts.servers.join_next() => {

@@ -1,7 +1,9 @@
 //! What each command does. Here errors become one line and an exit code; nowhere else.
 
+mod check;
 mod crd;
 mod demo;
+mod gateway;
 mod keyring;
 mod serving;
 
@@ -18,16 +20,38 @@ const UNUSABLE: u8 = 2;
 /// Runs a command to its end.
 pub(crate) fn run(arguments: Arguments) -> ExitCode {
     // Every TLS connection of the process uses this one library.
-    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+    if rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .is_err()
+    {
         return fail(&anyhow::anyhow!("the TLS library is set up already"));
     }
     let outcome = match arguments.command {
+        Command::Gateway(arguments) => gateway::run(*arguments).map(|()| ExitCode::SUCCESS),
         Command::Demo(arguments) => demo::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Check(arguments) => check::run(&arguments),
         Command::Crd(arguments) => crd::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Keyring(KeyringCommand::New) => keyring::run().map(|()| ExitCode::SUCCESS),
-        _ => Ok(ExitCode::FAILURE),
     };
     outcome.unwrap_or_else(|error| fail(&error))
+}
+
+/// Help and version are what was asked for; everything else is one line.
+pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        return print(&error.render().to_string()).map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS);
+    }
+    let text = error.render().to_string();
+    let first: Vec<&str> = text
+        .lines()
+        .take_while(|line| !line.is_empty())
+        .map(str::trim)
+        .collect();
+    let line = first.join(" ");
+    fail(&anyhow::anyhow!(
+        "{} (try --help)",
+        line.strip_prefix("error: ").unwrap_or(&line)
+    ))
 }
 
 /// One line, the causes behind it.
@@ -41,5 +65,7 @@ fn fail(error: &anyhow::Error) -> ExitCode {
 fn print(text: &str) -> anyhow::Result<()> {
     use anyhow::Context;
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot write to standard output")
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .context("cannot write to standard output")
 }

@@ -36,32 +36,44 @@ pub(super) struct Bound {
 /// The runtime of everything but the data path: the acceptor, providers, admin server and configuration. Two
 /// threads, so that taking over a large configuration does not keep connections waiting.
 pub(super) fn control_runtime() -> anyhow::Result<Runtime> {
-    let runtime = Builder::new_multi_thread().worker_threads(2).thread_name("control").enable_all().build();
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("control")
+        .enable_all()
+        .build();
     runtime.context("cannot start a runtime")
 }
 
 /// What the store options say.
 pub(super) fn store(arguments: &StoreArguments) -> anyhow::Result<StoreConfig> {
     let ca = match &arguments.ca {
-        Some(path) => Some(fs::read(path).with_context(|| format!("cannot read --store-ca {}", path.display()))?),
+        Some(path) => {
+            Some(fs::read(path).with_context(|| format!("cannot read --store-ca {}", path.display()))?)
+        }
         None => None,
     };
     if let Some(path) = &arguments.password_file {
-        fs::metadata(path).with_context(|| format!("cannot read --store-password-file {}", path.display()))?;
+        fs::metadata(path)
+            .with_context(|| format!("cannot read --store-password-file {}", path.display()))?;
     }
     StoreConfig::parse(&arguments.url, ca.as_deref(), arguments.password_file.clone()).context("--store")
 }
 
 /// The keyring from its file, or a random one where nothing outlives the process.
-pub(super) fn keyring(file: Option<&std::path::Path>, store: &StoreArguments) -> anyhow::Result<Arc<Keyring>> {
+pub(super) fn keyring(
+    file: Option<&std::path::Path>,
+    store: &StoreArguments,
+) -> anyhow::Result<Arc<Keyring>> {
     let Some(path) = file else {
         if store.url != "memory" {
             bail!("--keyring is required with Redis; make one with: splittoken keyring new > keyring.json");
         }
         return Ok(Arc::new(Keyring::generate()?));
     };
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read --keyring {}", path.display()))?;
-    let keyring = Keyring::parse(&Zeroizing::new(text)).with_context(|| format!("--keyring {}", path.display()))?;
+    let text =
+        fs::read_to_string(path).with_context(|| format!("cannot read --keyring {}", path.display()))?;
+    let keyring =
+        Keyring::parse(&Zeroizing::new(text)).with_context(|| format!("--keyring {}", path.display()))?;
     Ok(Arc::new(keyring))
 }
 
@@ -94,8 +106,14 @@ impl Serving {
         })
         .context("--listen")?;
         let view = gateway.config_view();
-        let admin = AdminServer::bind(self.admin, readiness, Arc::new(registry), view).await.context("--admin")?;
-        Ok(Bound { gateway, admin, driver: Box::pin(driver) })
+        let admin = AdminServer::bind(self.admin, readiness, Arc::new(registry), view)
+            .await
+            .context("--admin")?;
+        Ok(Bound {
+            gateway,
+            admin,
+            driver: Box::pin(driver),
+        })
     }
 }
 
@@ -114,8 +132,14 @@ impl Bound {
 
 /// One worker for each core, unless told otherwise.
 pub(super) fn threads(wanted: Option<u16>) -> usize {
-    wanted.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from)
+    wanted.map_or_else(
+        || std::thread::available_parallelism().map_or(1, usize::from),
+        usize::from,
+    )
 }
 
 /// How the demo drains: nobody has to notice that it leaves.
-pub(super) const AT_ONCE: DrainTimes = DrainTimes { min_drain: Duration::ZERO, drain: Duration::from_secs(1) };
+pub(super) const AT_ONCE: DrainTimes = DrainTimes {
+    min_drain: Duration::ZERO,
+    drain: Duration::from_secs(1),
+};

@@ -10,9 +10,11 @@ use parking_lot::Mutex;
 
 use crate::body::RequestBody;
 
-/// The oldest that a connection may become, so that a Service's new pods are found: 60 s, less up to a quarter
-/// so that not all are renewed at once.
-const MAX_AGE: Duration = Duration::from_secs(60);
+/// The age at which connections begin to be renewed, so that a Service's new pods are found: all by 60 s, but not
+/// all at once.
+const MIN_AGE: Duration = Duration::from_secs(45);
+/// The rest of the 60 s, in milliseconds.
+const AGE_SPREAD_MS: u64 = 15_000;
 
 /// How long an unused connection is kept. Shorter than the keep-alive of common servers, so that they seldom
 /// close one just when it is taken.
@@ -79,8 +81,7 @@ impl Pool {
         sender: SendRequest<RequestBody>,
         random: u64,
     ) -> Lease {
-        let jitter = MAX_AGE.mul_f64((random % 1000) as f64 / 4000.0);
-        let dies = Instant::now() + MAX_AGE - jitter;
+        let dies = Instant::now() + MIN_AGE + Duration::from_millis(random % AGE_SPREAD_MS);
         Lease {
             sender,
             address: address.into(),

@@ -1,0 +1,79 @@
+use splittoken_routing::{Backend, UnusableBackend};
+use url::Url;
+
+use super::CompileOptions;
+use crate::{
+    crd::BackendRef,
+    verdict::{Problem, Reason},
+};
+
+/// Resolves one backend of a route in `namespace`. A problem that leaves the rest of the route in order makes
+/// the backend unusable: its share is answered with an error, never by somebody else's backend.
+pub(super) fn compile(
+    backend: &BackendRef,
+    namespace: &str,
+    field: &str,
+    options: &CompileOptions<'_>,
+    problems: &mut Vec<Problem>,
+) -> Backend {
+    let address = match &backend.url {
+        Some(url) => from_url(url, field, options),
+        None => from_service(backend, namespace, field, options),
+    };
+    let address = address.map_err(|problem| {
+        let reason = problem.reason.name().to_owned();
+        problems.push(problem);
+        UnusableBackend { reason }
+    });
+    Backend {
+        address,
+        weight: u32::try_from(backend.weight).unwrap_or(0),
+    }
+}
+
+fn from_url(url: &str, field: &str, options: &CompileOptions<'_>) -> Result<String, Problem> {
+    let field = format!("{field}.url");
+    if !options.url_backends {
+        let message = "this installation does not allow backends by URL";
+        return Err(Problem::new(field, Reason::UnsupportedValue, message));
+    }
+    let parsed = Url::parse(url).map_err(|_| Problem::new(&field, Reason::Invalid, "is no URL"))?;
+    if parsed.scheme() != "http" {
+        let message = "only http for now: TLS to backends follows";
+        return Err(Problem::new(field, Reason::UnsupportedValue, message));
+    }
+    let (Some(host), Some(port)) = (parsed.host_str(), parsed.port_or_known_default()) else {
+        return Err(Problem::new(field, Reason::Invalid, "names no host"));
+    };
+    if port == 0 {
+        return Err(Problem::new(field, Reason::Invalid, "0 is no port"));
+    }
+    Ok(format!("{host}:{port}"))
+}
+
+fn from_service(
+    backend: &BackendRef,
+    route_namespace: &str,
+    field: &str,
+    options: &CompileOptions<'_>,
+) -> Result<String, Problem> {
+    let name = backend.name.as_deref().unwrap_or_default();
+    let namespace = backend.namespace.as_deref().unwrap_or(route_namespace);
+    if namespace != route_namespace {
+        let message =
+            format!("Service {namespace}/{name} belongs to another namespace, which has not granted it");
+        return Err(Problem::unresolved(
+            format!("{field}.namespace"),
+            Reason::RefNotPermitted,
+            message,
+        ));
+    }
+    let port = backend
+        .port
+        .and_then(|port| u16::try_from(port).ok())
+        .unwrap_or(0);
+    options.services.address(namespace, name, port).ok_or_else(|| {
+        let message = format!("no Service {namespace}/{name} with port {port} is known here");
+        Problem::unresolved(format!("{field}.name"), Reason::BackendNotFound, message)
+    })
+}

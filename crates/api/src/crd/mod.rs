@@ -1,0 +1,33 @@
+//! The custom resource types of `splittoken.dev/v1alpha1`.
+
+mod allowed_routes;
+mod issuer;
+mod matching;
+mod route;
+mod rule;
+
+pub use allowed_routes::{
+    AllowedRoutes, LabelOperator, LabelRequirement, LabelSelector, NamespacesFrom, RouteNamespaces,
+};
+pub use issuer::{
+    CaCertificateRef, CaCertificateSource, Discovery, Issuer, IssuerEndpoints, IssuerTimeouts, IssuerTls,
+    Jwks, Lifetime, SecretKeyRef, SplitTokenIssuer, SplitTokenIssuerSpec, Transport, Verification,
+};
+pub use matching::{HeaderMatch, HttpMethod, PathMatch, PathMatchType, RuleMatch};
+pub use route::{
+    IdTokenPolicy, IssuerRef, OnNonJwt, Policies, RefreshTokenPolicy, SplitTokenRoute, SplitTokenRouteSpec,
+    StoreUnavailable, TokenEndpoint, TokenEndpoints,
+};
+pub use rule::{
+    Authentication, Authorization, BackendRef, ClaimEncoding, ClaimOperator, ClaimRequirement, ClaimToHeader,
+    HeaderSet, PathRewrite, RequestHeaders, Retries, Rule, RuleTimeouts,
+};
+
+/// The API group of both kinds.
+pub const GROUP: &str = "splittoken.dev";
+/// The one version there is.
+pub const VERSION: &str = "v1alpha1";
+
+fn default_class() -> String {
+    "default".into()
+}

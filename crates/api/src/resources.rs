@@ -1,0 +1,133 @@
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::{
+    admit::{admit_issuer, admit_route},
+    crd::{GROUP, SplitTokenIssuer, SplitTokenRoute, VERSION},
+    data::{ConfigMapData, SecretData},
+    field_error::{FieldError, FieldReason},
+    metadata,
+    object::ObjectName,
+};
+
+/// Everything that `compile` looks at: the routes, and what they refer to.
+///
+/// An object that is not valid stays in the set as what it is, so that it gets a verdict of its own.
+#[derive(Clone, Debug, Default)]
+pub struct Resources {
+    pub(crate) routes: BTreeMap<ObjectName, Result<SplitTokenRoute, Vec<FieldError>>>,
+    pub(crate) issuers: BTreeMap<ObjectName, Result<SplitTokenIssuer, Vec<FieldError>>>,
+    pub(crate) secrets: BTreeMap<ObjectName, SecretData>,
+    pub(crate) config_maps: BTreeMap<ObjectName, ConfigMapData>,
+    pub(crate) namespaces: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+/// What became of an object that was put in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Inserted {
+    /// It is in the set.
+    Taken(ObjectName),
+    /// It is of a kind that nothing here refers to.
+    Ignored,
+}
+
+/// The kinds that are looked at.
+#[derive(Clone, Copy)]
+enum Kind {
+    Route,
+    Issuer,
+    Secret,
+    ConfigMap,
+    Namespace,
+    Other,
+}
+
+impl Resources {
+    /// Takes in a raw object: a route, an issuer, a Secret, a `ConfigMap` or a Namespace.
+    ///
+    /// A named route or issuer is taken even if it is not valid; `compile` says why. Fails for objects that no
+    /// verdict can be given on: no name, a wrong version, a broken Secret, one that is already there.
+    pub fn insert(&mut self, raw: &Value) -> Result<Inserted, Vec<FieldError>> {
+        let kind = kind_of(raw)?;
+        if matches!(kind, Kind::Other) {
+            return Ok(Inserted::Ignored);
+        }
+        let mut faults = Vec::new();
+        metadata::check(raw, &mut faults);
+        let Some(name) = ObjectName::of(raw) else {
+            return Err(faults);
+        };
+        let is_new = match kind {
+            Kind::Route => self.routes.insert(name.clone(), admit_route(raw)).is_none(),
+            Kind::Issuer => self.issuers.insert(name.clone(), admit_issuer(raw)).is_none(),
+            _ if !faults.is_empty() => return Err(faults),
+            Kind::Secret => self
+                .secrets
+                .insert(name.clone(), SecretData::read(raw)?)
+                .is_none(),
+            Kind::ConfigMap => self
+                .config_maps
+                .insert(name.clone(), ConfigMapData::read(raw)?)
+                .is_none(),
+            _ => self
+                .namespaces
+                .insert(name.name.clone(), metadata::labels(raw))
+                .is_none(),
+        };
+        if is_new {
+            return Ok(Inserted::Taken(name));
+        }
+        let message = "another object of this kind, namespace and name was there before";
+        Err(vec![FieldError::new(
+            "metadata.name",
+            FieldReason::Duplicate,
+            message,
+        )])
+    }
+
+    /// The labels of a namespace; Kubernetes itself gives each one its name.
+    pub(crate) fn namespace_labels(&self, namespace: &str) -> BTreeMap<String, String> {
+        let mut labels = self.namespaces.get(namespace).cloned().unwrap_or_default();
+        labels.insert("kubernetes.io/metadata.name".to_owned(), namespace.to_owned());
+        labels
+    }
+}
+
+fn kind_of(raw: &Value) -> Result<Kind, Vec<FieldError>> {
+    let fault = |field, reason, message: String| Err(vec![FieldError::new(field, reason, message)]);
+    let text = |field| raw.get(field).and_then(Value::as_str).unwrap_or_default();
+    if !raw.is_object() {
+        return fault(
+            "",
+            FieldReason::Type,
+            "must be an object with apiVersion and kind".to_owned(),
+        );
+    }
+    if text("apiVersion").is_empty() || text("kind").is_empty() {
+        return fault(
+            "apiVersion",
+            FieldReason::Required,
+            "apiVersion and kind are required".to_owned(),
+        );
+    }
+    let (group, version) = text("apiVersion")
+        .split_once('/')
+        .unwrap_or(("", text("apiVersion")));
+    Ok(match (group, version, text("kind")) {
+        (GROUP, VERSION, "SplitTokenRoute") => Kind::Route,
+        (GROUP, VERSION, "SplitTokenIssuer") => Kind::Issuer,
+        (GROUP, VERSION, _) => {
+            let message = "must be SplitTokenRoute or SplitTokenIssuer: no other kind exists".to_owned();
+            return fault("kind", FieldReason::Version, message);
+        }
+        (GROUP, _, _) => {
+            let message = format!("must be {GROUP}/{VERSION}: no other version exists");
+            return fault("apiVersion", FieldReason::Version, message);
+        }
+        ("", "v1", "Secret") => Kind::Secret,
+        ("", "v1", "ConfigMap") => Kind::ConfigMap,
+        ("", "v1", "Namespace") => Kind::Namespace,
+        _ => Kind::Other,
+    })
+}

@@ -1,0 +1,266 @@
+use crate::{field_error::FieldError, object::ObjectName};
+
+/// What is to be said about one object. Pure data: the operator makes a status of it, `check` prints it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// About which object.
+    pub object: ObjectName,
+    /// The `metadata.generation` that was looked at.
+    pub generation: Option<i64>,
+    /// What keeps it, or a part of it, from being served.
+    pub problems: Vec<Problem>,
+    /// What somebody should know who reads its status.
+    pub warnings: Vec<Warning>,
+}
+
+/// One thing that keeps an object, or a part of it, from being served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where: `spec.rules[0].backendRefs[0].name`.
+    pub field: String,
+    /// What kind of thing.
+    pub reason: Reason,
+    /// The thing in plain words. Never quotes a secret.
+    pub message: String,
+    /// It refers to something that was not given, and that may exist where the object is going to be.
+    pub unresolved: bool,
+}
+
+/// Something to know about an object that is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// Where.
+    pub field: String,
+    /// What kind of thing.
+    pub reason: WarningReason,
+    /// The thing in plain words.
+    pub message: String,
+}
+
+/// A condition of an object's status, still without a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Condition {
+    /// Its type.
+    pub kind: ConditionType,
+    /// `True` or `False`.
+    pub status: bool,
+    /// Why.
+    pub reason: Reason,
+    /// The same in plain words.
+    pub message: String,
+}
+
+/// The conditions that can be told from the resources alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ConditionType {
+    /// The object is valid and none takes precedence over it.
+    Accepted,
+    /// Everything that it refers to is there and may be referred to.
+    ResolvedRefs,
+}
+
+/// The reasons of conditions. A closed set: they are part of the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// All is well with `Accepted`.
+    Accepted,
+    /// The schema or one of its rules refuses it, or a value means nothing.
+    Invalid,
+    /// A value that this version, or this installation, does not serve.
+    UnsupportedValue,
+    /// A hostname belongs to another namespace.
+    HostnameConflict,
+    /// An exact path of an older route on the same host.
+    PathConflict,
+    /// All is well with `ResolvedRefs`.
+    ResolvedRefs,
+    /// No such issuer of this class, or one that is not valid.
+    IssuerNotFound,
+    /// The issuer does not allow routes of this namespace.
+    IssuerNotAllowed,
+    /// No such Service.
+    BackendNotFound,
+    /// An object of another namespace, without leave.
+    RefNotPermitted,
+    /// No such Secret, or not the entry that is needed.
+    SecretNotFound,
+    /// No CA certificate, or one that is none.
+    InvalidCertificate,
+}
+
+/// The kinds of warning. A closed set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum WarningReason {
+    /// An ID token goes to clients whose `at_hash` covers a token that they never get.
+    IdTokenPassThrough,
+    /// A provider is spoken to over plain HTTP, and not on this machine.
+    PlainHttp,
+    /// An older rule matches exactly the same requests.
+    ShadowedMatch,
+    /// An older route has the same token endpoint, alike in everything.
+    SharedTokenEndpoint,
+    /// An HMAC key shorter than its hash (RFC 7518 §3.2).
+    ShortHmacKey,
+    /// A rule whose backends all have the weight 0.
+    NoWeight,
+}
+
+impl Verdict {
+    /// Whether nothing keeps the object from being served in full.
+    pub fn is_clean(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    /// Whether the object takes part at all.
+    pub fn is_accepted(&self) -> bool {
+        !self
+            .problems
+            .iter()
+            .any(|p| p.reason.condition() == ConditionType::Accepted)
+    }
+
+    /// The conditions for its status. References of an object that is not valid are not looked at.
+    pub fn conditions(&self) -> Vec<Condition> {
+        let accepted = self.condition(ConditionType::Accepted);
+        if accepted.reason == Reason::Invalid {
+            return vec![accepted];
+        }
+        vec![accepted, self.condition(ConditionType::ResolvedRefs)]
+    }
+
+    fn condition(&self, kind: ConditionType) -> Condition {
+        let problems: Vec<_> = self
+            .problems
+            .iter()
+            .filter(|p| p.reason.condition() == kind)
+            .collect();
+        let Some(first) = problems.first() else {
+            let reason = match kind {
+                ConditionType::Accepted => Reason::Accepted,
+                ConditionType::ResolvedRefs => Reason::ResolvedRefs,
+            };
+            return Condition {
+                kind,
+                status: true,
+                reason,
+                message: String::new(),
+            };
+        };
+        Condition {
+            kind,
+            status: false,
+            reason: first.reason,
+            message: summary(&problems),
+        }
+    }
+}
+
+/// A few problems in full and the number of the others: a status is no place for a thousand lines.
+fn summary(problems: &[&Problem]) -> String {
+    const SHOWN: usize = 5;
+    let mut lines: Vec<String> = problems
+        .iter()
+        .take(SHOWN)
+        .map(|p| format!("{}: {}", p.field, p.message))
+        .collect();
+    if problems.len() > SHOWN {
+        lines.push(format!("and {} more", problems.len() - SHOWN));
+    }
+    lines.join("; ")
+}
+
+impl Problem {
+    pub(crate) fn new(field: impl Into<String>, reason: Reason, message: impl Into<String>) -> Self {
+        Self {
+            field: field.into(),
+            reason,
+            message: message.into(),
+            unresolved: false,
+        }
+    }
+
+    pub(crate) fn unresolved(field: impl Into<String>, reason: Reason, message: impl Into<String>) -> Self {
+        Self {
+            unresolved: true,
+            ..Self::new(field, reason, message)
+        }
+    }
+}
+
+impl From<FieldError> for Problem {
+    fn from(error: FieldError) -> Self {
+        Self::new(error.field, Reason::Invalid, error.message)
+    }
+}
+
+impl Warning {
+    pub(crate) fn new(field: impl Into<String>, reason: WarningReason, message: impl Into<String>) -> Self {
+        Self {
+            field: field.into(),
+            reason,
+            message: message.into(),
+        }
+    }
+}
+
+impl ConditionType {
+    /// As it stands in a status.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Accepted => "Accepted",
+            Self::ResolvedRefs => "ResolvedRefs",
+        }
+    }
+}
+
+impl Reason {
+    /// As it stands in a status, in logs and in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Accepted => "Accepted",
+            Self::Invalid => "Invalid",
+            Self::UnsupportedValue => "UnsupportedValue",
+            Self::HostnameConflict => "HostnameConflict",
+            Self::PathConflict => "PathConflict",
+            Self::ResolvedRefs => "ResolvedRefs",
+            Self::IssuerNotFound => "IssuerNotFound",
+            Self::IssuerNotAllowed => "IssuerNotAllowed",
+            Self::BackendNotFound => "BackendNotFound",
+            Self::RefNotPermitted => "RefNotPermitted",
+            Self::SecretNotFound => "SecretNotFound",
+            Self::InvalidCertificate => "InvalidCertificate",
+        }
+    }
+
+    /// Which condition it belongs to.
+    pub fn condition(self) -> ConditionType {
+        match self {
+            Self::Accepted
+            | Self::Invalid
+            | Self::UnsupportedValue
+            | Self::HostnameConflict
+            | Self::PathConflict => ConditionType::Accepted,
+            Self::ResolvedRefs
+            | Self::IssuerNotFound
+            | Self::IssuerNotAllowed
+            | Self::BackendNotFound
+            | Self::RefNotPermitted
+            | Self::SecretNotFound
+            | Self::InvalidCertificate => ConditionType::ResolvedRefs,
+        }
+    }
+}
+
+impl WarningReason {
+    /// As it stands in Events, logs and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::IdTokenPassThrough => "IdTokenPassThrough",
+            Self::PlainHttp => "PlainHTTP",
+            Self::ShadowedMatch => "ShadowedMatch",
+            Self::SharedTokenEndpoint => "SharedTokenEndpoint",
+            Self::ShortHmacKey => "ShortHMACKey",
+            Self::NoWeight => "NoWeight",
+        }
+    }
+}
