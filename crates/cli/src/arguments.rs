@@ -1,5 +1,8 @@
 //! The command line. Its texts are documentation: they say what each thing is for and give examples.
 
+// People read these texts in a terminal, where backticks are noise.
+#![allow(clippy::doc_markdown)]
+
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};

@@ -10,11 +10,6 @@ use crate::arguments::CheckArguments;
 pub(super) fn run(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
     let files = read_files(&arguments.files)?;
     let report = check(&files);
-    let mut lines: String = report
-        .findings
-        .iter()
-        .map(|finding| format!("{finding}\n"))
-        .collect();
     let count = |severity| {
         report
             .findings
@@ -22,13 +17,15 @@ pub(super) fn run(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
             .filter(|finding| finding.severity == severity)
             .count()
     };
-    lines.push_str(&format!(
-        "{} files: {} errors, {} unresolved, {} warnings\n",
+    let summary = format!(
+        "{} files: {} errors, {} unresolved, {} warnings",
         files.len(),
         count(Severity::Error),
         count(Severity::Unresolved),
         count(Severity::Warning),
-    ));
-    print(&lines)?;
+    );
+    let mut lines: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
+    lines.push(summary);
+    print(&format!("{}\n", lines.join("\n")))?;
     Ok(ExitCode::from(u8::from(report.fails(arguments.strict))))
 }

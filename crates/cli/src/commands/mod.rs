@@ -41,6 +41,11 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         return print(&error.render().to_string()).map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS);
     }
+    if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        // Nobody is left to tell if standard error is gone.
+        let _ = write!(io::stderr(), "{}", error.render());
+        return ExitCode::from(UNUSABLE);
+    }
     let text = error.render().to_string();
     let first: Vec<&str> = text
         .lines()
