@@ -60,7 +60,12 @@ impl Key {
 
     /// A 32-byte secret for HS256.
     pub fn hs256() -> Self {
-        Self::of(Material::Hmac(bytes::<32>().to_vec()))
+        Self::hmac(&bytes::<32>())
+    }
+
+    /// HS256 with a secret that a test brings, such as somebody's public key.
+    pub fn hmac(secret: &[u8]) -> Self {
+        Self::of(Material::Hmac(secret.to_vec()))
     }
 
     /// The same secret or key under another key id.

@@ -10,20 +10,28 @@
 //! made at run time. It is blocking on purpose, so that a test reads from top to bottom.
 
 pub mod browser;
+pub mod caller;
 pub mod certs;
 pub mod clients;
 pub mod gateway;
+pub mod hand;
 pub mod hostile;
 pub mod http;
 pub mod jwt;
 pub mod keycloak;
+pub mod load;
+pub mod marks;
+pub mod mint;
 pub mod oidc;
 pub mod parts;
 pub mod ports;
 pub mod process;
 pub mod raw;
 pub mod redis;
+pub mod route;
+pub mod scene;
 pub mod secret;
+pub mod stand;
 pub mod upstream;
 pub mod wait;
 pub mod wire;

@@ -8,6 +8,7 @@ use base64::{
     alphabet::URL_SAFE,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
+use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 /// Lenient where the real decoder is strict: whoever reads a leaked token may be lenient too.
@@ -25,8 +26,13 @@ const MAX_CANDIDATES: usize = 1_000;
 /// Headers longer than this many characters are not decoded; the shortest text that is taken for one has 8.
 const MAX_HEADER_CHARS: usize = 16 * 1024;
 
-/// Whether `text` holds something that looks like a JWT, signed or encrypted, whole or without its signature.
+/// Whether `text` holds something that looks like a JWT, signed or encrypted, whole or without its signature;
+/// as it stands, or percent-encoded as in a URL.
 pub fn contains_jwt(text: &str) -> bool {
+    holds_jwt(text) || (text.contains('%') && holds_jwt(&percent_decode_str(text).decode_utf8_lossy()))
+}
+
+fn holds_jwt(text: &str) -> bool {
     let mut candidates = 0;
     for word in text.split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '='))) {
         // Every part but the last is followed by a dot.
@@ -139,6 +145,7 @@ mod tests {
                 without_signature.to_owned(),
                 format!("{without_signature}."),
                 jwt.replacen('.', "=.", 1),
+                format!("https://a.example/cb?t={}", jwt.replace('.', "%2E")),
             ] {
                 assert!(contains_jwt(&text), "{header:?} in {text}");
             }

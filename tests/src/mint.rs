@@ -1,0 +1,171 @@
+//! A provider that is honest and quick: every token request gets a new JWT, and everything is counted.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+
+use crate::hostile::now;
+use crate::jwt::{self, Key};
+use crate::secret;
+use crate::wire::{Request, Server, Step, answer};
+
+/// A running provider with discovery, keys, a token endpoint and a revocation endpoint.
+pub struct Mint {
+    server: Server,
+    state: Arc<State>,
+}
+
+/// What it issues.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    /// Seconds from the request to `exp`, and `expires_in`.
+    pub life: u64,
+    /// Claims beside `iss`, `sub`, `jti`, `iat`, `exp`.
+    pub claims: Value,
+    /// Members of the answer beside `access_token`, `token_type`, `expires_in`, or in their place.
+    pub members: Value,
+    /// How long an answer takes.
+    pub delay: Duration,
+}
+
+struct State {
+    key: Key,
+    terms: Mutex<Terms>,
+    issued: Mutex<Vec<String>>,
+    asked: AtomicUsize,
+}
+
+impl Default for Terms {
+    /// Ten minutes, nothing else, at once.
+    fn default() -> Self {
+        Self {
+            life: 600,
+            claims: json!({}),
+            members: json!({}),
+            delay: Duration::ZERO,
+        }
+    }
+}
+
+impl Mint {
+    /// Signs with ES256, which is quick.
+    pub fn start() -> Result<Self> {
+        Self::with(Key::es256()?)
+    }
+
+    /// Signs with this key.
+    pub fn with(key: Key) -> Result<Self> {
+        let state = Arc::new(State {
+            key,
+            terms: Mutex::default(),
+            issued: Mutex::default(),
+            asked: AtomicUsize::new(0),
+        });
+        let current = Arc::clone(&state);
+        let server = Server::start(None, move |request| {
+            current
+                .respond(request)
+                .unwrap_or_else(|error| vec![Step::send(answer("500 Broken", &[], format!("{error:#}")))])
+        })?;
+        Ok(Self { server, state })
+    }
+
+    /// From now on issues on these terms.
+    pub fn set(&self, terms: Terms) {
+        *lock(&self.state.terms) = terms;
+    }
+
+    /// The issuer, `http://127.0.0.1:PORT`.
+    pub fn issuer(&self) -> String {
+        self.server.url()
+    }
+
+    /// Where tokens are revoked. Discovery names it.
+    pub fn revocation_url(&self) -> String {
+        format!("{}/revoke", self.issuer())
+    }
+
+    /// How many token requests came so far, counted before they are answered.
+    pub fn asked(&self) -> usize {
+        self.state.asked.load(Ordering::SeqCst)
+    }
+
+    /// The JWT whose signature this is.
+    pub fn jwt_of(&self, signature: &str) -> Result<String> {
+        let issued = lock(&self.state.issued);
+        let found = issued
+            .iter()
+            .rfind(|token| token.rsplit('.').next() == Some(signature));
+        found
+            .cloned()
+            .context("nobody issued a token with that signature")
+    }
+
+    /// The JWTs issued so far.
+    pub fn issued(&self) -> Vec<String> {
+        lock(&self.state.issued).clone()
+    }
+
+    /// The revocation requests so far.
+    pub fn revocations(&self) -> Vec<Request> {
+        let mut requests = self.server.requests();
+        requests.retain(|request| request.target() == "/revoke");
+        requests
+    }
+}
+
+impl State {
+    fn respond(&self, request: &Request) -> Result<Vec<Step>> {
+        let issuer = format!("http://{}", request.header("host").unwrap_or_default());
+        match request.target().as_str() {
+            "/.well-known/openid-configuration" => Ok(vec![page(&discovery(&issuer))]),
+            "/jwks" => Ok(vec![page(&jwt::jwks(&[&self.key])?)]),
+            "/token" => self.issue(&issuer),
+            "/revoke" => Ok(vec![Step::Send(answer("200 OK", &[], ""))]),
+            _ => Ok(vec![Step::Send(answer("404 Not Found", &[], ""))]),
+        }
+    }
+
+    fn issue(&self, issuer: &str) -> Result<Vec<Step>> {
+        let number = self.asked.fetch_add(1, Ordering::SeqCst);
+        let terms = lock(&self.terms).clone();
+        let now = now();
+        let mut claims = json!({
+            "iss": issuer, "sub": format!("customer-{number}"), "jti": secret::text(),
+            "iat": now, "exp": now + terms.life,
+        });
+        put(&mut claims, &terms.claims);
+        let token = self.key.token(&claims)?;
+        let mut body = json!({"access_token": token, "token_type": "Bearer", "expires_in": terms.life});
+        put(&mut body, &terms.members);
+        lock(&self.issued).push(token);
+        Ok(vec![Step::Wait(terms.delay), page(&body)])
+    }
+}
+
+fn discovery(issuer: &str) -> Value {
+    json!({
+        "issuer": issuer,
+        "token_endpoint": format!("{issuer}/token"),
+        "jwks_uri": format!("{issuer}/jwks"),
+        "revocation_endpoint": format!("{issuer}/revoke"),
+    })
+}
+
+fn page(body: &Value) -> Step {
+    let json = [("Content-Type", "application/json")];
+    Step::Send(answer("200 OK", &json, body.to_string()))
+}
+
+fn put(into: &mut Value, members: &Value) {
+    for (name, value) in members.as_object().into_iter().flatten() {
+        into[name] = value.clone();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,139 @@
+//! The request gate, as raw bytes on real sockets.
+//!
+//! Each case is judged three times: by the answer, by what the upstream received, and by a good request afterwards.
+//! The cases are text in which `⏎` stands for CR LF, every other character for the byte of its number, `{host}` for
+//! the gateway's Host, and `{auth}` for a good `Authorization` line.
+
+mod framing;
+mod limits;
+mod passed;
+mod paths;
+mod refused;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::json;
+use splittoken_tests::raw::{self, Answer};
+use splittoken_tests::stand::{Addresses, Stand, Token};
+use splittoken_tests::wire::Request;
+
+/// Every path needs a token, apart from `/open`.
+fn routes(to: &Addresses) -> String {
+    let Addresses { issuer, upstream } = to;
+    format!(
+        "\
+apiVersion: splittoken.dev/v1alpha1
+kind: SplitTokenRoute
+metadata: {{name: shop, namespace: default}}
+spec:
+  hostnames: [127.0.0.1]
+  issuer: {{url: '{issuer}', transport: PlainHTTPAllowed}}
+  tokenEndpoints: {{token: {{path: /oauth/token}}}}
+  rules:
+  - name: open
+    matches: [{{path: {{value: /open}}}}]
+    authentication: Disabled
+    backendRefs: [{{url: '{upstream}'}}]
+  - name: api
+    backendRefs: [{{url: '{upstream}'}}]
+"
+    )
+}
+
+struct Gate {
+    stand: Stand,
+    token: Token,
+}
+
+impl Gate {
+    fn open() -> Result<Self> {
+        let stand = Stand::with(routes)?;
+        let token = stand.token(&json!({}))?;
+        Ok(Self { stand, token })
+    }
+
+    /// The bytes of a case.
+    fn bytes(&self, case: &str) -> Vec<u8> {
+        let text = case
+            .replace('⏎', "\r\n")
+            .replace("{host}", &self.stand.gateway.host())
+            .replace("{auth}", &self.token.header());
+        text.chars()
+            .map(|c| u8::try_from(u32::from(c)).expect("a case holds characters up to U+00FF"))
+            .collect()
+    }
+
+    /// The first answer to a case on a connection of its own, and what the upstream got until a good request after it.
+    fn send(&self, case: &str) -> Result<(Option<Answer>, Vec<Request>)> {
+        let bytes = self.bytes(case);
+        let mut client = raw::Client::connect(self.stand.gateway.address())?;
+        client.send(bytes)?;
+        let answer = client.read()?;
+        let mut requests = self.good_request()?;
+        // Whatever the connection still held has been looked at by its end.
+        client.finish()?;
+        while client.read().ok().flatten().is_some() {}
+        requests.extend(self.good_request()?);
+        Ok((answer, requests))
+    }
+
+    /// Shows that the gateway is well; gives what the upstream got before that.
+    fn good_request(&self) -> Result<Vec<Request>> {
+        let answer = self.stand.get("/good", &self.token)?;
+        ensure!(
+            answer.status == 200,
+            "a good request got {}: {}",
+            answer.status,
+            answer.text()
+        );
+        let mut requests = self.stand.upstream.take();
+        let good = requests.pop().context("the good request did not arrive")?;
+        ensure!(good.target() == "/good", "the last request was {}", good.line());
+        ensure!(good.header_all("authorization") == [self.token.restored()]);
+        Ok(requests)
+    }
+
+    /// Runs a table of what must be refused; every case is run, and all that fail are named.
+    fn refuses(&self, table: &[(&str, u16, &str)]) {
+        let failures = table
+            .iter()
+            .filter_map(|(name, status, case)| Some((*name, self.refusal(*status, case).err()?)));
+        report(failures.collect());
+    }
+
+    fn refusal(&self, status: u16, case: &str) -> Result<()> {
+        let (answer, requests) = self.send(case)?;
+        let lines: Vec<_> = requests.iter().map(Request::line).collect();
+        ensure!(lines.is_empty(), "the upstream got {lines:?}");
+        let answer = answer.context("closed without an answer")?;
+        ensure!(
+            answer.status == status,
+            "{} in place of {status}: {}",
+            answer.status,
+            answer.text()
+        );
+        Ok(())
+    }
+
+    /// What the upstream got of a case that passes: exactly one request.
+    fn passes(&self, case: &str) -> Result<Request> {
+        let (answer, mut requests) = self.send(case)?;
+        let answer = answer.context("closed without an answer")?;
+        ensure!(answer.status == 200, "{}: {}", answer.status, answer.text());
+        ensure!(requests.len() == 1, "{} requests: {requests:?}", requests.len());
+        Ok(requests.remove(0))
+    }
+}
+
+/// Fails with all that went wrong.
+fn report(failures: Vec<(&str, anyhow::Error)>) {
+    let lines: Vec<_> = failures
+        .iter()
+        .map(|(name, error)| format!("{name}: {error:#}"))
+        .collect();
+    assert!(
+        lines.is_empty(),
+        "{} cases failed:\n{}",
+        lines.len(),
+        lines.join("\n")
+    );
+}
