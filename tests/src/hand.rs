@@ -98,7 +98,11 @@ impl Peer {
 
     /// Says that nothing more will be sent.
     pub fn finish(&self) -> Result<()> {
-        Ok(self.stream.shutdown(Shutdown::Write)?)
+        match self.stream.shutdown(Shutdown::Write) {
+            // The other side has ended it already.
+            Err(error) if error.kind() == std::io::ErrorKind::NotConnected => Ok(()),
+            outcome => Ok(outcome?),
+        }
     }
 
     fn of(stream: TcpStream) -> Result<Self> {

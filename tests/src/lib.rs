@@ -31,6 +31,7 @@ pub mod redis;
 pub mod route;
 pub mod scene;
 pub mod secret;
+pub mod shop;
 pub mod stand;
 pub mod upstream;
 pub mod wait;

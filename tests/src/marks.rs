@@ -101,7 +101,7 @@ impl Marks {
             percent_encoded(piece, |_| true).into_bytes(),
         );
         add("hexadecimal", each(piece, "", |byte| format!("{byte:02x}")));
-        add("numbers", each(piece, ", ", |byte| byte.to_string()));
+        add("numbers", each(piece, ", ", ToString::to_string));
     }
 }
 

@@ -63,7 +63,11 @@ impl Client {
 
     /// Says that nothing more will be sent.
     pub fn finish(&self) -> Result<()> {
-        Ok(self.stream.shutdown(Shutdown::Write)?)
+        match self.stream.shutdown(Shutdown::Write) {
+            // The other side has ended it already.
+            Err(error) if error.kind() == std::io::ErrorKind::NotConnected => Ok(()),
+            outcome => Ok(outcome?),
+        }
     }
 
     /// Reads the next answer, interim ones (100) too; `None` where the peer closed, or reset, before it began.

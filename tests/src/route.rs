@@ -81,7 +81,9 @@ impl Route {
 impl From<Route> for String {
     fn from(route: Route) -> Self {
         let documents = [route.route].into_iter().chain(route.documents);
-        documents.map(|document| format!("---\n{document}\n")).collect()
+        documents
+            .flat_map(|document| ["---\n".to_owned(), document.to_string(), "\n".to_owned()])
+            .collect()
     }
 }
 

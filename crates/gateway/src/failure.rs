@@ -10,6 +10,9 @@ use crate::{body::ResponseBody, gate::GateError, upstream::UpstreamError};
 /// again within about a second.
 const RETRY_AFTER: &str = "1";
 
+/// What is said in place of `CONNECT` and `TRACE`; a rule may take fewer (RFC 9110 §15.5.6).
+const SERVED_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
 /// Why a request is not answered by an upstream or a provider.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -95,6 +98,7 @@ impl Failure {
                 "invalid_request",
                 "This method is not served.",
             )
+            .header(header::ALLOW, HeaderValue::from_static(SERVED_METHODS))
             .done(),
             Self::Gate(e) => Answer::new(StatusCode::BAD_REQUEST, "invalid_request", &e.to_string()).done(),
             Self::NoRoute => {

@@ -113,7 +113,13 @@ fn refuse(
         .and_then(|host| host.to_str().ok())
         .filter(|host| is_plain(host))
         .unwrap_or("gateway");
-    let response = failure.response(realm);
+    let mut response = failure.response(realm);
+    if matches!(failure, Failure::Gate(_)) {
+        // Where this request ends is in doubt, and so is where the next one would begin.
+        response
+            .headers_mut()
+            .insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     if trail.endpoint.is_some() {
         token_endpoint::never_cached(response)
     } else {

@@ -66,6 +66,8 @@ impl<'a> CanonicalPath<'a> {
             return Err(PathError::Character);
         }
         check_segments(&forward)?;
+        // `/..%3B/` is a dot segment for a server that decodes before it cuts the parameters off.
+        matching.as_deref().map_or(Ok(()), check_segments)?;
         Ok(Self { forward, matching })
     }
 
@@ -222,6 +224,7 @@ mod tests {
             ("/a/.%2e", E::DotSegment),
             ("/a/..;x=1/b", E::DotSegment),
             ("/a/.;/b", E::DotSegment),
+            ("/a/%2e%2e%3b/b", E::DotSegment),
             ("/a%2fb", E::EncodedDelimiter),
             ("/a%5Cb", E::EncodedDelimiter),
             ("/a%00b", E::EncodedDelimiter),

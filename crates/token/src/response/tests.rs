@@ -14,7 +14,7 @@ fn jwt(n: u8) -> String {
     format!(
         "{}.{}.{}",
         encode(br#"{"alg":"HS256"}"#),
-        encode(br#"{"sub":"a"}"#),
+        encode(format!(r#"{{"sub":"{n}"}}"#).as_bytes()),
         encode(&[n; 32])
     )
 }

@@ -1,0 +1,116 @@
+//! What changes in Redis is known at every gateway at once, although all of them have it in their caches.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use splittoken_tests::caller::Caller;
+use splittoken_tests::load::quantile;
+use splittoken_tests::redis::Connection;
+use splittoken_tests::shop::{Shop, metric};
+use splittoken_token::tombstone;
+
+use super::{REFUSED, lookup_id, overwrite, read, refused_after};
+
+const TOKENS: usize = 200;
+
+/// Changes the records of many tokens, one by one, and measures until both gateways refuse.
+fn measure(
+    what: &str,
+    shop: &Shop,
+    mut change: impl FnMut(&mut Connection, &str) -> Result<()>,
+) -> Result<()> {
+    let (first, second) = (shop.gateway()?, shop.gateway()?);
+    let mut callers = [Caller::of(&first)?, Caller::of(&second)?];
+    let tokens = (0..TOKENS)
+        .map(|_| callers[0].issue())
+        .collect::<Result<Vec<_>>>()?;
+    for caller in &mut callers {
+        for token in &tokens {
+            // Once to fill the cache, once from it.
+            assert_eq!((caller.status(token)?, caller.status(token)?), (200, 200));
+        }
+    }
+    let hits = "splittoken_gateway_token_lookups_total{outcome=\"cache\"}";
+    for gateway in [&first, &second] {
+        assert_eq!(
+            metric(gateway, hits)?,
+            TOKENS as u64,
+            "they were not in the cache"
+        );
+    }
+    let mut redis = shop.redis.connect()?;
+    let mut times = Vec::new();
+    for (number, token) in tokens.iter().enumerate() {
+        change(&mut redis, token)?;
+        let start = Instant::now();
+        // In turn, so that neither always has the other's time besides.
+        for index in [number % 2, (number + 1) % 2] {
+            times.push(refused_after(&mut callers[index], token, start)?);
+        }
+    }
+    report(what, &times);
+    assert!(quantile(&times, 0.99) < REFUSED, "{:?}", quantile(&times, 1.0));
+    // Those that nobody touched are served all the same.
+    let untouched = callers[0].issue()?;
+    assert_eq!(callers[1].status(&untouched)?, 200);
+    Ok(())
+}
+
+fn report(what: &str, times: &[Duration]) {
+    eprintln!(
+        "{what}: refused on both gateways after p50 {:?}, p99 {:?}, max {:?} ({} times)",
+        quantile(times, 0.5),
+        quantile(times, 0.99),
+        quantile(times, 1.0),
+        times.len()
+    );
+}
+
+#[test]
+fn a_tombstone_is_obeyed_everywhere() -> Result<()> {
+    let shop = Shop::start()?;
+    let keyring = read(&shop.keyring)?;
+    measure("a tombstone", &shop, |redis, token| {
+        let id = lookup_id(&keyring, token)?;
+        let end = splittoken_tests::hostile::now() + 600;
+        let grave = tombstone(&keyring, keyring.write_kid(), id, end).context("no pepper")?;
+        overwrite(redis, &id.redis_key(), &grave)
+    })
+}
+
+#[test]
+fn a_deleted_record_is_forgotten_everywhere() -> Result<()> {
+    let shop = Shop::start()?;
+    let keyring = read(&shop.keyring)?;
+    measure("a deletion", &shop, |redis, token| {
+        redis.command(&["DEL", &lookup_id(&keyring, token)?.redis_key()])?;
+        Ok(())
+    })
+}
+
+/// A tombstone stands for a token that is issued once more: with a deterministic signature that is the same token.
+#[test]
+fn what_is_revoked_is_not_issued_again() -> Result<()> {
+    let mut shop = Shop::start()?;
+    shop.mint = splittoken_tests::mint::Mint::with(splittoken_tests::jwt::Key::rs256()?)?;
+    let now = splittoken_tests::hostile::now();
+    shop.mint.set(splittoken_tests::mint::Terms {
+        claims: serde_json::json!({"jti": "always", "sub": "always", "iat": now, "exp": now + 600}),
+        ..Default::default()
+    });
+    let gateway = shop.gateway()?;
+    let mut caller = Caller::of(&gateway)?;
+    let token = caller.issue()?;
+    assert_eq!(caller.issue()?, token, "the same claims are one token");
+    assert_eq!(caller.status(&token)?, 200);
+    let keyring = read(&shop.keyring)?;
+    let id = lookup_id(&keyring, &token)?;
+    let grave = tombstone(&keyring, keyring.write_kid(), id, now + 600).context("no pepper")?;
+    overwrite(&mut shop.redis.connect()?, &id.redis_key(), &grave)?;
+    refused_after(&mut caller, &token, Instant::now())?;
+    let answer = caller.token()?;
+    assert_eq!(answer.status, 502, "{}", answer.text());
+    assert!(!answer.text().contains(&token) && !answer.text().contains("eyJ"));
+    assert_eq!(caller.status(&token)?, 401);
+    Ok(())
+}
