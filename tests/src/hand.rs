@@ -100,7 +100,7 @@ impl Peer {
     pub fn finish(&self) -> Result<()> {
         match self.stream.shutdown(Shutdown::Write) {
             // The other side has ended it already.
-            Err(error) if error.kind() == std::io::ErrorKind::NotConnected => Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotConnected => Ok(()),
             outcome => Ok(outcome?),
         }
     }

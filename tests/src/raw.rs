@@ -65,7 +65,7 @@ impl Client {
     pub fn finish(&self) -> Result<()> {
         match self.stream.shutdown(Shutdown::Write) {
             // The other side has ended it already.
-            Err(error) if error.kind() == std::io::ErrorKind::NotConnected => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
             outcome => Ok(outcome?),
         }
     }
