@@ -329,7 +329,7 @@ fn a_success_that_is_no_plain_json_object_is_refused() -> Result<()> {
         ("UTF-16", utf16, "json_syntax"),
         (
             "no UTF-8",
-            [br#"{"x":""#.as_slice(), b"\xff", good[1..].as_bytes()].concat(),
+            [br#"{"x":""#.as_slice(), b"\xff", &good.as_bytes()[1..]].concat(),
             "json_syntax",
         ),
         (

@@ -8,7 +8,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU8, AtomicU32, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed},
     },
     task::{Context, Poll},
     time::Duration,
@@ -34,6 +34,10 @@ pub(crate) struct Activity {
     clock: Ticks,
     phase: AtomicU8,
     since: AtomicU32,
+    /// Whether what was read last ended where a request head may end. If not, more than one request was begun.
+    is_whole: AtomicBool,
+    /// Whether the request that is served has a body, which may end anywhere.
+    has_body: AtomicBool,
     /// The tick at which a write first found the socket full, plus one; 0 while none has.
     stalled: AtomicU32,
     command: AtomicU8,
@@ -64,6 +68,8 @@ impl Activity {
             clock: Arc::clone(clock),
             phase: AtomicU8::new(READING),
             since: AtomicU32::new(clock.load(Relaxed)),
+            is_whole: AtomicBool::new(false),
+            has_body: AtomicBool::new(false),
             stalled: AtomicU32::new(0),
             command: AtomicU8::new(0),
             waker: AtomicWaker::new(),
@@ -76,13 +82,16 @@ impl Activity {
     }
 
     /// A request head is complete.
-    pub(crate) fn begin_request(&self) {
+    pub(crate) fn begin_request(&self, has_body: bool) {
+        self.has_body.store(has_body, Relaxed);
         self.enter(BUSY);
     }
 
     /// The response has been handed to the socket.
     pub(crate) fn end_request(&self) {
-        self.enter(IDLE);
+        // Bytes that came behind a request without a body are the beginning of the next one.
+        let has_begun = !self.is_whole.load(Relaxed) && !self.has_body.load(Relaxed);
+        self.enter(if has_begun { READING } else { IDLE });
     }
 
     /// Called once a second: whether the connection has taken too long.
@@ -150,8 +159,14 @@ impl AsyncRead for Watched {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if buf.filled().len() > before && self.activity.phase.load(Relaxed) == IDLE {
-            self.activity.enter(READING);
+        let read = &buf.filled()[before..];
+        if !read.is_empty() {
+            self.activity
+                .is_whole
+                .store(read.ends_with(b"\n\r\n") || read.ends_with(b"\n\n"), Relaxed);
+            if self.activity.phase.load(Relaxed) == IDLE {
+                self.activity.enter(READING);
+            }
         }
         polled
     }
@@ -200,11 +215,24 @@ mod tests {
         let activity = Activity::new(&clock);
         assert!(!after(&activity, &clock, 5));
         assert!(after(&activity, &clock, 1));
-        activity.begin_request();
+        activity.begin_request(false);
         assert!(!after(&activity, &clock, 100_000));
+        activity.is_whole.store(true, Relaxed);
         activity.end_request();
         assert!(!after(&activity, &clock, 75));
         assert!(after(&activity, &clock, 1));
+    }
+
+    #[test]
+    fn the_beginning_of_a_next_request_counts_as_one() {
+        let clock = Ticks::default();
+        let activity = Activity::new(&clock);
+        activity.begin_request(false);
+        activity.end_request();
+        assert!(after(&activity, &clock, 6));
+        activity.begin_request(true);
+        activity.end_request();
+        assert!(!after(&activity, &clock, 6));
     }
 
     #[test]

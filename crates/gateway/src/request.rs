@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use http::{HeaderValue, Request, Response, header, request::Parts};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use splittoken_routing::{Found, ServedRoute, TokenEndpoint};
 
 use crate::{
@@ -33,7 +33,7 @@ pub(crate) async fn answer(
     activity: &Arc<Activity>,
     request: Request<Incoming>,
 ) -> Response<Tracked> {
-    activity.begin_request();
+    activity.begin_request(!request.body().is_end_stream());
     let started = Instant::now();
     let shared = &worker.shared;
     let (parts, body) = request.into_parts();

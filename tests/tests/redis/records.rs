@@ -62,7 +62,10 @@ fn a_record_lives_exactly_as_long_as_its_token() -> Result<()> {
     let ends = |redis: &mut Connection, token: &str| -> Result<u64> {
         let key = lookup_id(&keyring, token)?.redis_key();
         let milliseconds: u64 = redis.command(&["PEXPIRETIME", &key])?.text().parse()?;
-        ensure!(milliseconds % 1000 == 0, "not a whole second: {milliseconds}");
+        ensure!(
+            milliseconds.is_multiple_of(1000),
+            "not a whole second: {milliseconds}"
+        );
         Ok(milliseconds / 1000)
     };
     let exp = |token: &str| -> Result<u64> {

@@ -32,7 +32,7 @@ fn a_token_split_at_one_gateway_works_at_the_other_at_once() -> Result<()> {
                 })
             })
             .collect();
-        let joined = clients.into_iter().map(|client| client.join());
+        let joined = clients.into_iter().map(thread::ScopedJoinHandle::join);
         joined
             .map(|client| client.unwrap_or_else(|_| Err(anyhow::anyhow!("a client panicked"))))
             .collect::<Result<Vec<_>>>()
@@ -117,7 +117,7 @@ fn many_clients_of_one_new_token_cost_one_read() -> Result<()> {
         .collect::<Result<Vec<_>>>()?;
     let mut monitor = shop.redis.connect()?;
     monitor.command(&["MONITOR"])?;
-    // Hung for a moment, Redis answers when all of them are waiting.
+    // Hung for a moment, so that they meet.
     shop.redis.pause()?;
     let (send, statuses) = mpsc::channel();
     for mut caller in callers {
