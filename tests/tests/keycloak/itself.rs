@@ -1,4 +1,4 @@
-//! Keycloak itself: both realms give tokens, over HTTP and HTTPS, signed as they should be.
+//! Keycloak without a gateway: both realms give tokens, over HTTP and HTTPS, signed as they should be.
 
 use anyhow::Result;
 use aws_lc_rs::hmac;
