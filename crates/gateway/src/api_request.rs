@@ -19,7 +19,7 @@ use crate::{
     headers::{clean_request, clean_response},
     snapshot::Snapshot,
     tokens::Rehydrated,
-    upstream::{Limits, send},
+    upstream::{Limits, UpstreamError, send},
     worker::Worker,
 };
 
@@ -71,7 +71,9 @@ pub(crate) async fn serve(
     let request = Request::from_parts(parts, RequestBody::new(body, idle));
     let (response, lease) = forward(worker, rule, request).await?;
     let (mut parts, body) = response.into_parts();
-    clean_response(&mut parts.headers);
+    clean_response(&mut parts.headers).map_err(|()| Failure::Upstream(UpstreamError::Coding))?;
+    // Of this hop, whatever the upstream speaks (RFC 9110 §2.5).
+    parts.version = Version::HTTP_11;
     if parts.status == StatusCode::NOT_MODIFIED {
         // It has no body, and a length would be taken for one.
         parts.headers.remove(header::CONTENT_LENGTH);

@@ -57,10 +57,19 @@ pub(crate) fn clean_request(headers: &mut HeaderMap, claim_headers: &[HeaderName
     }
 }
 
-/// Removes from an upstream's response what must not travel on. Its Content-Length stays: it is what a `HEAD`
-/// is answered with.
-pub(crate) fn clean_response(headers: &mut HeaderMap) {
+/// Removes from an upstream's response what must not travel on. Its Content-Length stays (it is what a `HEAD` is
+/// answered with) unless the body is chunked, which overrides it (RFC 9112 §6.3). Fails if the body is in another
+/// transfer coding: nobody here can undo it.
+pub(crate) fn clean_response(headers: &mut HeaderMap) -> Result<(), ()> {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    if let Some(coding) = codings.next() {
+        if !coding.as_bytes().eq_ignore_ascii_case(b"chunked") || codings.next().is_some() {
+            return Err(());
+        }
+        headers.remove(header::CONTENT_LENGTH);
+    }
     remove_connection_headers(headers, |_| false);
+    Ok(())
 }
 
 fn remove_connection_headers(headers: &mut HeaderMap, also: impl Fn(&HeaderName) -> bool) {
@@ -143,7 +152,11 @@ mod tests {
             ("x-a", "1"),
             ("etag", "e"),
         ]);
-        clean_response(&mut headers);
+        clean_response(&mut headers).unwrap();
         assert_eq!(names(&headers), ["content-length", "etag"]);
+        let mut chunked = map(&[("content-length", "5"), ("transfer-encoding", "Chunked")]);
+        clean_response(&mut chunked).unwrap();
+        assert!(chunked.is_empty());
+        assert!(clean_response(&mut map(&[("transfer-encoding", "gzip, chunked")])).is_err());
     }
 }

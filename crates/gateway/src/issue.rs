@@ -50,23 +50,22 @@ pub(crate) struct Life {
 
 /// The shortest of the token's `exp`, the answer's `expires_in` and the cap; the fallback where the first two say
 /// nothing. `None` refuses: no end is known, or it has passed.
+///
+/// The client hears of it only where the cap or the fallback decides: what the provider said is the provider's,
+/// and a second that has passed since is no news.
 pub(crate) fn life(claims: &Claims, expires_in: Option<u64>, lifetime: Lifetime, now: u64) -> Option<Life> {
     let left = claims.expires_at().map(|exp| exp.saturating_sub(now));
-    let told = expires_in.or(left);
+    let provided = left.into_iter().chain(expires_in).min();
     let fallback = Some(lifetime.fallback.as_secs()).filter(|seconds| *seconds > 0);
-    let wanted = match (left, expires_in) {
-        (Some(left), Some(expires_in)) => left.min(expires_in),
-        (Some(seconds), None) | (None, Some(seconds)) => seconds,
-        (None, None) => fallback?,
-    };
+    let wanted = provided.or(fallback)?;
     let seconds = wanted.min(lifetime.max.as_secs());
     if seconds == 0 {
         return None;
     }
-    let is_shorter = told.is_none_or(|told| seconds < told);
+    let is_news = provided.is_none() || seconds < wanted;
     Some(Life {
         expires_at: now + seconds,
-        expires_in: is_shorter.then_some(seconds),
+        expires_in: is_news.then_some(seconds),
     })
 }
 
@@ -88,7 +87,7 @@ mod tests {
         for (exp, expires_in, lifetime, expected) in [
             (Some(1_300), Some(300), day, Some((1_300, None))),
             (Some(1_300), None, day, Some((1_300, None))),
-            (Some(1_299), Some(300), day, Some((1_299, Some(299)))),
+            (Some(1_299), Some(300), day, Some((1_299, None))),
             (Some(1_300), Some(200), day, Some((1_200, None))),
             (Some(1_300), Some(300), lifetime_of(60), Some((1_060, Some(60)))),
             (Some(1_300), None, lifetime_of(60), Some((1_060, Some(60)))),

@@ -25,6 +25,9 @@ pub(crate) enum UpstreamError {
     /// The connection broke, or what came is no HTTP/1.1.
     #[error("the upstream's connection broke or its answer is malformed")]
     Protocol(#[source] hyper::Error),
+    /// Its body is in a transfer coding that cannot be undone.
+    #[error("the upstream's answer is in an unknown transfer coding")]
+    Coding,
     /// It switched protocols without being asked.
     #[error("the upstream switched protocols without being asked")]
     Switched,
@@ -38,6 +41,7 @@ impl UpstreamError {
             Self::ConnectTimeout => "upstream_connect_timeout",
             Self::Timeout => "upstream_timeout",
             Self::Protocol(_) => "upstream_protocol",
+            Self::Coding => "upstream_coding",
             Self::Switched => "upstream_switched",
         }
     }
