@@ -147,6 +147,11 @@ impl Redis {
         self.wait_ready()
     }
 
+    /// The process id, to measure it by.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     /// What it wrote so far.
     pub fn output(&self) -> Vec<u8> {
         self.process.output()

@@ -108,6 +108,26 @@ fn a_record_lives_exactly_as_long_as_its_token() -> Result<()> {
     Ok(())
 }
 
+/// Time passes while an answer travels; a client that gets other numbers than its provider's gets another answer.
+#[test]
+fn expires_in_is_the_provider_s_own_unless_the_cap_is_shorter() -> Result<()> {
+    let shop = Shop::start()?;
+    let gateway = shop.gateway()?;
+    shop.mint.set(Terms {
+        delay: Duration::from_millis(1200),
+        ..Terms::default()
+    });
+    let answer = Caller::of(&gateway)?.token()?.json()?;
+    assert_eq!(answer["expires_in"], 600);
+    // The record ends with the token all the same.
+    let token = answer["access_token"].as_str().context("no token")?;
+    let key = lookup_id(&read(&shop.keyring)?, token)?.redis_key();
+    let end = shop.redis.command(&["PEXPIRETIME", &key])?.text();
+    let exp = &jwt::claims(&shop.mint.jwt_of(token)?)?["exp"];
+    assert_eq!(end, format!("{exp}000"));
+    Ok(())
+}
+
 #[test]
 fn an_expired_token_is_refused_although_it_was_cached_and_leaves_nothing() -> Result<()> {
     let shop = Shop::start()?;
