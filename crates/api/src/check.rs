@@ -2,6 +2,8 @@ use std::{collections::BTreeMap, fmt};
 
 use crate::{
     compile::{CompileOptions, Compiled, compile},
+    grants::Grants,
+    installation::Installation,
     manifest::{Document, ManifestFile},
     object::ObjectName,
     resources::{Inserted, Resources},
@@ -60,8 +62,9 @@ pub enum Severity {
 pub fn check(files: &[ManifestFile]) -> Report {
     let options = CompileOptions {
         class: None,
-        url_backends: true,
+        installation: &Installation::open(),
         services: &NoServices,
+        grants: &Grants::default(),
         // Nobody sees these revisions.
         revision_key: &[0; 32],
     };

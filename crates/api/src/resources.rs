@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -86,6 +86,43 @@ impl Resources {
         )])
     }
 
+    /// Takes in a raw object in place of the one that had its name, as a cluster's objects come: again and again.
+    /// One that no verdict can be given on takes its predecessor along, so that nothing outlives its object.
+    pub fn put(&mut self, raw: &Value) -> Result<Inserted, Vec<FieldError>> {
+        if let Some(name) = ObjectName::of(raw) {
+            self.remove(&name);
+        }
+        self.insert(raw)
+    }
+
+    /// Forgets an object. Says whether it was known.
+    pub fn remove(&mut self, name: &ObjectName) -> bool {
+        match name.kind.as_str() {
+            "SplitTokenRoute" => self.routes.remove(name).is_some(),
+            "SplitTokenIssuer" => self.issuers.remove(name).is_some(),
+            "Secret" => self.secrets.remove(name).is_some(),
+            "ConfigMap" => self.config_maps.remove(name).is_some(),
+            "Namespace" => self.namespaces.remove(&name.name).is_some(),
+            _ => false,
+        }
+    }
+
+    /// The Secrets and `ConfigMap`s that the objects of a class refer to, there or not.
+    pub fn references(&self, class: &str) -> BTreeSet<ObjectName> {
+        let routes = self.routes.iter().filter_map(|(name, route)| {
+            let spec = &route.as_ref().ok()?.spec;
+            (spec.class_name == class).then_some((name, spec.issuer.as_ref()?))
+        });
+        let issuers = self.issuers.iter().filter_map(|(name, issuer)| {
+            let spec = &issuer.as_ref().ok()?.spec;
+            (spec.class_name == class).then_some((name, &spec.issuer))
+        });
+        routes
+            .chain(issuers)
+            .flat_map(|(name, issuer)| issuer.references(&name.namespace))
+            .collect()
+    }
+
     /// The labels of a namespace; Kubernetes itself gives each one its name.
     pub(crate) fn namespace_labels(&self, namespace: &str) -> BTreeMap<String, String> {
         let mut labels = self.namespaces.get(namespace).cloned().unwrap_or_default();
@@ -130,4 +167,59 @@ fn kind_of(raw: &Value) -> Result<Kind, Vec<FieldError>> {
         ("", "v1", "Namespace") => Kind::Namespace,
         _ => Kind::Other,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn issuer(spec: &Value) -> Value {
+        json!({
+            "apiVersion": "splittoken.dev/v1alpha1", "kind": "SplitTokenIssuer",
+            "metadata": {"name": "login", "namespace": "id"}, "spec": spec,
+        })
+    }
+
+    #[test]
+    fn objects_come_again_and_go() {
+        let mut resources = Resources::default();
+        let object = issuer(&json!({"url": "https://login.example"}));
+        let Ok(Inserted::Taken(name)) = resources.put(&object) else {
+            panic!("not taken");
+        };
+        assert!(resources.put(&object).is_ok(), "again");
+        assert!(resources.insert(&object).is_err(), "twice in files");
+        assert!(resources.remove(&name));
+        assert!(!resources.remove(&name));
+        let secret =
+            json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "id"}});
+        resources.put(&secret).unwrap();
+        let mut broken = secret;
+        broken["data"] = json!({"a": "no base64!"});
+        assert!(resources.put(&broken).is_err());
+        assert!(
+            resources.secrets.is_empty(),
+            "the old content outlived its object"
+        );
+    }
+
+    #[test]
+    fn what_is_referred_to_is_known_before_it_is_there() {
+        let mut resources = Resources::default();
+        resources
+            .put(&issuer(&json!({
+                "url": "https://login.example", "algorithms": ["HS256"], "hmacSecretRef": {"name": "key"},
+                "tls": {"caCertificateRefs": [{"name": "ca"}, {"kind": "Secret", "name": "ca2"}]},
+            })))
+            .unwrap();
+        let names: Vec<String> = resources
+            .references("default")
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(names, ["ConfigMap/id/ca", "Secret/id/ca2", "Secret/id/key"]);
+        assert!(resources.references("other").is_empty());
+    }
 }

@@ -70,6 +70,10 @@ pub enum Reason {
     UnsupportedValue,
     /// A hostname belongs to another namespace.
     HostnameConflict,
+    /// The installation gives a hostname to other namespaces.
+    HostnameNotAllowed,
+    /// The installation does not serve routes of this namespace.
+    NamespaceNotAllowed,
     /// An exact path of an older route on the same host.
     PathConflict,
     /// All is well with `ResolvedRefs`.
@@ -221,6 +225,8 @@ impl Reason {
             Self::Invalid => "Invalid",
             Self::UnsupportedValue => "UnsupportedValue",
             Self::HostnameConflict => "HostnameConflict",
+            Self::HostnameNotAllowed => "HostnameNotAllowed",
+            Self::NamespaceNotAllowed => "NamespaceNotAllowed",
             Self::PathConflict => "PathConflict",
             Self::ResolvedRefs => "ResolvedRefs",
             Self::IssuerNotFound => "IssuerNotFound",
@@ -239,6 +245,8 @@ impl Reason {
             | Self::Invalid
             | Self::UnsupportedValue
             | Self::HostnameConflict
+            | Self::HostnameNotAllowed
+            | Self::NamespaceNotAllowed
             | Self::PathConflict => ConditionType::Accepted,
             Self::ResolvedRefs
             | Self::IssuerNotFound

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use splittoken_api::{CompileOptions, NoServices, Resources, compile};
+use splittoken_api::{CompileOptions, Grants, Installation, NoServices, Resources, compile};
 
 const ROUTES: usize = 10_000;
 /// Ten times the promise: a slow machine and a debug build are no failure.
@@ -21,8 +21,9 @@ fn ten_thousand_routes() {
     let admitted = start.elapsed();
     let options = CompileOptions {
         class: Some("default"),
-        url_backends: true,
+        installation: &Installation::open(),
         services: &NoServices,
+        grants: &Grants::default(),
         revision_key: &[1; 32],
     };
     let start = Instant::now();

@@ -1,7 +1,7 @@
 //! From manifests to a table, for configuration that comes with the program.
 
 use anyhow::{Context, bail};
-use splittoken_api::{CompileOptions, ManifestFile, NoServices, Severity, gather};
+use splittoken_api::{CompileOptions, Grants, Installation, ManifestFile, NoServices, Severity, gather};
 use splittoken_routing::RouteTable;
 
 /// Compiles one text. Anything wrong with it is an error, named as `check` names it.
@@ -12,8 +12,9 @@ pub(crate) fn compile_text(name: &str, text: &str) -> anyhow::Result<RouteTable>
     };
     let options = CompileOptions {
         class: None,
-        url_backends: true,
+        installation: &Installation::open(),
         services: &NoServices,
+        grants: &Grants::default(),
         // Nothing secret is in a configuration that comes with the program.
         revision_key: &[0; 32],
     };

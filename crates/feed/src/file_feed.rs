@@ -1,6 +1,6 @@
 use std::{path::PathBuf, sync::Arc};
 
-use splittoken_api::{CompileOptions, ManifestFile, NoServices, Report, Verdict, gather};
+use splittoken_api::{CompileOptions, Grants, Installation, ManifestFile, NoServices, Report, Verdict, gather};
 use splittoken_routing::CompiledRoute;
 use tokio::sync::watch;
 
@@ -80,8 +80,9 @@ impl FileFeed {
     pub(crate) fn compile(&self, source: Source) -> Result<Loaded, FeedError> {
         let options = CompileOptions {
             class: self.options.class.as_deref(),
-            url_backends: true,
+            installation: &Installation::open(),
             services: &NoServices,
+            grants: &Grants::default(),
             revision_key: &self.options.revision_key,
         };
         let (compiled, report) = gather(&source.texts).compile(&options);

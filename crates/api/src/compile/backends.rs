@@ -4,6 +4,7 @@ use url::Url;
 use super::CompileOptions;
 use crate::{
     crd::BackendRef,
+    services::ServiceFault,
     verdict::{Problem, Reason},
 };
 
@@ -33,7 +34,7 @@ pub(super) fn compile(
 
 fn from_url(url: &str, field: &str, options: &CompileOptions<'_>) -> Result<String, Problem> {
     let field = format!("{field}.url");
-    if !options.url_backends {
+    if !options.installation.url_backends {
         let message = "this installation does not allow backends by URL";
         return Err(Problem::new(field, Reason::UnsupportedValue, message));
     }
@@ -59,7 +60,7 @@ fn from_service(
 ) -> Result<String, Problem> {
     let name = backend.name.as_deref().unwrap_or_default();
     let namespace = backend.namespace.as_deref().unwrap_or(route_namespace);
-    if namespace != route_namespace {
+    if namespace != route_namespace && !options.grants.allow(route_namespace, namespace, name) {
         let message =
             format!("Service {namespace}/{name} belongs to another namespace, which has not granted it");
         return Err(Problem::unresolved(
@@ -72,8 +73,34 @@ fn from_service(
         .port
         .and_then(|port| u16::try_from(port).ok())
         .unwrap_or(0);
-    options.services.address(namespace, name, port).ok_or_else(|| {
-        let message = format!("no Service {namespace}/{name} with port {port} is known here");
-        Problem::unresolved(format!("{field}.name"), Reason::BackendNotFound, message)
-    })
+    let selectorless = options.installation.selectorless_services;
+    let address = options.services.address(namespace, name, port, selectorless);
+    address.map_err(|fault| service_problem(fault, &format!("Service {namespace}/{name}"), port, field))
+}
+
+fn service_problem(fault: ServiceFault, service: &str, port: u16, field: &str) -> Problem {
+    let at = |part: &str| format!("{field}.{part}");
+    let unsupported = |message: String| Problem::new(at("name"), Reason::RefNotPermitted, message);
+    match fault {
+        ServiceFault::Unknown => {
+            let message = format!("{service} with port {port} is not known here");
+            Problem::unresolved(at("name"), Reason::BackendNotFound, message)
+        }
+        ServiceFault::NoPort => Problem::new(
+            at("port"),
+            Reason::BackendNotFound,
+            format!("{service} has no TCP port {port}"),
+        ),
+        ServiceFault::NoAddress => Problem::new(
+            at("name"),
+            Reason::BackendNotFound,
+            format!("{service} has no address yet"),
+        ),
+        ServiceFault::ExternalName => unsupported(format!(
+            "{service} is an ExternalName, which could lead anywhere; use backendRefs[].url where that is allowed"
+        )),
+        ServiceFault::NoSelector => unsupported(format!(
+            "{service} has no selector, and this installation allows only Services with one"
+        )),
+    }
 }

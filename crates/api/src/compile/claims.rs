@@ -11,6 +11,7 @@ pub(super) struct Claims {
     endpoints: HashMap<(Place, String), Endpoint>,
     exact_paths: HashMap<(Place, String), RouteName>,
     matches: HashMap<(Place, MatchKey), (RouteName, String)>,
+    paths: HashMap<(Place, PathKey), Vec<RouteName>>,
     accepted: usize,
 }
 
@@ -25,6 +26,9 @@ pub(super) struct MatchKey {
     pub(super) methods: Vec<String>,
     pub(super) headers: Vec<(String, String)>,
 }
+
+/// A path, and whether what lies below it counts too.
+type PathKey = (String, bool);
 
 /// The token endpoint of an accepted route, and the shared issuer whose tokens it gives, if it is shared.
 #[derive(Clone)]
@@ -51,16 +55,40 @@ impl Claims {
         hostname: &Hostname,
         namespace: &str,
     ) -> Option<&RouteName> {
-        let text = hostname.to_string();
-        let name = text.strip_prefix("*.").unwrap_or(&text);
-        let wildcards = name
-            .match_indices('.')
-            .map(|(dot, _)| format!("*{}", &name[dot..]));
-        let owners = std::iter::once(text.clone())
-            .chain(wildcards)
-            .filter_map(|host| self.hosts.get(&(class.to_owned(), host)));
+        let owners = places_above(class, hostname);
+        let owners = owners.iter().filter_map(|place| self.hosts.get(place));
         let oldest = owners.min_by_key(|owner| owner.age)?;
         (oldest.route.namespace != namespace).then_some(&oldest.route)
+    }
+
+    /// The older route of another namespace that has this path on the host, or one above it, and that path.
+    pub(super) fn foreign_path(
+        &self,
+        class: &str,
+        hostname: &Hostname,
+        path: &str,
+        namespace: &str,
+    ) -> Option<(&RouteName, String)> {
+        let above = std::iter::successors(Some(path.trim_end_matches('/')), |path| {
+            path.rfind('/').map(|slash| &path[..slash])
+        });
+        let mut keys: Vec<PathKey> = above.map(|path| (path.to_owned(), true)).collect();
+        keys.push((path.to_owned(), false));
+        for place in places_above(class, hostname) {
+            for key in &keys {
+                let owners = self
+                    .paths
+                    .get(&(place.clone(), key.clone()))
+                    .into_iter()
+                    .flatten();
+                let foreign = owners.into_iter().find(|owner| owner.namespace != namespace);
+                if let Some(owner) = foreign {
+                    let path = if key.0.is_empty() { "/" } else { &key.0 };
+                    return Some((owner, path.to_owned()));
+                }
+            }
+        }
+        None
     }
 
     /// The token endpoint that an older route has at this path.
@@ -87,6 +115,7 @@ impl Claims {
 
     /// Takes the token endpoint of an accepted route.
     pub(super) fn take_endpoint(&mut self, place: &Place, path: &str, endpoint: Endpoint) {
+        self.take_path(place, (path.to_owned(), false), &endpoint.route);
         self.endpoints
             .entry((place.clone(), path.to_owned()))
             .or_insert(endpoint);
@@ -100,6 +129,7 @@ impl Claims {
         route: &RouteName,
         rule: &str,
     ) -> Option<(RouteName, String)> {
+        self.take_path(place, (key.path.clone(), !key.exact), route);
         if key.exact {
             self.exact_paths
                 .entry((place.clone(), key.path.clone()))
@@ -113,4 +143,23 @@ impl Claims {
             }
         }
     }
+
+    /// Remembers who has a path: the oldest route of each namespace.
+    fn take_path(&mut self, place: &Place, key: PathKey, route: &RouteName) {
+        let owners = self.paths.entry((place.clone(), key)).or_default();
+        if owners.iter().all(|owner| owner.namespace != route.namespace) {
+            owners.push(route.clone());
+        }
+    }
+}
+
+/// A hostname and every wildcard that covers it.
+fn places_above(class: &str, hostname: &Hostname) -> Vec<Place> {
+    let text = hostname.to_string();
+    let name = text.strip_prefix("*.").unwrap_or(&text);
+    let wildcards = name
+        .match_indices('.')
+        .map(|(dot, _)| format!("*{}", &name[dot..]));
+    let hosts = std::iter::once(text.clone()).chain(wildcards);
+    hosts.map(|host| (class.to_owned(), host)).collect()
 }

@@ -25,6 +25,7 @@ pub(super) type Resolved = (IssuerConfig, IssuerSecrets);
 /// Every shared issuer of the class, resolved.
 pub(super) struct Issuers<'a> {
     resources: &'a Resources,
+    options: &'a CompileOptions<'a>,
     shared: BTreeMap<&'a ObjectName, Shared<'a>>,
     refused: Vec<Verdict>,
 }
@@ -37,13 +38,13 @@ struct Shared<'a> {
 }
 
 impl<'a> Issuers<'a> {
-    pub(super) fn resolve(resources: &'a Resources, options: &CompileOptions<'_>) -> Self {
+    pub(super) fn resolve(resources: &'a Resources, options: &'a CompileOptions<'a>) -> Self {
         let mut shared = BTreeMap::new();
         let mut refused = Vec::new();
         for (name, admitted) in &resources.issuers {
             match admitted {
                 Ok(object) if is_served(options, &object.spec.class_name) => {
-                    let mut resolver = Resolver::new(resources, name, "spec");
+                    let mut resolver = Resolver::new(resources, options, name, "spec");
                     let found = resolver.issuer(&object.spec.issuer);
                     let Resolver {
                         problems, warnings, ..
@@ -64,6 +65,7 @@ impl<'a> Issuers<'a> {
         }
         Self {
             resources,
+            options,
             shared,
             refused,
         }
@@ -123,13 +125,18 @@ impl<'a> Issuers<'a> {
         })
     }
 
+    /// The labels of a namespace.
+    pub(super) fn namespace_labels(&self, namespace: &str) -> BTreeMap<String, String> {
+        self.resources.namespace_labels(namespace)
+    }
+
     /// The private issuer of the route `name`.
     pub(super) fn inline(
         &self,
         name: &ObjectName,
         issuer: &Issuer,
     ) -> (Option<Resolved>, Vec<Problem>, Vec<Warning>) {
-        let mut resolver = Resolver::new(self.resources, name, "spec.issuer");
+        let mut resolver = Resolver::new(self.resources, self.options, name, "spec.issuer");
         let found = resolver.issuer(issuer);
         (found, resolver.problems, resolver.warnings)
     }
@@ -162,6 +169,7 @@ impl<'a> Issuers<'a> {
 /// Resolves one issuer and collects what is to be said about it.
 struct Resolver<'a> {
     resources: &'a Resources,
+    options: &'a CompileOptions<'a>,
     /// The object that defines the issuer: its namespace holds the Secrets, and it makes the realm.
     owner: &'a ObjectName,
     field: &'static str,
@@ -170,9 +178,15 @@ struct Resolver<'a> {
 }
 
 impl<'a> Resolver<'a> {
-    fn new(resources: &'a Resources, owner: &'a ObjectName, field: &'static str) -> Self {
+    fn new(
+        resources: &'a Resources,
+        options: &'a CompileOptions<'a>,
+        owner: &'a ObjectName,
+        field: &'static str,
+    ) -> Self {
         Self {
             resources,
+            options,
             owner,
             field,
             problems: Vec::new(),
@@ -247,6 +261,12 @@ impl<'a> Resolver<'a> {
     }
 
     fn check_urls(&mut self, issuer: &Issuer) {
+        if !self.options.installation.allows_issuer(&issuer.url) {
+            let message = "this installation does not allow issuers of this URL";
+            let field = format!("{}.url", self.field);
+            self.problems
+                .push(Problem::new(field, Reason::UnsupportedValue, message));
+        }
         let endpoints = issuer.endpoints.as_ref();
         let urls = [
             ("url", Some(&issuer.url)),

@@ -13,6 +13,8 @@ use splittoken_routing::CompiledRoute;
 use crate::{
     crd::SplitTokenRoute,
     field_error::FieldError,
+    grants::Grants,
+    installation::Installation,
     object::ObjectName,
     resources::Resources,
     services::Services,
@@ -26,10 +28,12 @@ use issuer::Issuers;
 pub struct CompileOptions<'a> {
     /// The class to serve; objects of others are not looked at. `None` takes all, each class for itself.
     pub class: Option<&'a str>,
-    /// Whether backends may be given by URL.
-    pub url_backends: bool,
+    /// What may be used here at all.
+    pub installation: &'a Installation,
     /// Where Services are.
     pub services: &'a dyn Services,
+    /// Which Services of other namespaces may be referred to.
+    pub grants: &'a Grants,
     /// Keys the revisions, so that nobody can guess a weak secret from a revision that all may read.
     pub revision_key: &'a [u8; 32],
 }

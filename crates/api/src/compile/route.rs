@@ -74,6 +74,7 @@ impl Draft<'_> {
     ) -> Option<CompiledRoute> {
         let spec = &self.route.spec;
         let hostnames = self.hostnames();
+        self.check_installation(&hostnames, issuers, options);
         self.check_paths();
         let token_endpoint = spec
             .token_endpoints
@@ -88,7 +89,7 @@ impl Draft<'_> {
         let issuer = self.issuer(issuers);
         // A route that is refused for its own sake must not take anything from others.
         if self.is_accepted() {
-            self.claim(&hostnames, token_endpoint.as_ref(), claims);
+            self.claim(&hostnames, token_endpoint.as_ref(), claims, options);
         }
         self.warn();
         let (issuer, secrets) = issuer?;
@@ -157,6 +158,35 @@ impl Draft<'_> {
         hostnames
     }
 
+    /// What the platform team allows, whatever objects say.
+    fn check_installation(
+        &mut self,
+        hostnames: &[Hostname],
+        issuers: &Issuers<'_>,
+        options: &CompileOptions<'_>,
+    ) {
+        let namespace = &self.object.namespace;
+        if !options
+            .installation
+            .allows_namespace(&issuers.namespace_labels(namespace))
+        {
+            let message = format!("this installation does not serve routes of namespace {namespace}");
+            self.problems.push(Problem::new(
+                "metadata.namespace",
+                Reason::NamespaceNotAllowed,
+                message,
+            ));
+        }
+        for (index, hostname) in hostnames.iter().enumerate() {
+            if !options.installation.allows_hostname(hostname, namespace) {
+                let message = format!("this installation does not give {hostname} to namespace {namespace}");
+                let field = format!("spec.hostnames[{index}]");
+                self.problems
+                    .push(Problem::new(field, Reason::HostnameNotAllowed, message));
+            }
+        }
+    }
+
     /// The schema has seen to the form of paths; what is left is what one rule cannot say.
     fn check_paths(&mut self) {
         let mut paths = Vec::new();
@@ -196,15 +226,27 @@ impl Draft<'_> {
         }
     }
 
-    fn claim(&mut self, hostnames: &[Hostname], endpoint: Option<&TokenEndpoint>, claims: &mut Claims) {
+    fn claim(
+        &mut self,
+        hostnames: &[Hostname],
+        endpoint: Option<&TokenEndpoint>,
+        claims: &mut Claims,
+        options: &CompileOptions<'_>,
+    ) {
         let class = &self.route.spec.class_name;
         for (index, hostname) in hostnames.iter().enumerate() {
-            if let Some(owner) = claims.foreign_owner(class, hostname, &self.object.namespace) {
-                let message = format!("{hostname} belongs to the older route {owner} of another namespace");
-                let field = format!("spec.hostnames[{index}]");
-                self.problems
-                    .push(Problem::new(field, Reason::HostnameConflict, message));
+            let Some(owner) = claims.foreign_owner(class, hostname, &self.object.namespace) else {
+                continue;
+            };
+            let (own, other) = (&self.object.namespace, &owner.namespace);
+            if options.installation.shares(hostname, own, other) {
+                self.find_foreign_paths(hostname, endpoint, claims);
+                continue;
             }
+            let message = format!("{hostname} belongs to the older route {owner} of another namespace");
+            let field = format!("spec.hostnames[{index}]");
+            self.problems
+                .push(Problem::new(field, Reason::HostnameConflict, message));
         }
         let places: Vec<Place> = hostnames.iter().map(|h| (class.clone(), h.to_string())).collect();
         for place in &places {
@@ -216,6 +258,28 @@ impl Draft<'_> {
         claims.take_hosts(&self.name, &places);
         for place in &places {
             self.take_paths(place, endpoint, claims);
+        }
+    }
+
+    /// On a host that two namespaces share, what lies at or below an older route's path is that route's.
+    fn find_foreign_paths(&mut self, hostname: &Hostname, endpoint: Option<&TokenEndpoint>, claims: &Claims) {
+        let mut paths: Vec<(String, &str)> = Vec::new();
+        paths.extend(endpoint.map(|config| (TOKEN_PATH.to_owned(), config.path.as_str())));
+        for (r, rule) in self.route.spec.rules.iter().enumerate() {
+            for (m, from) in rule.matches.iter().enumerate() {
+                let field = rule_field(r, &format!(".matches[{m}].path.value"));
+                paths.push((field, &from.path.value));
+            }
+        }
+        let class = &self.route.spec.class_name;
+        for (field, path) in paths {
+            let owner = claims.foreign_path(class, hostname, &matching_form(path), &self.object.namespace);
+            if let Some((owner, at)) = owner {
+                let message =
+                    format!("is at or below {at}, which is of the older route {owner} on {hostname}");
+                self.problems
+                    .push(Problem::new(field, Reason::PathConflict, message));
+            }
         }
     }
 

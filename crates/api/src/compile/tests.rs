@@ -8,6 +8,7 @@ use crate::{
 };
 
 mod conflicts;
+mod installation;
 mod issuers;
 mod revisions;
 mod rules;
@@ -16,18 +17,23 @@ mod rules;
 struct Set {
     objects: Vec<Value>,
     services: ClusterServices,
-    url_backends: bool,
+    grants: Grants,
+    installation: Installation,
     key: [u8; 32],
 }
 
 impl Set {
     fn new(objects: impl IntoIterator<Item = Value>) -> Self {
         let mut services = ClusterServices::default();
-        services.insert("shop", "orders", 80);
+        services.put(&json!({
+            "metadata": {"namespace": "shop", "name": "orders"},
+            "spec": {"clusterIP": "10.96.0.7", "selector": {"app": "orders"}, "ports": [{"port": 80}]},
+        }));
         Self {
             objects: objects.into_iter().collect(),
             services,
-            url_backends: true,
+            grants: Grants::default(),
+            installation: Installation::open(),
             key: [7; 32],
         }
     }
@@ -43,8 +49,9 @@ impl Set {
     fn compile(&self) -> Compiled {
         let options = CompileOptions {
             class: Some("default"),
-            url_backends: self.url_backends,
+            installation: &self.installation,
             services: &self.services,
+            grants: &self.grants,
             revision_key: &self.key,
         };
         compile(&self.resources(), &options)
@@ -178,7 +185,7 @@ spec:
             "request_headers": {"set": [], "remove": []},
             "timeouts": {"request": 60_000, "backend_request": 30_000, "connect": 2_000, "idle": 300_000},
             "max_retries": 1,
-            "backends": [{"address": {"Ok": "orders.shop.svc:80"}, "weight": 1}],
+            "backends": [{"address": {"Ok": "10.96.0.7:80"}, "weight": 1}],
         }],
     });
     assert_eq!(

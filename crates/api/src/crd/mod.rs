@@ -3,6 +3,7 @@
 mod allowed_routes;
 mod issuer;
 mod matching;
+mod references;
 mod route;
 mod rule;
 

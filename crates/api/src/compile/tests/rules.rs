@@ -41,7 +41,7 @@ fn every_field_of_a_rule_arrives() {
         "max_retries": 0,
         "backends": [
             {"address": {"Ok": "[::1]:80"}, "weight": 3},
-            {"address": {"Ok": "orders.shop.svc:80"}, "weight": 1},
+            {"address": {"Ok": "10.96.0.7:80"}, "weight": 1},
         ],
     });
     assert_eq!(
@@ -68,7 +68,7 @@ fn a_missing_backend_hurts_only_itself() {
     assert_eq!(
         compiled.problems("shop/r"),
         [
-            ("spec.rules[0].backendRefs[1].name", Reason::BackendNotFound),
+            ("spec.rules[0].backendRefs[1].port", Reason::BackendNotFound),
             ("spec.rules[0].backendRefs[2].namespace", Reason::RefNotPermitted),
         ]
     );
@@ -80,7 +80,7 @@ fn a_missing_backend_hurts_only_itself() {
     assert_eq!(
         addresses,
         [
-            Ok("orders.shop.svc:80".to_owned()),
+            Ok("10.96.0.7:80".to_owned()),
             Err("BackendNotFound".to_owned()),
             Err("RefNotPermitted".to_owned())
         ]
@@ -90,7 +90,7 @@ fn a_missing_backend_hurts_only_itself() {
 #[test]
 fn urls_are_for_where_they_are_allowed_and_for_http() {
     let mut set = Set::new([route("r", "n", "x.example")]);
-    set.url_backends = false;
+    set.installation.url_backends = false;
     let field = "spec.rules[0].backendRefs[0].url";
     assert_eq!(set.compile().problems("n/r"), [(field, Reason::UnsupportedValue)]);
     assert!(set.compile().routes.is_empty());

@@ -1,0 +1,207 @@
+//! What the platform team allows, and what namespaces allow each other.
+
+use super::*;
+
+const OLD: &str = "2025-01-01T00:00:00Z";
+const NEW: &str = "2025-06-01T00:00:00Z";
+
+fn at(created: &str, route: Value) -> Value {
+    route.with("/metadata/creationTimestamp", json!(created))
+}
+
+fn set(policy: &str, objects: impl IntoIterator<Item = Value>) -> Set {
+    let mut set = Set::new(objects);
+    set.installation = Installation {
+        url_backends: true,
+        ..Installation::parse(policy).unwrap()
+    };
+    set
+}
+
+#[test]
+fn namespaces_are_picked_by_their_labels() {
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "a", "labels": {"tier": "gold"}}});
+    let policy = "namespaceSelector: {matchLabels: {tier: gold}}";
+    let objects = [
+        namespace,
+        route("a", "a", "a.example"),
+        route("b", "b", "b.example"),
+    ];
+    let compiled = set(policy, objects).compile();
+    assert_eq!(compiled.served(), ["a/a"]);
+    assert_eq!(
+        compiled.problems("b/b"),
+        [("metadata.namespace", Reason::NamespaceNotAllowed)]
+    );
+}
+
+#[test]
+fn a_route_that_may_not_be_there_takes_nothing_from_others() {
+    let policy = "namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: b}}";
+    let objects = [
+        at(OLD, route("a", "a", "x.example")),
+        at(NEW, route("b", "b", "x.example")),
+    ];
+    assert_eq!(set(policy, objects).compile().served(), ["b/b"]);
+}
+
+#[test]
+fn a_host_is_for_those_whom_it_was_given_to() {
+    let policy = "hostnames: [{hostname: '*.a.example', namespaces: [a]}]";
+    let objects = [
+        route("a", "a", "x.a.example"),
+        route("b", "b", "y.a.example"),
+        route("c", "a", "z.example"),
+    ];
+    let compiled = set(policy, objects).compile();
+    assert_eq!(compiled.served(), ["a/a"]);
+    for refused in ["b/b", "a/c"] {
+        assert_eq!(
+            compiled.problems(refused),
+            [("spec.hostnames[0]", Reason::HostnameNotAllowed)]
+        );
+    }
+}
+
+/// One grant that names both lets both in, but neither into what the other has.
+#[test]
+fn on_a_shared_host_the_older_route_keeps_its_paths() {
+    const SHARED: &str = "hostnames: [{hostname: '*.example', namespaces: [a, b]}]";
+    for (older, younger, conflict) in [
+        ("/orders", "/carts", false),
+        ("/orders", "/ordersheet", false),
+        ("/orders/", "/", false),
+        ("/orders", "/orders", true),
+        ("/orders", "/orders/", true),
+        ("/orders", "/orders/7", true),
+        ("/", "/carts", true),
+    ] {
+        let host = |name: &str, path: &str| {
+            let route = route(name, name, "x.example");
+            route.with("/spec/rules/0/matches", json!([{"path": {"value": path}}]))
+        };
+        let objects = [at(OLD, host("a", older)), at(NEW, host("b", younger))];
+        let compiled = set(SHARED, objects).compile();
+        assert!(compiled.verdict("a/a").is_clean());
+        let expected = [("spec.rules[0].matches[0].path.value", Reason::PathConflict)];
+        assert_eq!(
+            compiled.problems("b/b"),
+            &expected[..usize::from(conflict)],
+            "{older} {younger}"
+        );
+    }
+}
+
+#[test]
+fn a_shared_wildcard_is_not_hollowed_out_by_a_name_below_it() {
+    let policy = "hostnames: [{hostname: '*.example', namespaces: [a, b]}]";
+    let objects = [
+        at(OLD, route("a", "a", "*.example")),
+        at(NEW, route("b", "b", "x.example")),
+    ];
+    let compiled = set(policy, objects).compile();
+    assert_eq!(compiled.served(), ["a/a"]);
+    assert!(
+        compiled
+            .problems("b/b")
+            .iter()
+            .all(|(_, reason)| *reason == Reason::PathConflict)
+    );
+}
+
+#[test]
+fn two_grants_for_one_each_share_nothing() {
+    let policy =
+        "hostnames: [{hostname: x.example, namespaces: [a]}, {hostname: x.example, namespaces: [b]}]";
+    let objects = [
+        at(OLD, route("a", "a", "x.example")),
+        at(NEW, route("b", "b", "x.example")),
+    ];
+    let compiled = set(policy, objects).compile();
+    assert_eq!(
+        compiled.problems("b/b"),
+        [("spec.hostnames[0]", Reason::HostnameConflict)]
+    );
+}
+
+#[test]
+fn providers_are_those_on_the_list() {
+    let policy = "issuers: ['https://iam.example/']";
+    let other = route("b", "a", "b.example").with("/spec/issuer/url", json!("https://evil.example"));
+    let good =
+        route("a", "a", "a.example").with("/spec/issuer/url", json!("https://iam.example/realms/shop"));
+    let compiled = set(policy, [good, other]).compile();
+    assert_eq!(compiled.served(), ["a/a"]);
+    assert_eq!(
+        compiled.problems("a/b"),
+        [("spec.issuer.url", Reason::UnsupportedValue)]
+    );
+}
+
+#[test]
+fn a_service_of_another_namespace_needs_a_grant_and_loses_it_at_once() {
+    let elsewhere = route("a", "shop", "a.example").with(
+        "/spec/rules/0/backendRefs",
+        json!([{"name": "orders", "namespace": "backends", "port": 80}]),
+    );
+    let mut set = Set::new([elsewhere]);
+    set.services.put(&json!({
+        "metadata": {"namespace": "backends", "name": "orders"},
+        "spec": {"clusterIP": "10.96.0.8", "selector": {"app": "orders"}, "ports": [{"port": 80}]},
+    }));
+    let address = |set: &Set| {
+        set.compile().routes[0].config.rules[0].backends[0]
+            .address
+            .clone()
+    };
+    assert_eq!(address(&set).unwrap_err().reason, "RefNotPermitted");
+    set.grants.put(&json!({
+        "metadata": {"namespace": "backends", "name": "grant"},
+        "spec": {
+            "from": [{"group": "splittoken.dev", "kind": "SplitTokenRoute", "namespace": "shop"}],
+            "to": [{"group": "", "kind": "Service"}],
+        },
+    }));
+    assert_eq!(address(&set).unwrap(), "10.96.0.8:80");
+    set.grants.remove("backends", "grant");
+    assert_eq!(address(&set).unwrap_err().reason, "RefNotPermitted");
+}
+
+#[test]
+fn services_that_lead_elsewhere_are_not_followed() {
+    let mut set = Set::new([route("a", "shop", "a.example")
+        .with("/spec/rules/0/backendRefs", json!([{"name": "bare", "port": 80}]))]);
+    set.installation.selectorless_services = false;
+    for (spec, reason) in [
+        (
+            json!({"clusterIP": "10.96.0.9", "ports": [{"port": 80}]}),
+            Reason::RefNotPermitted,
+        ),
+        (
+            json!({"type": "ExternalName", "externalName": "x", "selector": {"a": "b"}}),
+            Reason::RefNotPermitted,
+        ),
+        (
+            json!({"clusterIP": "10.96.0.9", "selector": {"a": "b"}}),
+            Reason::BackendNotFound,
+        ),
+        (
+            json!({"selector": {"a": "b"}, "ports": [{"port": 80}]}),
+            Reason::BackendNotFound,
+        ),
+    ] {
+        set.services
+            .put(&json!({"metadata": {"namespace": "shop", "name": "bare"}, "spec": spec}));
+        let compiled = set.compile();
+        assert_eq!(
+            compiled
+                .problems("shop/a")
+                .iter()
+                .map(|(_, reason)| *reason)
+                .collect::<Vec<_>>(),
+            [reason],
+            "{spec}"
+        );
+        assert_eq!(compiled.served(), ["shop/a"], "the rest of it is served");
+    }
+}

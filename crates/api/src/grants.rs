@@ -1,0 +1,125 @@
+//! Gateway API's `ReferenceGrant`: a namespace lets others refer to what is in it.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::crd::GROUP;
+
+/// The grants of a cluster, as far as routes need them.
+#[derive(Clone, Debug, Default)]
+pub struct Grants(BTreeMap<(String, String), Vec<Grant>>);
+
+/// Routes of one namespace may refer to Services of the grant's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Grant {
+    from: String,
+    /// `None` means all of them.
+    service: Option<String>,
+}
+
+impl Grants {
+    /// Takes in a `ReferenceGrant`, in place of the one that had its name. Says whether that changes anything.
+    pub fn put(&mut self, raw: &Value) -> bool {
+        let text = |pointer| raw.pointer(pointer).and_then(Value::as_str);
+        let (Some(namespace), Some(name)) = (text("/metadata/namespace"), text("/metadata/name")) else {
+            return false;
+        };
+        let key = (namespace.to_owned(), name.to_owned());
+        let grants = read(&raw["spec"]);
+        match self.0.insert(key, grants.clone()) {
+            Some(before) => before != grants,
+            None => !grants.is_empty(),
+        }
+    }
+
+    /// Forgets a grant. Says whether it was known.
+    pub fn remove(&mut self, namespace: &str, name: &str) -> bool {
+        self.0.remove(&(namespace.to_owned(), name.to_owned())).is_some()
+    }
+
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// Whether routes of namespace `from` may refer to the Service.
+    pub(crate) fn allow(&self, from: &str, namespace: &str, service: &str) -> bool {
+        let first = (namespace.to_owned(), String::new());
+        let own = self.0.range(first..).take_while(|((of, _), _)| of == namespace);
+        own.flat_map(|(_, grants)| grants)
+            .any(|grant| grant.from == from && grant.service.as_deref().is_none_or(|named| named == service))
+    }
+}
+
+/// Every pair of a `from` that is a route's namespace and a `to` that is a Service. What is malformed grants nothing.
+fn read(spec: &Value) -> Vec<Grant> {
+    let list = |name: &str| spec[name].as_array().into_iter().flatten();
+    let is = |entry: &Value, group: &str, kind: &str| entry["group"] == group && entry["kind"] == kind;
+    let from = list("from").filter(|from| is(from, GROUP, "SplitTokenRoute"));
+    let from = from.filter_map(|from| from["namespace"].as_str());
+    from.flat_map(|from| {
+        let to = list("to").filter(|to| is(to, "", "Service"));
+        to.map(|to| Grant {
+            from: from.to_owned(),
+            // An empty name is one that is left out, as the API server sees it.
+            service: to["name"]
+                .as_str()
+                .filter(|name| !name.is_empty())
+                .map(str::to_owned),
+        })
+        .collect::<Vec<_>>()
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn grant(from: &Value, to: &Value) -> Value {
+        json!({"metadata": {"namespace": "backends", "name": "grant"}, "spec": {"from": from, "to": to}})
+    }
+
+    fn route_of(namespace: &str) -> Value {
+        json!({"group": GROUP, "kind": "SplitTokenRoute", "namespace": namespace})
+    }
+
+    #[test]
+    fn a_grant_is_for_one_namespace_and_one_kind() {
+        let service = json!({"group": "", "kind": "Service"});
+        let named = json!({"group": "", "kind": "Service", "name": "orders"});
+        let http = json!({"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "namespace": "shop"});
+        let secret = json!({"group": "", "kind": "Secret"});
+        for (from, to, orders, other) in [
+            (route_of("shop"), service.clone(), true, true),
+            (route_of("shop"), named, true, false),
+            (route_of("elsewhere"), service.clone(), false, false),
+            (http, service, false, false),
+            (route_of("shop"), secret, false, false),
+        ] {
+            let mut grants = Grants::default();
+            grants.put(&grant(&json!([from]), &json!([to])));
+            assert_eq!(grants.allow("shop", "backends", "orders"), orders, "{from} {to}");
+            assert_eq!(grants.allow("shop", "backends", "other"), other, "{from} {to}");
+            assert!(!grants.allow("shop", "backend", "orders"), "another namespace");
+        }
+    }
+
+    #[test]
+    fn what_goes_grants_nothing_and_what_is_malformed_never_did() {
+        let mut grants = Grants::default();
+        let good = grant(
+            &json!([route_of("shop")]),
+            json!([{"group": "", "kind": "Service"}]),
+        );
+        assert!(grants.put(&good));
+        assert!(!grants.put(&good), "nothing new");
+        assert!(grants.remove("backends", "grant"));
+        assert!(!grants.allow("shop", "backends", "orders"));
+        assert!(!grants.put(&grant(&json!("all"), &json!(null))));
+        assert!(!grants.put(&json!({"spec": 5})));
+    }
+}
