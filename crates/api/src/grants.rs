@@ -113,7 +113,7 @@ mod tests {
         let mut grants = Grants::default();
         let good = grant(
             &json!([route_of("shop")]),
-            json!([{"group": "", "kind": "Service"}]),
+            &json!([{"group": "", "kind": "Service"}]),
         );
         assert!(grants.put(&good));
         assert!(!grants.put(&good), "nothing new");

@@ -18,6 +18,7 @@ mod policy;
 mod precedence;
 mod served;
 mod table;
+pub mod wire;
 
 pub use config::{
     Authentication, Authorization, Backend, ClaimEncoding, ClaimOperator, ClaimRequirement, ClaimToHeader,

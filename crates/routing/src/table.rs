@@ -4,8 +4,6 @@ use std::{
     sync::Arc,
 };
 
-use aws_lc_rs::digest;
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{HeaderMap, Method};
 
 use crate::{
@@ -13,6 +11,7 @@ use crate::{
     ServedRoute, ServedRule, TableError,
     precedence::Precedence,
     served::{Alternative, canonical, serve_route, serve_rule},
+    wire,
 };
 
 /// Everything a gateway serves, immutable: a new configuration makes a new table, swapped in one store.
@@ -144,14 +143,7 @@ impl RouteTable {
 
     /// Names the set of (route, revision): equal digests serve the same. 22 characters of base64url.
     pub fn digest(&self) -> String {
-        let mut lines: Vec<String> = self
-            .routes
-            .iter()
-            .map(|route| format!("{}\n{}\n", route.config.name, route.revision))
-            .collect();
-        lines.sort_unstable();
-        let hash = digest::digest(&digest::SHA256, lines.concat().as_bytes());
-        URL_SAFE_NO_PAD.encode(&hash.as_ref()[..16])
+        wire::digest(self.routes.iter().map(|route| (&route.config.name, &*route.revision)))
     }
 }
 
