@@ -32,7 +32,7 @@ use crate::{
 #[derive(Debug, Error)]
 pub enum StartError {
     /// The address could not be bound.
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}")]
     Bind {
         /// Where.
         address: SocketAddr,
@@ -41,7 +41,7 @@ pub enum StartError {
         source: io::Error,
     },
     /// A thread or its runtime could not be made.
-    #[error("cannot start a worker thread: {0}")]
+    #[error("cannot start a worker thread")]
     Worker(#[source] io::Error),
 }
 
