@@ -72,9 +72,10 @@ impl Front {
         ensure!(answer.status == 200, "{}: {}", answer.status, answer.text());
         let request = self.upstream.last()?;
         ensure!(request.target() == "/orders?page=2", "{}", request.target());
-        let [authorization] = request.header_all("authorization").try_into().map_err(|all| {
-            anyhow::anyhow!("not one Authorization header: {all:?}")
-        })?;
+        let [authorization] = request
+            .header_all("authorization")
+            .try_into()
+            .map_err(|all| anyhow::anyhow!("not one Authorization header: {all:?}"))?;
         let token = authorization.strip_prefix("Bearer ").context("not Bearer")?;
         Ok(token.to_owned())
     }
@@ -134,7 +135,12 @@ impl<'de> Deserialize<'de> for Members {
 
 /// What came through the gateway differs from what Keycloak itself says in nothing but the access token.
 fn same_but_for_the_token(directly: &Answer, through: &Answer) -> Result<()> {
-    assert_eq!((directly.status, through.status), (200, 200), "{}", through.text());
+    assert_eq!(
+        (directly.status, through.status),
+        (200, 200),
+        "{}",
+        through.text()
+    );
     let (expected, found) = (Members::of(directly)?, Members::of(through)?);
     assert_eq!(found.names(), expected.names(), "members or their order");
     assert_eq!(found.lasting(), expected.lasting(), "values, as they are spelled");

@@ -69,10 +69,19 @@ fn an_id_token_is_removed_where_the_route_says_so() -> Result<()> {
 /// `name` is in Keycloak's answer and not in the gateway's, which is the same otherwise.
 fn removed(front: &Front, form: &[(&str, &str)], name: &str) -> Result<()> {
     let (directly, through) = (front.directly(form)?, front.through(form)?);
-    assert_eq!((directly.status, through.status), (200, 200), "{}", through.text());
+    assert_eq!(
+        (directly.status, through.status),
+        (200, 200),
+        "{}",
+        through.text()
+    );
     let (expected, found) = (Members::of(&directly)?, Members::of(&through)?);
     assert!(expected.names().contains(&name), "{}", directly.text());
-    let others: Vec<&str> = expected.names().into_iter().filter(|other| *other != name).collect();
+    let others: Vec<&str> = expected
+        .names()
+        .into_iter()
+        .filter(|other| *other != name)
+        .collect();
     assert_eq!(found.names(), others);
     assert_eq!(found.lasting(), expected.lasting());
     let opaque = through.member("access_token")?;

@@ -130,7 +130,10 @@ fn keycloak_s_own_errors_come_back_as_they_are() -> Result<()> {
             (through.status, through.text()),
             (directly.status, directly.text())
         );
-        assert_eq!(through.header("www-authenticate"), directly.header("www-authenticate"));
+        assert_eq!(
+            through.header("www-authenticate"),
+            directly.header("www-authenticate")
+        );
         assert!(directly.json()?["error"].is_string(), "{}", directly.text());
         assert_eq!(through.header("cache-control"), Some("no-store"));
     }
