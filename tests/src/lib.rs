@@ -21,6 +21,7 @@ pub mod http;
 pub mod jwt;
 pub mod keycloak;
 pub mod load;
+pub mod markdown;
 pub mod marks;
 pub mod mint;
 pub mod oidc;
