@@ -19,7 +19,7 @@ await withPage(async (page, errors) => {
   assert.equal(await page.locator("#records .hex").count(), 0, "bytes of a store that the page cannot see");
   await fits(page, "a store elsewhere");
   await legible(page, "a store elsewhere");
-  for (const line of (await page.textContent("#records pre")).split("\n")) console.log(`COMMAND ${line}`);
+  for (const line of await page.locator("#records pre").allTextContents()) console.log(`COMMAND ${line}`);
   await cheatStep(page, click);
   // Chromium logs each refused request by itself; those of step 4 are meant to be refused.
   const meant = errors.filter((text) => /^Failed to load resource.*\b40[01]\b/.test(text));

@@ -1,7 +1,7 @@
 // The demo page in a real Chromium: node demo.mjs <base URL> <folder for screenshots>
 //
 // Plays the four steps by keyboard, by click and by tap, on a desktop and on a phone, in light and in dark,
-// and checks what a person would see, hear and reach.
+// and checks what a person would see, hear and reach. Prints the page's curl lines, each behind COMMAND.
 
 import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
@@ -56,6 +56,7 @@ async function visit(browser, { name, width, height, by, ...options }) {
 
   // A page without a viewport of its own is laid out for a desktop and shrunk.
   assert.equal(await page.evaluate(() => document.documentElement.clientWidth), width, `${name}: laid out for another width`);
+  for (const id of ["curl-1", "curl-2"]) console.log(`COMMAND ${await page.textContent(`#${id}`)}`);
   await structure(page);
   await check("before any step");
   await reachable(page);

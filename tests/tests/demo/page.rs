@@ -39,6 +39,12 @@ fn the_page_shows_the_flow_on_a_desktop_and_a_phone_by_pointer_and_by_keyboard()
         ],
     )?;
     println!("{said}");
+    let printed = demo.lines()?;
+    let mut commands = said.lines().filter_map(|line| line.strip_prefix("COMMAND "));
+    assert!(
+        commands.clone().count() > 1 && commands.all(|command| printed.iter().any(|line| line == command)),
+        "the page shows other curl lines than those that the demo printed:\n{printed:#?}"
+    );
     for name in PICTURES {
         let picture = fs::read(folder.join(format!("{name}.png"))).with_context(|| name.to_owned())?;
         assert!(picture.starts_with(PNG), "{name} is no picture");

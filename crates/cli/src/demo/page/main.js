@@ -109,7 +109,10 @@ async function lookIntoStore() {
 
 function showCurl({ client_id, client_secret, username, password, provider, api, store }) {
   const at = location.origin;
-  $("curl-1").textContent = `curl -s -u ${client_id}:${client_secret} -d grant_type=password -d username=${username} -d password=${password} ${at}/oauth/token`;
+  // The lines that the demo prints in its terminal, letter for letter.
+  const form = `-d grant_type=password -d username=${username} -d password=${password}`;
+  const token = String.raw`sed -E 's/.*"access_token" *: *"([^"]*)".*/\1/'`;
+  $("curl-1").textContent = `TOKEN=$(curl -s -u ${client_id}:${client_secret} ${form} ${at}/oauth/token | ${token}); echo "$TOKEN"`;
   $("curl-2").textContent = `curl -s -H "Authorization: Bearer $TOKEN" ${at}/api/orders`;
   const where = store === "memory" ? "The store is the memory of that process." : `The store is ${store}, outside it.`;
   $("where").textContent = `One process on your machine: the gateway at ${at}, behind it the provider at ${provider} and the API at ${api}. ${where}`;

@@ -31,10 +31,13 @@ export function showRecords(place, entries, { jwt, setup }) {
 // Commands that look into a Redis, as a thief would who got a copy of it.
 function elsewhere(store) {
   const redis = `redis-cli -u ${store}`;
-  const commands = [`${redis} --scan --pattern 'st1:*'`, `${redis} --scan --pattern 'st1:*' | head -n 1 | xargs ${redis} GET | od -t x1`];
+  const names = `${redis} --scan --pattern 'st1:*'`;
   return el("div", "panel", el("h3", "", "Look there yourself"),
-    el("p", "who", "The names of all records, and then the bytes of one. Add --user, --askpass or --cacert where your Redis wants them."),
-    el("pre", "commands", commands.join("\n")));
+    el("p", "who", "The names of all records:"),
+    el("pre", "commands", names),
+    el("p", "who", "The bytes of one of them:"),
+    el("pre", "commands", `${names} | head -n 1 | xargs ${redis} GET | od -t x1`),
+    el("p", "who", "Add --user, --askpass or --cacert where your Redis wants them."));
 }
 
 function search(jwt, records) {
