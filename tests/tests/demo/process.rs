@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -112,6 +113,28 @@ fn it_answers_at_the_address_that_it_was_told_to_listen_on() -> Result<()> {
     assert_eq!(page.status, 200, "{}", page.text());
     let copied = super::copy(&demo, "bash")?;
     assert_eq!(copied.received["jwt"]["claims"]["sub"], "alice");
+    Ok(())
+}
+
+/// The port is open before there are routes: whoever comes that early waits, and is not told that nothing is there.
+#[test]
+fn nobody_comes_too_early() -> Result<()> {
+    let address = SocketAddr::from(([127, 0, 0, 1], ports::free()?));
+    let early = thread::spawn(move || -> Result<String> {
+        let mut stream = wait::until(wait::START, "the open port", || TcpStream::connect(address).ok())?;
+        stream.set_read_timeout(Some(wait::START))?;
+        stream.write_all(
+            format!("GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes(),
+        )?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer.lines().next().unwrap_or_default().to_owned())
+    });
+    let _demo = Demo::on(address, &[])?;
+    let status = early
+        .join()
+        .map_err(|_| anyhow::anyhow!("the early client panicked"))??;
+    assert_eq!(status, "HTTP/1.1 200 OK");
     Ok(())
 }
 
