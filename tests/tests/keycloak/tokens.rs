@@ -93,6 +93,9 @@ fn the_client_may_authenticate_in_the_body() -> Result<()> {
     Ok(())
 }
 
+/// HTTP Basic, and the form.
+type Case<'c> = (Option<(&'c str, &'c str)>, &'c [(&'c str, &'c str)]);
+
 #[test]
 fn keycloak_s_own_errors_come_back_as_they_are() -> Result<()> {
     let keycloak = Keycloak::shared()?;
@@ -100,7 +103,7 @@ fn keycloak_s_own_errors_come_back_as_they_are() -> Result<()> {
     let front = Front::start(&issuer, |route| route)?;
     let http = Client::new()?;
     let (client, user) = (keycloak.client(), keycloak.user());
-    let cases: [(Option<(&str, &str)>, &[(&str, &str)]); 4] = [
+    let cases: [Case<'_>; 4] = [
         // The wrong secret of a client.
         (
             Some((&client.id, "wrong")),
