@@ -1,6 +1,8 @@
 use std::{path::PathBuf, sync::Arc};
 
-use splittoken_api::{CompileOptions, Grants, Installation, ManifestFile, NoServices, Report, Verdict, gather};
+use splittoken_api::{
+    CompileOptions, Grants, Installation, ManifestFile, NoServices, Report, Verdict, gather,
+};
 use splittoken_routing::CompiledRoute;
 use tokio::sync::watch;
 
@@ -64,6 +66,7 @@ impl FileFeed {
             verdicts: Arc::new(first.verdicts),
             generation: 1,
             last_error: None,
+            rejected: Arc::default(),
         };
         let (sender, receiver) = watch::channel(Arc::new(state));
         watcher::start(self, first.source, sender).map_err(FeedError::Thread)?;

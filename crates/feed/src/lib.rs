@@ -1,4 +1,4 @@
-//! Where a gateway's routes come from: files, here; a cluster's `ConfigMap`s have their place beside them.
+//! Where a gateway's routes come from: files, or the objects that the operator has rendered into a cluster.
 //!
 //! ```text
 //!   files ──read──▶ texts ──splittoken_api──▶ routes, verdicts ──▶ FeedState ──watch::Sender──▶ the gateway
@@ -9,6 +9,7 @@
 //! This room does the I/O that `splittoken-api` must not do, and decides nothing itself: what is a good route is
 //! said there. It does not know how routes are served.
 
+mod cluster;
 mod error;
 mod file_feed;
 mod files;
@@ -16,7 +17,8 @@ mod stamp;
 mod state;
 mod watcher;
 
+pub use cluster::{CLASS_LABEL, CONFIG_ENTRY, ClusterFeed, PART_LABEL, PART_ROUTE, SECRETS_ENTRY};
 pub use error::FeedError;
 pub use file_feed::{FeedOptions, FileFeed, Loaded};
 pub use files::{MAX_FILE_BYTES, read_files};
-pub use state::FeedState;
+pub use state::{FeedState, RejectedRoute};

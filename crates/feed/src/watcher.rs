@@ -125,6 +125,7 @@ impl Watcher {
             verdicts: Arc::new(loaded.verdicts),
             generation,
             last_error: None,
+            rejected: Arc::default(),
         }));
     }
 

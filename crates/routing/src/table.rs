@@ -143,7 +143,11 @@ impl RouteTable {
 
     /// Names the set of (route, revision): equal digests serve the same. 22 characters of base64url.
     pub fn digest(&self) -> String {
-        wire::digest(self.routes.iter().map(|route| (&route.config.name, &*route.revision)))
+        wire::digest(
+            self.routes
+                .iter()
+                .map(|route| (&route.config.name, &*route.revision)),
+        )
     }
 }
 

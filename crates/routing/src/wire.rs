@@ -137,7 +137,9 @@ impl Visible {
 
 /// Names a set of (route, revision): equal digests serve the same. 22 characters of base64url.
 pub fn digest<'r>(routes: impl Iterator<Item = (&'r RouteName, &'r str)>) -> String {
-    let mut lines: Vec<String> = routes.map(|(name, revision)| format!("{name}\n{revision}\n")).collect();
+    let mut lines: Vec<String> = routes
+        .map(|(name, revision)| format!("{name}\n{revision}\n"))
+        .collect();
     lines.sort_unstable();
     let hash = digest::digest(&digest::SHA256, lines.concat().as_bytes());
     URL_SAFE_NO_PAD.encode(&hash.as_ref()[..16])
@@ -195,7 +197,10 @@ mod tests {
             let route = route(secrets);
             let written = write(&route).unwrap();
             let hidden = written.secrets.as_ref().map(|text| text.as_bytes());
-            assert_eq!(Visible::read(&written.config).unwrap().join(hidden).unwrap(), route);
+            assert_eq!(
+                Visible::read(&written.config).unwrap().join(hidden).unwrap(),
+                route
+            );
         }
     }
 
@@ -218,7 +223,10 @@ mod tests {
         let hidden = first.secrets.unwrap();
         let visible = Visible::read(&second.unwrap().config).unwrap();
         let expected = WireError::NoSecrets("r2".to_owned());
-        assert_eq!(visible.clone().join(Some(hidden.as_bytes())).unwrap_err(), expected);
+        assert_eq!(
+            visible.clone().join(Some(hidden.as_bytes())).unwrap_err(),
+            expected
+        );
         assert_eq!(visible.join(None).unwrap_err(), expected);
     }
 

@@ -1,0 +1,53 @@
+//! Routes as the operator has rendered them: a `ConfigMap` each, with a Secret of the same name where one is needed.
+//!
+//! ```text
+//!   API server ──watch──▶ objects ──▶ routes that can be served, the last good one of those that cannot ──▶ FeedState
+//!   kept file ───────────▶    │
+//!        ▲────────────────────┘ every set that was served, for a start while the API server is away
+//! ```
+
+mod kept;
+mod objects;
+mod watching;
+
+use std::{path::PathBuf, sync::Arc};
+
+use kube::Client;
+use tokio::sync::watch;
+
+use crate::state::FeedState;
+
+/// The label that says which installation an object was rendered for.
+pub const CLASS_LABEL: &str = "splittoken.dev/class";
+/// The label of rendered routes; its value is [`PART_ROUTE`].
+pub const PART_LABEL: &str = "splittoken.dev/part";
+/// See [`PART_LABEL`].
+pub const PART_ROUTE: &str = "route";
+/// The entry of the `ConfigMap` that holds a route.
+pub const CONFIG_ENTRY: &str = "route.json";
+/// The entry of the Secret that holds a route's secrets.
+pub const SECRETS_ENTRY: &str = "secrets.json";
+
+/// Where a gateway pod's routes come from.
+pub struct ClusterFeed {
+    /// Reaches the API server.
+    pub client: Client,
+    /// Where the rendered objects are: the release's own namespace.
+    pub namespace: String,
+    /// The installation that is served.
+    pub class: String,
+    /// A folder that outlives the container, for the last set of routes.
+    pub keep: Option<PathBuf>,
+}
+
+impl ClusterFeed {
+    /// Watches from now on, until nobody listens any more; to be called on a runtime.
+    ///
+    /// The first state has generation 0 and no routes, and says nothing about the cluster. A kept set comes at once,
+    /// the cluster's own as soon as both lists were read. A lost API server changes nothing and is tried again.
+    pub fn watch(self) -> watch::Receiver<Arc<FeedState>> {
+        let (sender, receiver) = watch::channel(Arc::default());
+        tokio::spawn(watching::run(self, sender));
+        receiver
+    }
+}

@@ -1,0 +1,207 @@
+use std::{collections::BTreeMap, pin::pin, sync::Arc, time::Duration};
+
+use futures_util::{StreamExt, stream};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::{
+    Api, ResourceExt,
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, Event, watcher},
+    },
+};
+use tokio::{sync::watch::Sender, task::spawn_blocking, time::sleep};
+use zeroize::Zeroizing;
+
+use super::{
+    CLASS_LABEL, CONFIG_ENTRY, ClusterFeed, PART_LABEL, PART_ROUTE, SECRETS_ENTRY, kept::Kept,
+    objects::Objects,
+};
+use crate::state::FeedState;
+
+/// Changes that come together make one set: an edit of many routes, or a Secret and its `ConfigMap`.
+const TOGETHER: Duration = Duration::from_millis(20);
+
+/// An event of either kind of object.
+enum Either {
+    Config(Event<ConfigMap>),
+    Secret(Event<Secret>),
+}
+
+/// Follows both kinds of objects until nobody listens.
+pub(super) async fn run(feed: ClusterFeed, sender: Sender<Arc<FeedState>>) {
+    let mut state = Following::start(&feed, sender);
+    let config =
+        watcher::Config::default().labels(&format!("{CLASS_LABEL}={},{PART_LABEL}={PART_ROUTE}", feed.class));
+    let configs = Api::<ConfigMap>::namespaced(feed.client.clone(), &feed.namespace);
+    let secrets = Api::<Secret>::namespaced(feed.client, &feed.namespace);
+    let configs = watcher(configs, config.clone()).default_backoff();
+    let secrets = watcher(secrets, config).default_backoff();
+    let mut events = pin!(stream::select(
+        configs.map(|event| event.map(Either::Config)),
+        secrets.map(|event| event.map(Either::Secret)),
+    ));
+    while let Some(event) = events.next().await {
+        state.take(event);
+        // What else has come by then belongs to the same set.
+        let mut wait = pin!(sleep(TOGETHER));
+        loop {
+            tokio::select! {
+                biased;
+                Some(event) = events.next() => state.take(event),
+                () = &mut wait => break,
+            }
+        }
+        if state.sender.is_closed() {
+            return;
+        }
+        state.publish().await;
+    }
+}
+
+/// What was seen so far.
+struct Following {
+    objects: Objects,
+    /// Lists on their way.
+    configs: Option<BTreeMap<String, String>>,
+    secrets: Option<BTreeMap<String, Zeroizing<String>>>,
+    has_configs: bool,
+    has_secrets: bool,
+    changed: bool,
+    kept: Option<Kept>,
+    sender: Sender<Arc<FeedState>>,
+}
+
+impl Following {
+    fn start(feed: &ClusterFeed, sender: Sender<Arc<FeedState>>) -> Self {
+        let kept = feed.keep.as_deref().map(Kept::in_folder);
+        let objects = kept
+            .as_ref()
+            .map_or_else(Objects::default, |kept| match kept.read() {
+                Ok(texts) => Objects::of_kept(texts),
+                Err(error) => {
+                    tracing::warn!(%error, "the kept routes cannot be read: starting without");
+                    Objects::default()
+                }
+            });
+        let following = Self {
+            objects,
+            configs: None,
+            secrets: None,
+            has_configs: false,
+            has_secrets: false,
+            changed: false,
+            kept,
+            sender,
+        };
+        if !following.objects.routes().is_empty() {
+            tracing::info!("serving the kept routes until the API server has been asked");
+            following.send();
+        }
+        following
+    }
+
+    fn take(&mut self, event: Result<Either, watcher::Error>) {
+        match event {
+            Ok(Either::Config(event)) => self.take_config(event),
+            Ok(Either::Secret(event)) => self.take_secret(event),
+            Err(error) => tracing::warn!(%error, "cannot watch the rendered routes: trying again"),
+        }
+    }
+
+    fn take_config(&mut self, event: Event<ConfigMap>) {
+        match event {
+            Event::Init => self.configs = Some(BTreeMap::new()),
+            Event::InitApply(object) => {
+                let (name, text) = (object.name_any(), config_of(object));
+                self.configs.get_or_insert_default().insert(name, text);
+            }
+            Event::InitDone => {
+                let all = self.configs.take().unwrap_or_default();
+                self.objects.replace_configs(all);
+                self.has_configs = true;
+                self.changed = true;
+            }
+            Event::Apply(object) => {
+                let name = object.name_any();
+                self.objects.put_config(&name, config_of(object));
+                self.changed = true;
+            }
+            Event::Delete(object) => {
+                self.objects.remove_config(&object.name_any());
+                self.changed = true;
+            }
+        }
+    }
+
+    fn take_secret(&mut self, event: Event<Secret>) {
+        match event {
+            Event::Init => self.secrets = Some(BTreeMap::new()),
+            Event::InitApply(object) => {
+                let (name, text) = (object.name_any(), secrets_of(object));
+                self.secrets.get_or_insert_default().insert(name, text);
+            }
+            Event::InitDone => {
+                let all = self.secrets.take().unwrap_or_default();
+                self.objects.replace_secrets(all);
+                self.has_secrets = true;
+                self.changed = true;
+            }
+            Event::Apply(object) => {
+                let name = object.name_any();
+                self.objects.put_secrets(&name, secrets_of(object));
+                self.changed = true;
+            }
+            Event::Delete(object) => {
+                self.objects.remove_secrets(&object.name_any());
+                self.changed = true;
+            }
+        }
+    }
+
+    /// Tells what can be served now. Before both lists were read there is nothing to tell.
+    async fn publish(&mut self) {
+        if !(self.changed && self.has_configs && self.has_secrets) {
+            return;
+        }
+        self.changed = false;
+        self.send();
+        self.keep().await;
+    }
+
+    fn send(&self) {
+        let generation = self.sender.borrow().generation + 1;
+        self.sender.send_replace(Arc::new(FeedState {
+            routes: Arc::new(self.objects.routes()),
+            generation,
+            rejected: Arc::new(self.objects.rejected()),
+            ..FeedState::default()
+        }));
+    }
+
+    async fn keep(&self) {
+        let Some(kept) = self.kept.clone() else { return };
+        let texts = self.objects.texts();
+        let written = spawn_blocking(move || kept.write(&texts));
+        if let Ok(Err(error)) = written.await {
+            tracing::warn!(%error, "the routes cannot be kept for a restart");
+        }
+    }
+}
+
+/// The visible half; an object without one holds no route, and says so when it is read.
+fn config_of(object: ConfigMap) -> String {
+    object
+        .data
+        .unwrap_or_default()
+        .remove(CONFIG_ENTRY)
+        .unwrap_or_default()
+}
+
+fn secrets_of(object: Secret) -> Zeroizing<String> {
+    let bytes = object.data.unwrap_or_default().remove(SECRETS_ENTRY);
+    Zeroizing::new(
+        bytes
+            .and_then(|bytes| String::from_utf8(bytes.0).ok())
+            .unwrap_or_default(),
+    )
+}
