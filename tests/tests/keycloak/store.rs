@@ -133,8 +133,16 @@ fn can_be_found(redis: &Redis, marks: &Marks, tokens: &[String]) -> Result<()> {
         let (input, signature) = token.rsplit_once('.').unwrap_or_default();
         let claims = jwt::claims(token)?.to_string();
         let bytes = secret::from_base64url(signature)?;
-        let hex: String = bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
-        for plain in [input.as_bytes(), signature.as_bytes(), claims.as_bytes(), &bytes, hex.as_bytes()] {
+        let hex: String = bytes
+            .iter()
+            .fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+        for plain in [
+            input.as_bytes(),
+            signature.as_bytes(),
+            claims.as_bytes(),
+            &bytes,
+            hex.as_bytes(),
+        ] {
             connection.command_bytes(&[b"SET", b"control", plain])?;
             let (key, value) = redis.dump()?.remove(0);
             ensure!(!found(marks, &key, &value).is_empty(), "the search is blind");
