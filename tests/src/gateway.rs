@@ -183,6 +183,13 @@ impl Builder {
         self.password_of(redis)
     }
 
+    /// [`Self::redis`] with the ACL user's password in the URL, as people do who trust their command lines.
+    pub fn redis_with_password_in_url(mut self, redis: &Redis) -> Result<Self> {
+        let password = &redis.user().context("this Redis has no ACL user")?.password;
+        self.store = redis.url().replace('@', &format!(":{password}@"));
+        Ok(self)
+    }
+
     /// [`Self::redis`] over TLS, trusting that Redis' own authority.
     pub fn redis_tls(mut self, redis: &Redis) -> Result<Self> {
         self.store = redis.tls_url()?;
