@@ -10,6 +10,7 @@ mod faults;
 mod lies;
 mod secrets;
 mod stage;
+mod starts;
 mod tokens;
 mod written;
 
@@ -52,6 +53,7 @@ fn everything(format: &str, password: Password) -> Result<Stage> {
     lies::all(&stage)?;
     faults::upstreams(&stage, &held)?;
     edits::all(&stage)?;
+    starts::all(&stage)?;
     stage.admin_pages()?;
     stage.redis_s_content()?;
     let last = faults::redis(&mut stage, &held)?;

@@ -252,7 +252,12 @@ pub(super) fn granted(
     stage.upstream.take();
     let header = format!("Authorization: Bearer {opaque}");
     stage.expect(200, "the first call", (host, "GET /orders", &[&header], ""))?;
-    let jwt = bearer_of(&stage.upstream.last()?)?;
+    let request = stage.upstream.last()?;
+    let jwt = bearer_of(&request)?;
+    let beside = String::from_utf8_lossy(request.head()).replace(&jwt, "");
+    stage
+        .written
+        .add("what the upstream got beside the token", beside);
     ensure!(jwt::signature(&jwt)? == opaque, "another token's JWT");
     stage.secrets.add_jwt("an access token", &jwt)?;
     stage.secrets.add_claims(&jwt)?;
