@@ -15,6 +15,8 @@ fn client_credentials_with_basic_authentication() -> Result<()> {
     let directly = front.provider.client_credentials("orders:read")?;
     let through = front.service(&[("scope", "orders:read")])?;
     same_but_for_the_token(&directly, &through)?;
+    // This provider says how long its tokens live, not how long they have left.
+    assert_eq!(through.json()?["expires_in"], 600);
     let opaque = through.member("access_token")?;
     assert_eq!(secret::from_base64url(&opaque)?.len(), SIGNATURE);
     let token = front.restores(&opaque)?;

@@ -216,7 +216,6 @@ fn not_to_be_trusted(stage: &Stage) -> Result<()> {
 /// The key set is asked for again for a key that is not known; what comes is a token.
 fn in_the_keys(stage: &Stage) -> Result<()> {
     let token = new(stage, &json!({}))?;
-    let key = Key::es256()?.with_kid(&secret::text());
     for (what, raw) in [
         ("keys that are a token", answer("200 OK", &[JSON], &token)),
         (
@@ -229,10 +228,16 @@ fn in_the_keys(stage: &Stage) -> Result<()> {
         ),
     ] {
         stage.liar.jwks_steps(vec![Step::Send(raw)]);
-        let unknown = key.token(&stage.liar.claims(&json!({"jti": secret::text()})))?;
+        // Its `kid` is a new one: for each they are asked for once in a while.
+        let unknown = Key::es256()?.token(&stage.liar.claims(&json!({"jti": secret::text()})))?;
         stage.secrets.add_jwt("an untrustworthy token", &unknown)?;
         stage.liar.answer_token(&unknown);
+        let before = stage.liar.requests("/jwks").len();
         ask(stage, LIAR, 502, what)?;
+        ensure!(
+            stage.liar.requests("/jwks").len() > before,
+            "{what}: nobody asked for keys"
+        );
     }
     stage.liar.publish(&[&stage.key])
 }
