@@ -9,7 +9,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use splittoken_tests::{gateway, wait};
 
-use crate::stage::{Stage, secret_document};
+use crate::routes::secret_document;
+use crate::stage::Stage;
 
 /// Each by `splittoken check`, and a few in the running gateway, which keeps what it has.
 pub(super) fn all(stage: &Stage) -> Result<()> {

@@ -12,7 +12,8 @@ use splittoken_tests::stand::request;
 use splittoken_tests::wait;
 use splittoken_tests::wire::{Step, answer};
 
-use crate::stage::{LIAR, Stage};
+use crate::routes::LIAR;
+use crate::stage::Stage;
 use crate::tokens::{Held, answers_honestly, granted, post};
 
 /// The provider takes so long that the store fails meanwhile.

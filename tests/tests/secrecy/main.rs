@@ -5,9 +5,12 @@
 //! for all of them: the log, the admin pages, the answers, Redis' content and what MONITOR saw.
 
 mod calls;
+mod distrust;
 mod edits;
 mod faults;
 mod lies;
+mod refusals;
+mod routes;
 mod secrets;
 mod stage;
 mod starts;
@@ -49,8 +52,9 @@ fn everything(format: &str, password: Password) -> Result<Stage> {
     let held = tokens::good(&stage)?;
     ensure!(held.len() > 5, "{} tokens", held.len());
     calls::all(&stage, &held)?;
-    tokens::bad(&stage)?;
+    refusals::all(&stage)?;
     lies::all(&stage)?;
+    distrust::all(&stage)?;
     faults::upstreams(&stage, &held)?;
     edits::all(&stage)?;
     starts::all(&stage)?;

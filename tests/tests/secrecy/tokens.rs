@@ -1,4 +1,4 @@
-//! Token requests of all kinds, granted and refused.
+//! Token requests of all kinds.
 
 use anyhow::{Context as _, Result, ensure};
 use reqwest::Url;
@@ -9,7 +9,8 @@ use splittoken_tests::restored::bearer_of;
 use splittoken_tests::stand::request;
 use splittoken_tests::{jwt, secret};
 
-use crate::stage::{LIAR, LOST, Stage, VAULT, basic};
+use crate::routes::{LIAR, VAULT};
+use crate::stage::{Stage, basic};
 
 /// A token that a client holds.
 pub(super) struct Held {
@@ -61,87 +62,6 @@ pub(super) fn good(stage: &Stage) -> Result<Vec<Held>> {
     Ok(held)
 }
 
-/// Requests that the gateway or the provider refuses, with secrets wherever a client might put them.
-pub(super) fn bad(stage: &Stage) -> Result<()> {
-    let own = stage.gateway.host();
-    let (service, web) = (stage.oidc.service(), stage.oidc.web());
-    let grant = ("grant_type", "client_credentials");
-    let wrong = secret::text();
-    stage.secrets.add("a client's secret", &wrong);
-    stage
-        .secrets
-        .add("Basic credentials", basic((&service.id, &wrong)));
-    refused(
-        stage,
-        "a wrong secret",
-        &own,
-        Some((&service.id, &wrong)),
-        &[grant],
-        401,
-    )?;
-    let (code, verifier) = (secret::text(), secret::text());
-    stage.secrets.add("an authorization code", &code);
-    stage.secrets.add("a code verifier", &verifier);
-    let form = code_form(&code, &verifier);
-    refused(stage, "a wrong code", &own, Some(web.basic()), &form, 400)?;
-    let form = [grant, grant, ("client_secret", &service.secret)];
-    refused(stage, "two grants", &own, None, &form, 400)?;
-    refused(
-        stage,
-        "a lost provider",
-        LOST,
-        Some(service.basic()),
-        &[grant],
-        503,
-    )?;
-
-    let form = encoded(&[
-        grant,
-        ("client_id", &service.id),
-        ("client_secret", &service.secret),
-    ])?;
-    let typed = "Content-Type: application/x-www-form-urlencoded";
-    let length = |body: &str| format!("Content-Length: {}", body.len());
-    let query = format!("POST /oauth/token?{form}");
-    let large = format!("{form}&padding={}{}", "x".repeat(70_000), service.secret);
-    let json = json!({"grant_type": "client_credentials", "client_secret": service.secret}).to_string();
-    let elsewhere = format!("POST /oauth/token/{}", service.secret);
-    for (status, what, line, kind, body) in [
-        (400, "a secret in the query", query.as_str(), typed, ""),
-        (
-            413,
-            "a form that is too large",
-            "POST /oauth/token",
-            typed,
-            large.as_str(),
-        ),
-        (
-            400,
-            "a form in JSON",
-            "POST /oauth/token",
-            "Content-Type: application/json",
-            json.as_str(),
-        ),
-        (405, "another method", "PUT /oauth/token", typed, form.as_str()),
-        (
-            401,
-            "a secret in the path",
-            elsewhere.as_str(),
-            typed,
-            form.as_str(),
-        ),
-    ] {
-        stage.expect(status, what, (&own, line, &[kind, &length(body)], body))?;
-    }
-    // The client goes away in the middle of its form.
-    let half = request(&own, "POST /oauth/token", &[typed, "Content-Length: 5000"], &form);
-    let mut client = splittoken_tests::raw::Client::connect(stage.gateway.address())?;
-    client.send(half)?;
-    client.finish()?;
-    client.read()?;
-    Ok(())
-}
-
 fn log_in(stage: &Stage, host: &str) -> Result<(Held, Answer)> {
     let pkce = Pkce::new();
     let code = stage.oidc.login(&pkce, "openid offline_access orders:read")?;
@@ -151,7 +71,7 @@ fn log_in(stage: &Stage, host: &str) -> Result<(Held, Answer)> {
     granted(stage, host, client, &code_form(&code, &pkce.verifier))
 }
 
-fn code_form<'f>(code: &'f str, verifier: &'f str) -> [(&'f str, &'f str); 4] {
+pub(super) fn code_form<'f>(code: &'f str, verifier: &'f str) -> [(&'f str, &'f str); 4] {
     [
         ("grant_type", "authorization_code"),
         ("code", code),
@@ -265,7 +185,8 @@ pub(super) fn granted(
     Ok((Held { host, opaque, jwt }, answer))
 }
 
-fn refused(
+/// A token request that is refused with this status.
+pub(super) fn refused(
     stage: &Stage,
     what: &str,
     host: &str,
@@ -297,7 +218,8 @@ pub(super) fn post(host: &str, client: Client, form: &[(&str, &str)]) -> Result<
     Ok(request(host, "POST /oauth/token", &headers, &body))
 }
 
-fn encoded(form: &[(&str, &str)]) -> Result<String> {
+/// A form as it is sent.
+pub(super) fn encoded(form: &[(&str, &str)]) -> Result<String> {
     let url = Url::parse_with_params("http://form.test", form)?;
     Ok(url.query().unwrap_or_default().to_owned())
 }
