@@ -59,6 +59,10 @@ test-e2e:
     cargo build --locked -p splittoken
     cargo test --locked -p splittoken-tests
 
+# CPU time for each request beside a plain nginx, in one run.
+bench: build
+    cargo bench --locked -p splittoken-tests --bench peers
+
 # The binary as it is shipped.
 build:
     cargo build --locked --release -p splittoken

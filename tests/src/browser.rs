@@ -8,8 +8,8 @@ use anyhow::Result;
 use crate::parts;
 use crate::process::Process;
 
-/// Starting Chromium takes a few seconds; a script does some dozens of clicks.
-const LIMIT: Duration = Duration::from_secs(120);
+/// Starting Chromium takes a few seconds and the longest script, some hundred clicks, 20 s; much more on a busy machine.
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// Runs `tests/parts/browser/<script>` with these arguments in Node.js and gives what it wrote. A script that ends with
 /// another code than 0 is an error that shows it.

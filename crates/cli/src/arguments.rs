@@ -49,8 +49,9 @@ pub(crate) enum Command {
 #[command(after_help = "Examples:
   splittoken gateway --routes routes.yaml
   splittoken gateway --routes routes/ --listen 0.0.0.0:8080 --trusted-proxies 10.0.0.0/8 \\
-      --store rediss://gateway@redis.internal:6379 --store-ca ca.pem --store-password-file password \\
-      --keyring keyring.json --log-format json --access-log sampled
+      --store rediss://gateway@redis.internal:6379 --store-ca ca.pem \\
+      --store-password-file password --keyring keyring.json \\
+      --log-format json --access-log sampled
 
 Every option can be given in the environment instead: --store-ca is SPLITTOKEN_STORE_CA.
 RUST_LOG sets what is logged (default: info).")]
@@ -176,6 +177,10 @@ impl StoreArguments {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  splittoken demo                                     then open http://127.0.0.1:8080 in a browser
+  splittoken demo --listen 127.0.0.1:8081             where 8080 is taken
+  splittoken demo --store redis://127.0.0.1:6379      to look into a real store with redis-cli")]
 pub(crate) struct DemoArguments {
     /// Where the demo is reached.
     #[arg(

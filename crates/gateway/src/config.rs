@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use splittoken_routing::RouteTable;
 use splittoken_runtime::ReadyGuard;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::worker::Shared;
 
@@ -40,14 +40,17 @@ impl ConfigStatus {
     }
 }
 
-/// Takes over every configuration that comes, until the channel closes. `ready` goes with the first.
+/// Takes over every configuration that comes, until the channel closes. `ready` goes with the first good one; `tried`
+/// completes when the first one is served or was refused.
 pub(crate) async fn follow(
     shared: Arc<Shared>,
     status: Arc<ConfigStatus>,
     mut configs: watch::Receiver<Arc<Config>>,
     ready: ReadyGuard,
+    tried: oneshot::Sender<()>,
 ) {
     let mut ready = Some(ready);
+    let mut tried = Some(tried);
     let mut served: Option<Arc<RouteTable>> = None;
     loop {
         let config = Arc::clone(&configs.borrow_and_update());
@@ -64,6 +67,10 @@ pub(crate) async fn follow(
             ready = None;
         }
         report(&shared, &status, refused.or_else(|| config.problem.clone()));
+        if let Some(tried) = tried.take() {
+            // Nobody waits any more when the gateway ends this early.
+            let _ = tried.send(());
+        }
         if configs.changed().await.is_err() {
             drop(ready);
             return;

@@ -14,7 +14,7 @@ use thiserror::Error;
 use tokio::{
     net::TcpListener,
     runtime::Builder,
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
 };
 
 use crate::{
@@ -32,7 +32,7 @@ use crate::{
 #[derive(Debug, Error)]
 pub enum StartError {
     /// The address could not be bound.
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}")]
     Bind {
         /// Where.
         address: SocketAddr,
@@ -41,7 +41,7 @@ pub enum StartError {
         source: io::Error,
     },
     /// A thread or its runtime could not be made.
-    #[error("cannot start a worker thread: {0}")]
+    #[error("cannot start a worker thread")]
     Worker(#[source] io::Error),
 }
 
@@ -180,11 +180,13 @@ impl Gateway {
         let config_guard = self.readiness.guard("configuration");
         let listener_guard = self.readiness.guard("listener");
         let (handles, threads) = self.start_workers()?;
+        let (tried, first_tried) = oneshot::channel();
         let follow = tokio::spawn(follow(
             Arc::clone(&self.shared),
             Arc::clone(&self.status),
             self.configs.clone(),
             config_guard,
+            tried,
         ));
         let leaving = Arc::clone(&self.shared);
         let mut drain = self.drain.clone();
@@ -192,6 +194,9 @@ impl Gateway {
             drain.reached(DrainPhase::Leaving).await;
             leaving.leave();
         });
+        // Whoever connects before that waits: without a configuration every request would be a 404. It cannot fail but
+        // by a panic there, after which the acceptor's 404s are the lesser evil.
+        let _ = first_tried.await;
         drop(listener_guard);
         acceptor::accept(self.listener, handles, self.drain.clone()).await;
         self.drain.reached(DrainPhase::Closing).await;

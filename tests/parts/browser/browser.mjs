@@ -12,14 +12,19 @@ const flags = [
   '--disable-background-networking', '--disable-component-update', '--disable-sync',
 ];
 
-// Runs `script` with a new page of a new browser, which is closed afterwards. `options` are those of Playwright's
-// `browser.newContext`, such as `viewport`, `colorScheme`, `reducedMotion`.
-export async function withPage(script, options = {}) {
-  const browser = await chromium.launch({
+// The browser alone, for scripts that open pages of their own and look at what these log themselves.
+export function launch() {
+  return chromium.launch({
     executablePath: process.env.SPLITTOKEN_CHROMIUM ?? '/usr/bin/chromium',
     headless: true,
     args: flags,
   });
+}
+
+// Runs `script` with a new page of a new browser, which is closed afterwards. `options` are those of Playwright's
+// `browser.newContext`, such as `viewport`, `colorScheme`, `reducedMotion`.
+export async function withPage(script, options = {}) {
+  const browser = await launch();
   try {
     const page = await (await browser.newContext(options)).newPage();
     const errors = [];

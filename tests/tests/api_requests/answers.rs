@@ -29,7 +29,10 @@ fn without_credentials_the_challenge_names_no_error() -> Result<()> {
         let answer = stand.ask("GET /orders", headers)?;
         assert_eq!(answer.status, 401, "{headers:?}");
         let challenge = challenge(&answer);
-        assert!(challenge.starts_with("Bearer realm=\"") && !challenge.contains("error"), "{challenge}");
+        assert!(
+            challenge.starts_with("Bearer realm=\"") && !challenge.contains("error"),
+            "{challenge}"
+        );
     }
     assert_eq!(stand.upstream.requests(), []);
     Ok(())
@@ -56,14 +59,23 @@ fn every_bad_token_gets_the_same_answer() -> Result<()> {
         ("longer", format!("{}AAAA", good.opaque)),
         ("of a length that no algorithm gives", "AAAA".to_owned()),
         ("with a dot", format!(".{}", good.opaque)),
-        ("with characters of plain base64", unknown.replace(['-', '_'], "+")[..85].to_owned() + "/"),
+        (
+            "with characters of plain base64",
+            unknown.replace(['-', '_'], "+")[..85].to_owned() + "/",
+        ),
         ("of other characters", "!".repeat(86)),
         ("two of them", format!("{0} {0}", good.opaque)),
         ("with a comma", format!("{0},{0}", good.opaque)),
         ("very long", "A".repeat(20_000)),
         ("a whole JWT", good.jwt.clone()),
-        ("a JWT without its signature", format!("{}.{}.", parts[0], parts[1])),
-        ("a JWT with another payload", format!("{}.{}.{}", parts[0], parts[0], parts[2])),
+        (
+            "a JWT without its signature",
+            format!("{}.{}.", parts[0], parts[1]),
+        ),
+        (
+            "a JWT with another payload",
+            format!("{}.{}.{}", parts[0], parts[0], parts[2]),
+        ),
         ("five parts", format!("{0}.{0}.{0}.{0}.{0}", good.opaque)),
         ("the header alone", parts[0].to_owned()),
     ];
@@ -71,12 +83,22 @@ fn every_bad_token_gets_the_same_answer() -> Result<()> {
     let first = get(&unknown)?;
     assert_eq!(first.status, 401);
     assert_eq!(first.json()?["error"], "invalid_token");
-    assert!(challenge(&first).contains("error=\"invalid_token\""), "{}", challenge(&first));
+    assert!(
+        challenge(&first).contains("error=\"invalid_token\""),
+        "{}",
+        challenge(&first)
+    );
     for (name, token) in bad {
         let answer = get(&token)?;
         assert_eq!(answer.status, first.status, "{name}");
         assert_eq!(answer.text(), first.text(), "{name}");
-        let names = |answer: &Answer| answer.headers.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+        let names = |answer: &Answer| {
+            answer
+                .headers
+                .iter()
+                .map(|(name, _)| name.clone())
+                .collect::<Vec<_>>()
+        };
         assert_eq!(names(&answer), names(&first), "{name}");
         assert_eq!(challenge(&answer), challenge(&first), "{name}");
     }
@@ -89,34 +111,49 @@ fn expired(stand: &Stand) -> Result<String> {
     let token = stand.token(&json!({"exp": now() + 3}))?;
     assert_eq!(stand.get("/orders", &token)?.status, 200);
     wait::until_true(Duration::from_secs(60), "the end of a token", || {
-        stand.get("/orders", &token).is_ok_and(|answer| answer.status == 401)
+        stand
+            .get("/orders", &token)
+            .is_ok_and(|answer| answer.status == 401)
     })?;
     assert!(now() >= jwt_exp(&token.jwt)?, "it ended too early");
     Ok(token.opaque)
 }
 
 fn jwt_exp(jwt: &str) -> Result<u64> {
-    splittoken_tests::jwt::claims(jwt)?["exp"].as_u64().context("no exp")
+    splittoken_tests::jwt::claims(jwt)?["exp"]
+        .as_u64()
+        .context("no exp")
 }
 
 /// The next letter of base64url: the same bytes, with a stray bit at the end.
 fn next_letter(letter: &str) -> char {
     let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let at = alphabet.find(letter).expect("a letter of base64url");
-    alphabet[at + 1..].chars().next().expect("the last letter of 64 bytes ends in zeros")
+    alphabet[at + 1..]
+        .chars()
+        .next()
+        .expect("the last letter of 64 bytes ends in zeros")
 }
 
 #[test]
 fn a_token_with_too_little_scope_is_told_which_one_is_needed() -> Result<()> {
     let stand = stand()?;
-    for scope in [json!(null), json!("orders:read"), json!("orders:reads orders:write"), json!("")] {
+    for scope in [
+        json!(null),
+        json!("orders:read"),
+        json!("orders:reads orders:write"),
+        json!(""),
+    ] {
         let token = stand.token(&json!({ "scope": scope }))?;
         let answer = stand.get("/scoped", &token)?;
         assert_eq!(answer.status, 403, "{scope}");
         assert_eq!(answer.json()?["error"], "insufficient_scope");
         let challenge = challenge(&answer);
         assert!(challenge.contains("error=\"insufficient_scope\""), "{challenge}");
-        assert!(challenge.contains("scope=\"orders:read orders:write\""), "{challenge}");
+        assert!(
+            challenge.contains("scope=\"orders:read orders:write\""),
+            "{challenge}"
+        );
     }
     assert_eq!(stand.upstream.requests(), []);
     let token = stand.token(&json!({"scope": "openid orders:write orders:read"}))?;
@@ -130,7 +167,11 @@ fn an_upstream_that_is_not_there_is_a_502() -> Result<()> {
     let token = stand.token(&json!({}))?;
     let answer = stand.get("/refused", &token)?;
     assert_eq!(answer.status, 502);
-    assert!(!answer.text().contains("127.0.0.1"), "the answer names the upstream: {}", answer.text());
+    assert!(
+        !answer.text().contains("127.0.0.1"),
+        "the answer names the upstream: {}",
+        answer.text()
+    );
     // The token comes first: nobody learns anything without one.
     assert_eq!(stand.ask("GET /refused", &[])?.status, 401);
     Ok(())
@@ -161,7 +202,10 @@ fn answers_are_json_and_hold_no_token() -> Result<()> {
         assert_eq!(answer.header("content-type"), Some("application/json"), "{line}");
         assert!(answer.json()?["error"].is_string(), "{line}");
         let all = String::from_utf8_lossy(&answer.head).into_owned() + &answer.text();
-        assert!(!all.contains(&token.opaque) && !all.contains(&token.jwt), "{line}: {all}");
+        assert!(
+            !all.contains(&token.opaque) && !all.contains(&token.jwt),
+            "{line}: {all}"
+        );
     }
     Ok(())
 }

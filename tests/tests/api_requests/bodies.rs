@@ -15,13 +15,22 @@ fn twice(stand: &Stand, line: &str) -> Result<Answer> {
     client.send(request(&stand.gateway.host(), line, &[], ""))?;
     let read = |client: &mut Client| {
         let is_head = line.starts_with("HEAD ");
-        let answer = if is_head { client.read_head() } else { client.read() };
+        let answer = if is_head {
+            client.read_head()
+        } else {
+            client.read()
+        };
         answer?.context("no answer")
     };
     let first = read(&mut client)?;
     client.send(request(&stand.gateway.host(), "GET /open/second", &[], ""))?;
     let second = client.read()?.context("no second answer")?;
-    assert_eq!(second.text(), "second", "after {:?}", String::from_utf8_lossy(&first.head));
+    assert_eq!(
+        second.text(),
+        "second",
+        "after {:?}",
+        String::from_utf8_lossy(&first.head)
+    );
     Ok(first)
 }
 
@@ -29,7 +38,11 @@ fn twice(stand: &Stand, line: &str) -> Result<Answer> {
 fn upstream_answers(stand: &Stand, raw: &'static str) {
     stand.upstream.script(move |request| {
         let is_second = request.target() == "/open/second";
-        vec![if is_second { Step::Send(answer("200 OK", &[], "second")) } else { Step::send(raw) }]
+        vec![if is_second {
+            Step::Send(answer("200 OK", &[], "second"))
+        } else {
+            Step::send(raw)
+        }]
     });
 }
 
@@ -37,14 +50,44 @@ fn upstream_answers(stand: &Stand, raw: &'static str) {
 fn answers_without_a_body_have_none() -> Result<()> {
     let stand = stand()?;
     for (line, raw, status, length) in [
-        ("HEAD /open", "HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n", 200, Some("1234")),
-        ("HEAD /open", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", 200, None),
-        ("HEAD /open", "HTTP/1.1 404 Not Found\r\nContent-Length: 9\r\n\r\n", 404, Some("9")),
+        (
+            "HEAD /open",
+            "HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n",
+            200,
+            Some("1234"),
+        ),
+        (
+            "HEAD /open",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            200,
+            None,
+        ),
+        (
+            "HEAD /open",
+            "HTTP/1.1 404 Not Found\r\nContent-Length: 9\r\n\r\n",
+            404,
+            Some("9"),
+        ),
         ("GET /open", "HTTP/1.1 204 No Content\r\n\r\n", 204, None),
-        ("DELETE /open", "HTTP/1.1 204 No Content\r\nX-A: b\r\n\r\n", 204, None),
+        (
+            "DELETE /open",
+            "HTTP/1.1 204 No Content\r\nX-A: b\r\n\r\n",
+            204,
+            None,
+        ),
         // RFC 9110 section 8.6: a 204 has no Content-Length, whatever an upstream thinks.
-        ("GET /open", "HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n", 204, None),
-        ("GET /open", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 200, Some("0")),
+        (
+            "GET /open",
+            "HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n",
+            204,
+            None,
+        ),
+        (
+            "GET /open",
+            "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+            200,
+            Some("0"),
+        ),
     ] {
         upstream_answers(&stand, raw);
         let answer = twice(&stand, line)?;
@@ -89,7 +132,8 @@ fn bodies_arrive_whole_however_the_upstream_frames_them() -> Result<()> {
         upstream_answers(&stand, raw);
         let answer = twice(&stand, "GET /open")?;
         assert_eq!((answer.status, answer.text().as_str()), (200, "hello"), "{raw}");
-        let framings = answer.header_all("content-length").len() + answer.header_all("transfer-encoding").len();
+        let framings =
+            answer.header_all("content-length").len() + answer.header_all("transfer-encoding").len();
         assert_eq!(framings, 1, "{raw}: {:?}", answer.headers);
     }
     Ok(())
@@ -107,11 +151,19 @@ fn a_body_up_to_the_close_and_http_1_0_become_http_1_1() -> Result<()> {
     ] {
         stand.upstream.script(move |request| {
             let is_second = request.target() == "/open/second";
-            let first = if is_second { Step::Send(answer("200 OK", &[], "second")) } else { Step::send(raw) };
+            let first = if is_second {
+                Step::Send(answer("200 OK", &[], "second"))
+            } else {
+                Step::send(raw)
+            };
             vec![first, Step::Close]
         });
         let answer = twice(&stand, "GET /open")?;
-        assert!(answer.head.starts_with(b"HTTP/1.1 200 OK\r\n"), "{raw}: {:?}", String::from_utf8_lossy(&answer.head));
+        assert!(
+            answer.head.starts_with(b"HTTP/1.1 200 OK\r\n"),
+            "{raw}: {:?}",
+            String::from_utf8_lossy(&answer.head)
+        );
         assert_eq!(answer.text(), "hello", "{raw}");
     }
     Ok(())
@@ -152,7 +204,9 @@ fn ten_megabytes_go_up_and_come_down_unchanged() -> Result<()> {
     let stand = stand()?;
     // Random, so that a piece that is lost, doubled or moved shows.
     let piece = secret::bytes::<65_536>();
-    let sent: Vec<u8> = (0..160u8).flat_map(|number| piece.iter().map(move |byte| byte ^ number)).collect();
+    let sent: Vec<u8> = (0..160u8)
+        .flat_map(|number| piece.iter().map(move |byte| byte ^ number))
+        .collect();
     assert!(sent.len() >= 10_000_000);
     for chunked in [false, true] {
         stand.upstream.script(move |request| {
@@ -177,7 +231,10 @@ fn ten_megabytes_go_up_and_come_down_unchanged() -> Result<()> {
         let answer = stand.gateway.exchange(bytes)?.context("no answer")?;
         assert_eq!(answer.status, 200);
         assert!(stand.upstream.last()?.body() == sent, "what went up has changed");
-        assert!(answer.body == sent, "what came down has changed (chunked: {chunked})");
+        assert!(
+            answer.body == sent,
+            "what came down has changed (chunked: {chunked})"
+        );
     }
     Ok(())
 }

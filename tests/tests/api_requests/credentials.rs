@@ -10,9 +10,15 @@ use super::stand;
 fn the_upstream_gets_exactly_the_jwt_that_was_issued() -> Result<()> {
     let stand = stand()?;
     // The header's odd spaces, escapes and the order of members are part of the signature's input.
-    let payload = stand.provider.claims(&json!({"name": "Zoë \"the\" / <tester>", "n": 1.50})).to_string();
+    let payload = stand
+        .provider
+        .claims(&json!({"name": "Zoë \"the\" / <tester>", "n": 1.50}))
+        .to_string();
     let jwt = stand.key.token_of(
-        &format!("{{\"alg\" : \"ES256\",\"typ\":\"JWT\" , \"kid\": \"{}\"}}", stand.key.kid()),
+        &format!(
+            "{{\"alg\" : \"ES256\",\"typ\":\"JWT\" , \"kid\": \"{}\"}}",
+            stand.key.kid()
+        ),
         &payload.replace('/', "\\/").replace(",\"", " ,\n \""),
     )?;
     stand.provider.answer_token(&jwt);
@@ -34,12 +40,22 @@ fn the_scheme_counts_in_any_case() -> Result<()> {
     let stand = stand()?;
     let token = stand.token(&json!({}))?;
     for scheme in ["Bearer", "bearer", "BEARER", "bEaReR"] {
-        let answer = stand.ask("GET /orders", &[&format!("authorization:{scheme} {}", token.opaque)])?;
+        let answer = stand.ask(
+            "GET /orders",
+            &[&format!("authorization:{scheme} {}", token.opaque)],
+        )?;
         assert_eq!(answer.status, 200, "{scheme}");
-        assert_eq!(stand.upstream.last()?.header_all("authorization"), [token.restored()], "{scheme}");
+        assert_eq!(
+            stand.upstream.last()?.header_all("authorization"),
+            [token.restored()],
+            "{scheme}"
+        );
     }
     for scheme in ["", "Token ", "DPoP ", "Bearer: ", "Bearer=", "Bearertoken "] {
-        let answer = stand.ask("GET /orders", &[&format!("Authorization: {scheme}{}", token.opaque)])?;
+        let answer = stand.ask(
+            "GET /orders",
+            &[&format!("Authorization: {scheme}{}", token.opaque)],
+        )?;
         assert_eq!(answer.status, 401, "{scheme:?}");
     }
     Ok(())
@@ -52,7 +68,10 @@ fn where_a_token_is_optional_none_passes_and_a_bad_one_does_not() -> Result<()> 
     assert_eq!(stand.ask("GET /maybe", &[])?.status, 200);
     assert_eq!(stand.upstream.last()?.header("authorization"), None);
     assert_eq!(stand.get("/maybe", &token)?.status, 200);
-    assert_eq!(stand.upstream.last()?.header_all("authorization"), [token.restored()]);
+    assert_eq!(
+        stand.upstream.last()?.header_all("authorization"),
+        [token.restored()]
+    );
     stand.upstream.take();
     let unknown = format!("Bearer {}", secret::base64url(&secret::bytes::<64>()));
     let whole = token.restored();
@@ -86,7 +105,11 @@ fn where_no_token_is_asked_for_a_credential_is_taken_off() -> Result<()> {
 fn credentials_for_proxies_are_ours_to_drop() -> Result<()> {
     let stand = stand()?;
     let token = stand.token(&json!({}))?;
-    let headers = [&token.header(), "Proxy-Authorization: Basic c2hvcDpzZWNyZXQ=", "Cookie: session=1; theme=dark"];
+    let headers = [
+        &token.header(),
+        "Proxy-Authorization: Basic c2hvcDpzZWNyZXQ=",
+        "Cookie: session=1; theme=dark",
+    ];
     assert_eq!(stand.ask("GET /orders", &headers)?.status, 200);
     let request = stand.upstream.last()?;
     assert_eq!(request.header("proxy-authorization"), None);
@@ -101,7 +124,10 @@ fn a_token_in_a_form_is_no_credential() -> Result<()> {
     let stand = stand()?;
     let token = stand.token(&json!({}))?;
     let form = format!("access_token={}", token.opaque);
-    let headers = ["Content-Type: application/x-www-form-urlencoded", &format!("Content-Length: {}", form.len())];
+    let headers = [
+        "Content-Type: application/x-www-form-urlencoded",
+        &format!("Content-Length: {}", form.len()),
+    ];
     let bytes = splittoken_tests::stand::request(&stand.gateway.host(), "POST /orders", &headers, &form);
     let answer = stand.gateway.exchange(bytes)?.expect("an answer");
     assert_eq!(answer.status, 401);
@@ -118,7 +144,9 @@ fn two_clients_with_two_tokens_never_get_each_others() -> Result<()> {
         .collect::<Result<_>>()?;
     stand.upstream.script(|request| {
         let authorization = request.header("authorization").unwrap_or_default();
-        vec![splittoken_tests::wire::Step::Send(splittoken_tests::wire::answer("200 OK", &[], authorization))]
+        vec![splittoken_tests::wire::Step::Send(
+            splittoken_tests::wire::answer("200 OK", &[], authorization),
+        )]
     });
     std::thread::scope(|scope| {
         let threads: Vec<_> = tokens
@@ -133,6 +161,8 @@ fn two_clients_with_two_tokens_never_get_each_others() -> Result<()> {
                 })
             })
             .collect();
-        threads.into_iter().try_for_each(|thread| thread.join().expect("no panic"))
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().expect("no panic"))
     })
 }

@@ -40,15 +40,28 @@ fn what_only_the_gateway_may_say_is_taken_from_clients() -> Result<()> {
     let stand = stand()?;
     let token = stand.token(&json!({"sub": "alice"}))?;
     let mut lines: Vec<_> = SPOOFED.iter().map(|name| format!("{name}: root")).collect();
-    lines.extend(SPOOFED.iter().map(|name| format!("{}: root", name.to_uppercase())));
+    lines.extend(
+        SPOOFED
+            .iter()
+            .map(|name| format!("{}: root", name.to_uppercase())),
+    );
     lines.push(token.header());
     let headers: Vec<_> = lines.iter().map(String::as_str).collect();
     // With a rule that sets one of them, without, and where no token is asked for.
-    for (path, user) in [("/claims", &["alice"][..]), ("/orders", &[]), ("/open", &[]), ("/maybe", &[])] {
+    for (path, user) in [
+        ("/claims", &["alice"][..]),
+        ("/orders", &[]),
+        ("/open", &[]),
+        ("/maybe", &[]),
+    ] {
         assert_eq!(stand.ask(&format!("GET {path}"), &headers)?.status, 200);
         let request = stand.upstream.last()?;
         assert_eq!(request.header_all("x-shop-user"), user, "{path}");
-        let spoofed: Vec<_> = request.headers().into_iter().filter(|(_, value)| value.contains("root")).collect();
+        let spoofed: Vec<_> = request
+            .headers()
+            .into_iter()
+            .filter(|(_, value)| value.contains("root"))
+            .collect();
         assert_eq!(spoofed, [], "{path}");
     }
     Ok(())
@@ -86,7 +99,10 @@ fn trusted_proxies_are() -> Result<()> {
     ];
     assert_eq!(stand.ask("GET /open", &claims)?.status, 200);
     let request = stand.upstream.last()?;
-    assert_eq!(request.header_all("x-forwarded-for"), ["192.0.2.1, 192.0.2.2, 192.0.2.3, 127.0.0.1"]);
+    assert_eq!(
+        request.header_all("x-forwarded-for"),
+        ["192.0.2.1, 192.0.2.2, 192.0.2.3, 127.0.0.1"]
+    );
     assert_eq!(request.header_all("x-forwarded-proto"), ["https"]);
     assert_eq!(request.header_all("x-forwarded-host"), ["www.example"]);
     // Trust in an address is no trust in a name of a person.
@@ -97,9 +113,14 @@ fn trusted_proxies_are() -> Result<()> {
 
 #[test]
 fn a_proxy_that_is_not_on_the_list_is_a_client() -> Result<()> {
-    let stand = Stand::built(routes, |gateway| gateway.arguments(&["--trusted-proxies", "10.0.0.0/8,::1/128"]))?;
+    let stand = Stand::built(routes, |gateway| {
+        gateway.arguments(&["--trusted-proxies", "10.0.0.0/8,::1/128"])
+    })?;
     assert_eq!(stand.ask("GET /open", &["X-Forwarded-For: 6.6.6.6"])?.status, 200);
-    assert_eq!(stand.upstream.last()?.header_all("x-forwarded-for"), ["127.0.0.1"]);
+    assert_eq!(
+        stand.upstream.last()?.header_all("x-forwarded-for"),
+        ["127.0.0.1"]
+    );
     Ok(())
 }
 
@@ -120,7 +141,15 @@ fn hop_by_hop_headers_end_at_the_gateway() -> Result<()> {
     assert_eq!(stand.ask("GET /open", &headers)?.status, 200);
     let request = stand.upstream.last()?;
     assert_eq!(request.header("x-stays").as_deref(), Some("3"));
-    for name in ["keep-alive", "proxy-connection", "te", "trailer", "upgrade", "x-once", "x-twice"] {
+    for name in [
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "upgrade",
+        "x-once",
+        "x-twice",
+    ] {
         assert_eq!(request.header(name), None, "{name}");
     }
     Ok(())
@@ -137,14 +166,26 @@ fn hop_by_hop_headers_of_answers_end_there_too() -> Result<()> {
     let mut client = raw::Client::connect(stand.gateway.address())?;
     for _ in 0..2 {
         client.send(request(&stand.gateway.host(), "GET /open", &[], ""))?;
-        let answer = client.read()?.expect("the upstream's close must not close the client's connection");
+        let answer = client
+            .read()?
+            .expect("the upstream's close must not close the client's connection");
         assert_eq!(answer.status, 200);
         assert_eq!(answer.header("x-stays"), Some("2"));
         assert_eq!(answer.header_all("set-cookie"), ["a=1", "b=2"]);
-        for name in ["keep-alive", "proxy-authenticate", "upgrade", "proxy-connection", "x-once"] {
+        for name in [
+            "keep-alive",
+            "proxy-authenticate",
+            "upgrade",
+            "proxy-connection",
+            "x-once",
+        ] {
             assert_eq!(answer.header(name), None, "{name}");
         }
-        assert!(!answer.header_all("connection").contains(&"close"), "{:?}", answer.headers);
+        assert!(
+            !answer.header_all("connection").contains(&"close"),
+            "{:?}",
+            answer.headers
+        );
     }
     Ok(())
 }
@@ -170,7 +211,10 @@ fn other_headers_travel_as_they_are_and_in_their_order() -> Result<()> {
     assert_eq!(request.header_all("host"), [stand.gateway.host()]);
     for line in sent {
         let (name, value) = line.split_once(':').expect("a header line");
-        assert!(request.header_all(name).iter().any(|found| found == value.trim()), "{line}");
+        assert!(
+            request.header_all(name).iter().any(|found| found == value.trim()),
+            "{line}"
+        );
     }
     Ok(())
 }
@@ -178,10 +222,22 @@ fn other_headers_travel_as_they_are_and_in_their_order() -> Result<()> {
 #[test]
 fn answers_travel_as_they_are() -> Result<()> {
     let stand = stand()?;
-    for status in ["200 OK", "201 Created", "301 Moved Permanently", "404 Not Found", "418 Short and Stout", "503 Later", "599 Odd"] {
+    for status in [
+        "200 OK",
+        "201 Created",
+        "301 Moved Permanently",
+        "404 Not Found",
+        "418 Short and Stout",
+        "503 Later",
+        "599 Odd",
+    ] {
         stand.upstream.answer(splittoken_tests::wire::answer(
             status,
-            &[("Location", "http://127.0.0.1:1/x"), ("WWW-Authenticate", "Basic realm=\"api\""), ("ETag", "\"1\"")],
+            &[
+                ("Location", "http://127.0.0.1:1/x"),
+                ("WWW-Authenticate", "Basic realm=\"api\""),
+                ("ETag", "\"1\""),
+            ],
             "body",
         ));
         let answer = stand.ask("GET /open", &[])?;

@@ -20,12 +20,18 @@ fn routes(to: &Addresses) -> String {
     let rules: String = [
         ("open", "authentication: Disabled"),
         ("maybe", "authentication: Optional"),
-        ("scoped", "authorization: {scopes: ['orders:read', 'orders:write']}"),
+        (
+            "scoped",
+            "authorization: {scopes: ['orders:read', 'orders:write']}",
+        ),
         ("claims", "claimsToHeaders: [{claim: sub, header: X-Shop-User}]"),
         ("once", "retries: {maxRetries: 0}"),
         ("thrice", "retries: {maxRetries: 3}"),
         ("quick", "timeouts: {request: 500ms}"),
-        ("tries", "timeouts: {backendRequest: 500ms}\n    retries: {maxRetries: 2}"),
+        (
+            "tries",
+            "timeouts: {backendRequest: 500ms}\n    retries: {maxRetries: 2}",
+        ),
         ("idle", "timeouts: {idle: 1s}"),
     ]
     .iter()

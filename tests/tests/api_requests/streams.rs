@@ -50,7 +50,11 @@ fn the_upstream_sees_the_first_chunk_before_the_client_sends_the_last() -> Resul
         client.send(if chunked { "5\r\nfirst\r\n" } else { "first" })?;
         let mut upstream = halves.upstream.accept()?;
         upstream.until("first").context("the first half")?;
-        client.send(if chunked { "4\r\nlast\r\n0\r\n\r\n" } else { "last!" })?;
+        client.send(if chunked {
+            "4\r\nlast\r\n0\r\n\r\n"
+        } else {
+            "last!"
+        })?;
         upstream.until("last")?;
         upstream.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\ndone")?;
         client.until("done")?;
@@ -61,12 +65,18 @@ fn the_upstream_sees_the_first_chunk_before_the_client_sends_the_last() -> Resul
 #[test]
 fn the_client_sees_the_first_chunk_before_the_upstream_sends_the_last() -> Result<()> {
     let halves = halves()?;
-    for framing in ["Transfer-Encoding: chunked", "Content-Length: 9", "Content-Type: text/event-stream"] {
+    for framing in [
+        "Transfer-Encoding: chunked",
+        "Content-Length: 9",
+        "Content-Type: text/event-stream",
+    ] {
         let chunked = framing.ends_with("chunked");
         let mut client = halves.client("GET /events", &[])?;
         let mut upstream = halves.upstream.accept()?;
         upstream.until("\r\n\r\n")?;
-        upstream.send(format!("HTTP/1.1 200 OK\r\n{framing}\r\nConnection: close\r\n\r\n"))?;
+        upstream.send(format!(
+            "HTTP/1.1 200 OK\r\n{framing}\r\nConnection: close\r\n\r\n"
+        ))?;
         client.until("200 OK").context("the head alone")?;
         upstream.send(if chunked { "5\r\nfirst\r\n" } else { "first" })?;
         client.until("first").context("the first half")?;
@@ -86,7 +96,9 @@ fn both_directions_at_once() -> Result<()> {
     upstream.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nuno\r\n")?;
     client.until("uno")?;
     client.send("3\r\ntwo\r\n")?;
-    upstream.until("two").context("the request goes on after the answer has begun")?;
+    upstream
+        .until("two")
+        .context("the request goes on after the answer has begun")?;
     upstream.send("3\r\ndue\r\n")?;
     client.until("due")?;
     client.send("0\r\n\r\n")?;
@@ -102,7 +114,10 @@ fn an_upstream_that_a_client_does_not_read_from_has_to_wait() -> Result<()> {
     let client = halves.client("GET /download", &[])?;
     let mut upstream = halves.upstream.accept()?.patience(Duration::from_secs(2))?;
     upstream.until("\r\n\r\n")?;
-    upstream.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 2 * TOO_MUCH))?;
+    upstream.send(format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n",
+        2 * TOO_MUCH
+    ))?;
     let written = write_until_full(&mut upstream)?;
     println!("the upstream could write {} KiB", written / 1024);
     ensure!(written < TOO_MUCH, "{written} bytes are in the gateway");
@@ -114,7 +129,9 @@ fn an_upstream_that_a_client_does_not_read_from_has_to_wait() -> Result<()> {
 fn a_client_whose_upstream_does_not_read_has_to_wait() -> Result<()> {
     let halves = halves()?;
     let length = format!("Content-Length: {}", 2 * TOO_MUCH);
-    let mut client = halves.client("POST /upload", &[&length])?.patience(Duration::from_secs(2))?;
+    let mut client = halves
+        .client("POST /upload", &[&length])?
+        .patience(Duration::from_secs(2))?;
     let upstream = halves.upstream.accept()?;
     let written = write_until_full(&mut client)?;
     println!("the client could write {} KiB", written / 1024);

@@ -39,7 +39,10 @@ fn timed(stand: &Stand, token: &Token, line: &str, tries: u32) -> Result<()> {
     println!("{line}: 504 after {took:?}");
     assert_eq!(answer.status, 504, "{line}");
     assert_eq!(stand.upstream.requests().len(), usize::try_from(tries)?, "{line}");
-    ensure!(took >= Duration::from_millis(450) * tries, "{line}: too early, after {took:?}");
+    ensure!(
+        took >= Duration::from_millis(450) * tries,
+        "{line}: too early, after {took:?}"
+    );
     ensure!(took < HALF_SECOND * tries, "{line}: too late, after {took:?}");
     Ok(())
 }
@@ -48,7 +51,9 @@ fn timed(stand: &Stand, token: &Token, line: &str, tries: u32) -> Result<()> {
 fn half_a_head_is_no_answer() -> Result<()> {
     let stand = stand()?;
     let token = stand.token(&json!({}))?;
-    stand.upstream.steps(vec![Step::send("HTTP/1.1 200 OK\r\nContent-Le"), Step::Hold]);
+    stand
+        .upstream
+        .steps(vec![Step::send("HTTP/1.1 200 OK\r\nContent-Le"), Step::Hold]);
     timed(&stand, &token, "GET /quick", 1)
 }
 
@@ -75,7 +80,12 @@ fn an_answer_that_stops_coming_is_broken_off() -> Result<()> {
         Step::Hold,
     ]);
     let mut client = Peer::connect(stand.gateway.address())?;
-    client.send(request(&stand.gateway.host(), "GET /idle", &[&token.header()], ""))?;
+    client.send(request(
+        &stand.gateway.host(),
+        "GET /idle",
+        &[&token.header()],
+        "",
+    ))?;
     client.until("first")?;
     let start = Instant::now();
     let all = client.rest().context("the answer is still open")?;
@@ -108,7 +118,11 @@ fn a_request_that_stops_coming_is_given_up() -> Result<()> {
     client.send(request(&stand.gateway.host(), "POST /idle", &headers, "first"))?;
     let start = Instant::now();
     let all = String::from_utf8_lossy(&client.rest().context("the request is still open")?).into_owned();
-    println!("given up after {:?} with {:?}", start.elapsed(), all.lines().next());
+    println!(
+        "given up after {:?} with {:?}",
+        start.elapsed(),
+        all.lines().next()
+    );
     ensure!(start.elapsed() < SECOND, "after {:?}", start.elapsed());
     assert!(!all.starts_with("HTTP/1.1 2"), "{all}");
     assert_eq!(stand.upstream.requests(), [], "half a request became a whole one");
@@ -125,7 +139,9 @@ fn an_upstream_that_takes_no_connection_is_a_504() -> Result<()> {
     );
     let gateway = Gateway::start(routes)?;
     let start = Instant::now();
-    let answer = gateway.exchange(request(&gateway.host(), "GET /", &[], ""))?.context("no answer")?;
+    let answer = gateway
+        .exchange(request(&gateway.host(), "GET /", &[], ""))?
+        .context("no answer")?;
     println!("{} after {:?}", answer.status, start.elapsed());
     assert_eq!(answer.status, 504);
     ensure!(start.elapsed() < HALF_SECOND, "after {:?}", start.elapsed());

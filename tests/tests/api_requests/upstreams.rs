@@ -26,10 +26,16 @@ fn one_connection_serves_many_requests() -> Result<()> {
 fn a_connection_is_kept_after_every_kind_of_answer() -> Result<()> {
     let stand = Stand::built(routes, |gateway| gateway.arguments(&["--threads", "1"]))?;
     for (line, raw) in [
-        ("GET /open", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"),
+        (
+            "GET /open",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        ),
         ("HEAD /open", "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"),
         ("GET /open", "HTTP/1.1 204 No Content\r\n\r\n"),
-        ("GET /open", "HTTP/1.1 304 Not Modified\r\nContent-Length: 100\r\n\r\n"),
+        (
+            "GET /open",
+            "HTTP/1.1 304 Not Modified\r\nContent-Length: 100\r\n\r\n",
+        ),
         ("GET /open", "HTTP/1.1 500 Oops\r\nContent-Length: 2\r\n\r\nno"),
         ("GET /open", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
     ] {
@@ -43,7 +49,9 @@ fn a_connection_is_kept_after_every_kind_of_answer() -> Result<()> {
 #[test]
 fn an_upstream_that_asks_for_a_close_gets_it() -> Result<()> {
     let stand = Stand::built(routes, |gateway| gateway.arguments(&["--threads", "1"]))?;
-    stand.upstream.answer(answer("200 OK", &[("Connection", "close")], "ok"));
+    stand
+        .upstream
+        .answer(answer("200 OK", &[("Connection", "close")], "ok"));
     for _ in 0..5 {
         assert_eq!(stand.ask("GET /open", &[])?.status, 200);
     }
@@ -56,10 +64,17 @@ fn an_upstream_that_asks_for_a_close_gets_it() -> Result<()> {
 fn a_stale_connection_is_replaced_unseen() -> Result<()> {
     let stand = Stand::built(routes, |gateway| gateway.arguments(&["--threads", "1"]))?;
     let token = stand.token(&json!({}))?;
-    stand.upstream.steps(vec![Step::Send(answer("200 OK", &[], "ok")), Step::Close]);
+    stand
+        .upstream
+        .steps(vec![Step::Send(answer("200 OK", &[], "ok")), Step::Close]);
     let mut client = Client::connect(stand.gateway.address())?;
     for number in 0..200 {
-        client.send(request(&stand.gateway.host(), "GET /orders", &[&token.header()], ""))?;
+        client.send(request(
+            &stand.gateway.host(),
+            "GET /orders",
+            &[&token.header()],
+            "",
+        ))?;
         let answer = client.read()?.context("no answer")?;
         assert_eq!(answer.status, 200, "request {number}: {}", answer.text());
     }
@@ -70,8 +85,14 @@ fn a_stale_connection_is_replaced_unseen() -> Result<()> {
 fn dying(stand: &Stand, times: usize) {
     let left = Arc::new(AtomicUsize::new(times));
     stand.upstream.script(move |_| {
-        let dies = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
-        vec![if dies { Step::Close } else { Step::Send(answer("200 OK", &[], "ok")) }]
+        let dies = left
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1))
+            .is_ok();
+        vec![if dies {
+            Step::Close
+        } else {
+            Step::Send(answer("200 OK", &[], "ok"))
+        }]
     });
 }
 
@@ -99,20 +120,43 @@ fn only_what_is_harmless_is_tried_again() -> Result<()> {
         dying(&stand, deaths);
         let authorization = token.header();
         let length = format!("Content-Length: {}", body.unwrap_or_default().len());
-        let headers: Vec<_> = body.iter().map(|_| length.as_str()).chain([authorization.as_str()]).collect();
+        let headers: Vec<_> = body
+            .iter()
+            .map(|_| length.as_str())
+            .chain([authorization.as_str()])
+            .collect();
         let mut client = Client::connect(stand.gateway.address())?;
-        client.send(request(&stand.gateway.host(), line, &headers, body.unwrap_or_default()))?;
+        client.send(request(
+            &stand.gateway.host(),
+            line,
+            &headers,
+            body.unwrap_or_default(),
+        ))?;
         let is_head = line.starts_with("HEAD");
-        let answer = if is_head { client.read_head()? } else { client.read()? };
-        assert_eq!(answer.context("no answer")?.status, status, "{line} {body:?}, {deaths} deaths");
-        assert_eq!(stand.upstream.take().len(), tries, "{line} {body:?}, {deaths} deaths");
+        let answer = if is_head {
+            client.read_head()?
+        } else {
+            client.read()?
+        };
+        assert_eq!(
+            answer.context("no answer")?.status,
+            status,
+            "{line} {body:?}, {deaths} deaths"
+        );
+        assert_eq!(
+            stand.upstream.take().len(),
+            tries,
+            "{line} {body:?}, {deaths} deaths"
+        );
     }
     Ok(())
 }
 
 /// Leaves no kept connections, whose deaths would not count as tries.
 fn renew(stand: &Stand, token: &Token) -> Result<()> {
-    stand.upstream.answer(answer("200 OK", &[("Connection", "close")], "ok"));
+    stand
+        .upstream
+        .answer(answer("200 OK", &[("Connection", "close")], "ok"));
     for _ in 0..8 {
         assert_eq!(stand.get("/orders", token)?.status, 200);
     }
@@ -123,7 +167,9 @@ fn renew(stand: &Stand, token: &Token) -> Result<()> {
 #[test]
 fn an_upstream_that_switches_protocols_unasked_is_a_502() -> Result<()> {
     let stand = stand()?;
-    stand.upstream.answer("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nsecret");
+    stand.upstream.answer(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nsecret",
+    );
     let upgrade = ["Connection: Upgrade", "Upgrade: websocket"];
     for headers in [&[][..], &upgrade] {
         let answer = stand.ask("GET /open", headers)?;
@@ -157,7 +203,9 @@ fn garbage_from_an_upstream_is_a_502() -> Result<()> {
         let answer = stand.ask("POST /open", &[])?;
         let shown: String = raw.chars().take(80).collect();
         assert_eq!(answer.status, 502, "{shown:?}: {}", answer.text());
-        stand.upstream.answer(splittoken_tests::wire::answer("200 OK", &[], "ok"));
+        stand
+            .upstream
+            .answer(splittoken_tests::wire::answer("200 OK", &[], "ok"));
         assert_eq!(stand.ask("GET /open", &[])?.status, 200, "after {shown:?}");
     }
     Ok(())
@@ -184,7 +232,11 @@ fn an_answer_that_nobody_asked_for_reaches_nobody() -> Result<()> {
     stand.upstream.answer(both);
     for _ in 0..20 {
         let answer = stand.ask("GET /open", &[])?;
-        assert!(matches!((answer.status, answer.text().as_str()), (200, "first") | (502, _)), "{}", answer.text());
+        assert!(
+            matches!((answer.status, answer.text().as_str()), (200, "first") | (502, _)),
+            "{}",
+            answer.text()
+        );
     }
     Ok(())
 }

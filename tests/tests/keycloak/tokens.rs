@@ -10,9 +10,6 @@ use splittoken_tests::restored::signed_with_rs256;
 
 use super::{Front, jwks_url};
 
-/// A client's id and secret, if it brings any.
-type Basic<'c> = Option<(&'c str, &'c str)>;
-
 #[test]
 fn a_token_in_its_signature_out_and_the_same_token_at_the_api() -> Result<()> {
     let issuer = Keycloak::shared()?.issuer("shop");
@@ -103,6 +100,9 @@ fn the_client_may_authenticate_in_the_body() -> Result<()> {
     Ok(())
 }
 
+/// HTTP Basic, and the form.
+type Case<'c> = (Option<(&'c str, &'c str)>, &'c [(&'c str, &'c str)]);
+
 #[test]
 fn keycloak_s_own_errors_come_back_as_they_are() -> Result<()> {
     let keycloak = Keycloak::shared()?;
@@ -110,7 +110,7 @@ fn keycloak_s_own_errors_come_back_as_they_are() -> Result<()> {
     let front = Front::start(&issuer, |route| route)?;
     let http = Client::new()?;
     let (client, user) = (keycloak.client(), keycloak.user());
-    let cases: [(Basic, &[(&str, &str)]); 4] = [
+    let cases: [Case<'_>; 4] = [
         // The wrong secret of a client.
         (
             Some((&client.id, "wrong")),

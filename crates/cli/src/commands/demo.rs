@@ -1,4 +1,8 @@
-use std::{net::SocketAddr, sync::Arc, time::SystemTime};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::SystemTime,
+};
 
 use anyhow::Context;
 use splittoken_gateway::{AccessLog, Config, Settings};
@@ -12,12 +16,14 @@ use super::{
 };
 use crate::{
     arguments::DemoArguments,
-    demo::{Parts, Running, StoreView, StoredEntry, banner, start},
+    demo::{Parts, Running, ShownStore, StoreView, StoredEntry, banner, start},
     routes::compile_text,
 };
 
 /// The routes of the demo: the example that everybody can read.
 const QUICKSTART: &str = include_str!("../../../../examples/quickstart.yaml");
+/// Its list of names, which the address that the demo was told to listen on is added to.
+const HOSTNAMES: &str = "hostnames: [localhost, 127.0.0.1]";
 
 /// Runs the demo until Ctrl-C.
 pub(super) fn run(arguments: &DemoArguments) -> anyhow::Result<()> {
@@ -41,16 +47,20 @@ pub(super) fn run(arguments: &DemoArguments) -> anyhow::Result<()> {
         let (stop, stopped) = watch::channel(false);
         let (send, configs) = watch::channel(Arc::new(Config::default()));
         let bound = serving.bind(configs).await?;
-        let view = store_view(bound.gateway.store());
-        let mut parts = start(view, stopped).await?;
-        let table = compile_text("examples/quickstart.yaml", &routes(&parts))?;
+        let listen = bound.gateway.address().context("the listener has no address")?;
+        let shown = ShownStore {
+            name: name.clone(),
+            view: store_view(bound.gateway.store()),
+        };
+        let mut parts = start(shown, stopped).await?;
+        let table = compile_text("examples/quickstart.yaml", &routes(&parts, listen.ip()))?;
         send.send_replace(Arc::new(Config {
             table: Arc::new(table),
             problem: None,
         }));
-        let listen = bound.gateway.address().context("the listener has no address")?;
         print(&banner(&Running {
             listen,
+            admin: bound.admin.address().context("the admin server has no address")?,
             parts: &parts,
             store: &name,
         }))?;
@@ -67,9 +77,15 @@ pub(super) fn run(arguments: &DemoArguments) -> anyhow::Result<()> {
     })
 }
 
-/// The example with the ports that the parts really got.
-fn routes(parts: &Parts) -> String {
+/// The example with the ports that the parts really got, for clients that name this address too.
+fn routes(parts: &Parts, listen: IpAddr) -> String {
+    let mut hostnames = HOSTNAMES.to_owned();
+    if !listen.is_unspecified() && listen != Ipv4Addr::LOCALHOST {
+        // In quotes: an IPv6 address is full of colons.
+        hostnames = hostnames.replace(']', &format!(", '{listen}']"));
+    }
     QUICKSTART
+        .replace(HOSTNAMES, &hostnames)
         .replace("http://127.0.0.1:9400", &parts.provider)
         .replace("http://127.0.0.1:9401", &parts.api)
         .replace("http://127.0.0.1:9402", &parts.page)

@@ -138,8 +138,8 @@ pub(super) fn threads(wanted: Option<u16>) -> usize {
     )
 }
 
-/// How the demo drains: nobody has to notice that it leaves.
+/// How the demo drains: nobody has to notice that it leaves, and whoever pressed Ctrl-C has a prompt within a second.
 pub(super) const AT_ONCE: DrainTimes = DrainTimes {
     min_drain: Duration::ZERO,
-    drain: Duration::from_secs(1),
+    drain: Duration::from_millis(500),
 };

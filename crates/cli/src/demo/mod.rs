@@ -22,7 +22,7 @@ use axum::Router;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 pub(crate) use banner::{Running, banner};
-pub(crate) use page::{StoreView, StoredEntry};
+pub(crate) use page::{ShownStore, StoreView, StoredEntry};
 
 use provider::{Provider, SigningKey};
 
@@ -49,12 +49,11 @@ pub(crate) struct Parts {
 /// Binds provider, API and page server to free ports of 127.0.0.1 and serves them until `stop` holds
 /// `true` or its sender is gone.
 ///
-/// `store` lists what the gateway's store holds; `None` says that the store is outside this process.
 /// Making the provider's RSA key takes up to a second of CPU before anything is served.
 ///
 /// # Errors
 /// No free port, or no randomness for the key.
-pub(crate) async fn start(store: Option<StoreView>, stop: watch::Receiver<bool>) -> anyhow::Result<Parts> {
+pub(crate) async fn start(store: ShownStore, stop: watch::Receiver<bool>) -> anyhow::Result<Parts> {
     let (provider_listener, provider_url) = bind().await.context("the demo's provider")?;
     let (api_listener, api_url) = bind().await.context("the demo's API")?;
     let (page_listener, page_url) = bind().await.context("the demo's page")?;

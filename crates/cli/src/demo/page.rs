@@ -45,12 +45,20 @@ impl fmt::Debug for StoredEntry {
 /// Lists the store. Called once a request, on a thread that serves: it must not block for long.
 pub(crate) type StoreView = Arc<dyn Fn() -> Vec<StoredEntry> + Send + Sync>;
 
+/// The gateway's store, as far as people are shown it.
+#[derive(Clone)]
+pub(crate) struct ShownStore {
+    /// What it is, without its password: `memory`, `redis://127.0.0.1:6379/0`.
+    pub(crate) name: String,
+    /// `None` where the records lie outside this process.
+    pub(crate) view: Option<StoreView>,
+}
+
 /// What the page may look at.
 #[derive(Clone)]
 pub(super) struct Behind {
     pub(super) issued: watch::Receiver<Option<Issued>>,
-    /// `None` where the store is outside this process.
-    pub(super) store: Option<StoreView>,
+    pub(super) store: ShownStore,
     /// Base URLs, for people to read.
     pub(super) provider: String,
     pub(super) api: String,
@@ -133,6 +141,7 @@ async fn setup(State(behind): State<Behind>) -> Json<Value> {
         "password": PASSWORD,
         "provider": behind.provider,
         "api": behind.api,
+        "store": behind.store.name,
     }))
 }
 
@@ -148,7 +157,7 @@ async fn issued(State(behind): State<Behind>) -> Json<Value> {
 
 /// The store's records, the longest-lived (and so the newest) first. `null`: not in this process.
 async fn store(State(behind): State<Behind>) -> Json<Value> {
-    let Some(view) = behind.store else {
+    let Some(view) = behind.store.view else {
         return Json(json!({ "entries": null }));
     };
     let mut entries = view();

@@ -60,7 +60,11 @@ pub(super) async fn running() -> (Parts, watch::Sender<bool>) {
             expires_in: Duration::from_secs(299),
         }]
     });
-    (start(Some(store), stopped).await.unwrap(), stop)
+    let store = ShownStore {
+        name: "memory".into(),
+        view: Some(store),
+    };
+    (start(store, stopped).await.unwrap(), stop)
 }
 
 /// Asks the provider for Alice's token.
@@ -189,11 +193,12 @@ async fn the_page_shows_the_last_token_and_the_store() {
 #[tokio::test]
 async fn a_store_elsewhere_is_not_an_empty_store() {
     let (_stop, stopped) = watch::channel(false);
-    let parts = start(None, stopped).await.unwrap();
-    assert_eq!(
-        send(&parts.page, "GET /demo/store", "", "").await.json()["entries"],
-        Value::Null
-    );
+    let name = "redis://127.0.0.1:6379/0".to_owned();
+    let store = ShownStore { name, view: None };
+    let parts = start(store, stopped).await.unwrap();
+    let get = async |path| send(&parts.page, path, "", "").await.json();
+    assert_eq!(get("GET /demo/store").await["entries"], Value::Null);
+    assert_eq!(get("GET /demo/setup").await["store"], "redis://127.0.0.1:6379/0");
 }
 
 #[tokio::test]

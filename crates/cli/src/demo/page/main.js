@@ -47,7 +47,7 @@ async function getToken() {
     ),
   );
   play("token");
-  return `The provider issued a JWT of ${count(jwt.length)} characters about ${read.claims.name}; the client got the last ${count(token.length)} of them and can read none.`;
+  return `The provider issued a JWT of ${count(jwt.length)} characters about ${read.claims.name}; the client got the last ${count(token.length)} of them and can read no claim in them.`;
 }
 
 // The answer as it came, with the token coloured.
@@ -102,16 +102,20 @@ function showReceived({ method, path, headers, jwt }) {
 
 async function lookIntoStore() {
   const first = await withToken();
-  const said = showRecords($("records"), await gateway.store(), state.jwt);
+  const said = showRecords($("records"), await gateway.store(), state);
   play("store");
   return first + said;
 }
 
-function showCurl({ client_id, client_secret, username, password, provider, api }) {
+function showCurl({ client_id, client_secret, username, password, provider, api, store }) {
   const at = location.origin;
-  $("curl-1").textContent = `curl -s -u ${client_id}:${client_secret} -d grant_type=password -d username=${username} -d password=${password} ${at}/oauth/token`;
+  // The lines that the demo prints in its terminal, letter for letter.
+  const form = `-d grant_type=password -d username=${username} -d password=${password}`;
+  const token = String.raw`sed -E 's/.*"access_token" *: *"([^"]*)".*/\1/'`;
+  $("curl-1").textContent = `TOKEN=$(curl -s -u ${client_id}:${client_secret} ${form} ${at}/oauth/token | ${token}); echo "$TOKEN"`;
   $("curl-2").textContent = `curl -s -H "Authorization: Bearer $TOKEN" ${at}/api/orders`;
-  $("where").textContent = `Everything here runs in one process on your machine: the gateway at ${at}, behind it the provider at ${provider} and the API at ${api}.`;
+  const where = store === "memory" ? "The store is the memory of that process." : `The store is ${store}, outside it.`;
+  $("where").textContent = `One process on your machine: the gateway at ${at}, behind it the provider at ${provider} and the API at ${api}. ${where}`;
 }
 
 wireUp($("get"), $("said-1"), getToken);

@@ -7,10 +7,10 @@ import { count, el, facts, parts } from "./view.js";
 const OLDER = 4;
 
 // Fills `place` and returns the sentence that says what is there.
-export function showRecords(place, entries, jwt) {
+export function showRecords(place, entries, { jwt, setup }) {
   if (entries === null) {
-    place.replaceChildren(el("p", "empty", "Look there yourself: redis-cli --scan --pattern 'st1:*', then GET one of the keys."));
-    return "The store is outside this process: a Redis that was given at start.";
+    place.replaceChildren(elsewhere(setup.store));
+    return `The records lie in ${setup.store}, where this page may not look. In a terminal you can.`;
   }
   if (entries.length === 0) {
     place.replaceChildren(el("p", "empty", "No record. Get a token in step 1 and look again."));
@@ -28,20 +28,32 @@ export function showRecords(place, entries, jwt) {
     : `The store holds ${what}, and ${hits} readable ${hits === 1 ? "text" : "texts"}. That should not be.`;
 }
 
+// Commands that look into a Redis, as a thief would who got a copy of it.
+function elsewhere(store) {
+  const redis = `redis-cli -u ${store}`;
+  const names = `${redis} --scan --pattern 'st1:*'`;
+  return el("div", "panel", el("h3", "", "Look there yourself"),
+    el("p", "who", "The names of all records:"),
+    el("pre", "commands", names),
+    el("p", "who", "The bytes of one of them:"),
+    el("pre", "commands", `${names} | head -n 1 | xargs ${redis} GET | od -t x1`),
+    el("p", "who", "Add --user, --askpass or --cacert where your Redis wants them."));
+}
+
 function search(jwt, records) {
   const { header, claims, signature, read } = parts(jwt);
   const wanted = [
     ["the user", read.claims.sub], ["the name", read.claims.name], ["the mail address", read.claims.email],
     ["the issuer", read.claims.iss], ["the token’s id", read.claims.jti],
-    ["header.claims as issued", `${header}.${claims}`], ["the signature, which is the client’s token", signature],
+    ["header and claims as they were issued", `${header}.${claims}`], ["the signature, which is the client’s token", signature],
   ].filter(([, text]) => text);
   const hits = found(wanted.map(([, text]) => text), records);
   const list = facts(...wanted.map(([words, text]) => {
     const there = hits.includes(text);
-    const quoted = text.length > 48 ? "" : `: ${text}`;
-    return [!there, `${there ? "Found" : "Not there"}: ${words}${quoted}`];
+    const quoted = text.length > 48 ? "" : ` ${text}`;
+    return [!there, `${there ? "Found" : "Not found"}: ${words}${quoted}`];
   }));
-  const title = el("h3", "", "Searched every byte for what the last token says");
+  const title = el("h3", "", "Every byte was searched for what the last token says");
   return { list: el("div", "panel", title, list), hits: hits.length };
 }
 

@@ -1,0 +1,118 @@
+//! The options of the command line: README.md and `--help` say the same.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Result, ensure};
+use splittoken_tests::gateway;
+use splittoken_tests::markdown::table;
+
+use super::readme;
+
+/// An option of `--help` with all that it says of it, on one line.
+#[derive(Debug)]
+struct Explained {
+    name: String,
+    text: String,
+}
+
+impl Explained {
+    /// What stands between `[default: ` and `]`.
+    fn default(&self) -> Option<&str> {
+        Some(self.text.split_once("[default: ")?.1.split_once(']')?.0)
+    }
+}
+
+fn help(arguments: &[&str]) -> Result<String> {
+    let output = gateway::run(&[arguments, &["--help"]].concat())?;
+    ensure!(output.status.success(), "{arguments:?} --help: {output:?}");
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+fn explained(help: &str) -> Vec<Explained> {
+    let mut found: Vec<Explained> = Vec::new();
+    let options = help.lines().skip_while(|line| *line != "Options:").skip(1);
+    for line in options.take_while(|line| !line.is_empty()) {
+        let words = line.split_whitespace().collect::<Vec<_>>().join(" ");
+        if line.trim_start().starts_with('-') {
+            let name = words.split(' ').find(|word| word.starts_with("--"));
+            found.push(Explained {
+                name: name.unwrap_or_default().to_owned(),
+                text: words,
+            });
+        } else if let Some(last) = found.last_mut() {
+            last.text.push(' ');
+            last.text.push_str(&words);
+        }
+    }
+    found.retain(|option| option.name != "--help");
+    found
+}
+
+/// Every `--option` that a text mentions.
+fn mentioned(text: &str) -> BTreeSet<String> {
+    let lines = text.lines().filter(|line| !line.starts_with("cargo "));
+    let words =
+        lines.flat_map(|line| line.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '-'));
+    let options = words.filter(|word| {
+        word.strip_prefix("--")
+            .is_some_and(|name| name.starts_with(|letter: char| letter.is_ascii_lowercase()))
+    });
+    options.map(str::to_owned).collect()
+}
+
+#[test]
+fn every_option_of_the_gateway_is_in_the_table_with_its_default() -> Result<()> {
+    let rows = table(&readme()?, "option of `gateway`");
+    let explained = explained(&help(&["gateway"])?);
+    assert!(explained.len() > 10, "{explained:?}");
+    let names = |rows: &[Vec<String>]| -> Vec<String> {
+        rows.iter()
+            .map(|row| row[0].trim_matches('`').to_owned())
+            .collect()
+    };
+    let expected: Vec<String> = explained.iter().map(|option| option.name.clone()).collect();
+    assert_eq!(names(&rows), expected);
+    for (row, option) in rows.iter().zip(&explained) {
+        if let Some(default) = option.default() {
+            assert_eq!(row[1].trim_matches('`'), default, "{}", option.name);
+        }
+        assert!(row[2].len() > 10, "{} is not explained", option.name);
+    }
+    Ok(())
+}
+
+#[test]
+fn every_option_of_the_gateway_can_be_given_in_the_environment() -> Result<()> {
+    for option in explained(&help(&["gateway"])?) {
+        let name = option.name.trim_start_matches('-').replace('-', "_");
+        let variable = format!("[env: SPLITTOKEN_{}", name.to_ascii_uppercase());
+        assert!(option.text.contains(&variable), "{variable} in: {}", option.text);
+    }
+    Ok(())
+}
+
+#[test]
+fn every_option_that_a_text_mentions_exists() -> Result<()> {
+    let commands: [&[&str]; 5] = [&["gateway"], &["demo"], &["check"], &["crd"], &["keyring", "new"]];
+    let mut exist = BTreeSet::from(["--help".to_owned(), "--version".to_owned()]);
+    let mut texts = vec![
+        ("README.md".to_owned(), readme()?),
+        ("--help".to_owned(), help(&[])?),
+    ];
+    for command in commands {
+        let text = help(command)?;
+        exist.extend(explained(&text).into_iter().map(|option| option.name));
+        texts.push((format!("{} --help", command.join(" ")), text));
+    }
+    for (what, text) in texts {
+        let unknown: Vec<String> = mentioned(&text).difference(&exist).cloned().collect();
+        assert!(unknown.is_empty(), "{what} mentions {unknown:?}");
+    }
+    // The search finds what is there to be found.
+    assert!(mentioned(&readme()?).contains("--store-password-file"));
+    assert_eq!(
+        mentioned("a `--no-such` one, |---|"),
+        BTreeSet::from(["--no-such".to_owned()])
+    );
+    Ok(())
+}
