@@ -96,8 +96,8 @@ impl Entry {
         tracing::info!(
             target: "access",
             method = %self.method,
-            // Control characters cannot be in a path; quotes and the like are escaped.
-            path = ?self.path,
+            // Control characters cannot be in a path; quotes and the like are escaped as the format wants it.
+            path = self.path.as_str(),
             status = self.status.as_u16(),
             route = route.map(|route| tracing::field::display(&route.config.name)),
             rule = rule.as_ref().map(|rule| rule.config.name.as_str()),

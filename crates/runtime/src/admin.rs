@@ -20,7 +20,7 @@ pub type ConfigView = Arc<dyn Fn() -> String + Send + Sync>;
 #[derive(Debug, Error)]
 pub enum AdminError {
     /// The address could not be bound.
-    #[error("the admin server cannot listen on {address}: {source}")]
+    #[error("the admin server cannot listen on {address}")]
     Bind {
         /// Where.
         address: SocketAddr,
