@@ -29,7 +29,10 @@ mod tests {
             ("cannot read redis://u:p@h:1: no", "cannot read redis://…@h:1: no"),
             ("redis://:p@h", "redis://…@h"),
             ("redis://u:p a/s?s#w@o\"r'd@h'", "redis://…@h'"),
-            ("one redis://u:p@h\ntwo redis://u:q@h", "one redis://…@h\ntwo redis://…@h"),
+            (
+                "one redis://u:p@h\ntwo redis://u:q@h",
+                "one redis://…@h\ntwo redis://…@h",
+            ),
         ] {
             assert_eq!(redact(text), shown);
         }

@@ -22,7 +22,9 @@ impl StoreHealth {
     /// How many of them are up now.
     pub(crate) fn up(&self) -> usize {
         let sessions = self.0.lock();
-        let up = sessions.iter().filter(|session| matches!(session.health(), Health::Up));
+        let up = sessions
+            .iter()
+            .filter(|session| matches!(session.health(), Health::Up));
         up.count()
     }
 }

@@ -24,7 +24,12 @@ fn config(gateway: &Gateway) -> Result<Value> {
 
 /// The names of an object's members, sorted.
 fn members(value: &Value) -> Vec<&str> {
-    let mut names: Vec<&str> = value.as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+    let mut names: Vec<&str> = value
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(name, _)| name.as_str())
+        .collect();
     names.sort_unstable();
     names
 }
@@ -37,18 +42,45 @@ fn it_shows_what_is_served() -> Result<()> {
         config(&stand.gateway).is_ok_and(|config| config["issuers"][0]["jwks"]["ok"] == true)
     })?;
     let config = config(&stand.gateway)?;
-    assert_eq!(members(&config), ["digest", "issuers", "keyring", "problem", "routes", "store", "version"]);
+    assert_eq!(
+        members(&config),
+        [
+            "digest", "issuers", "keyring", "problem", "routes", "store", "version"
+        ]
+    );
     assert_eq!(config["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(config["digest"].as_str().map(str::len), Some(22));
     assert_eq!(config["problem"], Value::Null);
     let route = &config["routes"][0];
-    assert_eq!(members(route), ["hostnames", "issuer", "name", "revision", "rules", "token_endpoint"]);
-    assert_eq!((&route["name"], &route["hostnames"]), (&json!("default/shop"), &json!(["127.0.0.1"])));
-    assert_eq!((&route["rules"], &route["token_endpoint"]), (&json!(["api"]), &json!("/oauth/token")));
+    assert_eq!(
+        members(route),
+        [
+            "hostnames",
+            "issuer",
+            "name",
+            "revision",
+            "rules",
+            "token_endpoint"
+        ]
+    );
+    assert_eq!(
+        (&route["name"], &route["hostnames"]),
+        (&json!("default/shop"), &json!(["127.0.0.1"]))
+    );
+    assert_eq!(
+        (&route["rules"], &route["token_endpoint"]),
+        (&json!(["api"]), &json!("/oauth/token"))
+    );
     let issuer = &config["issuers"][0];
-    assert_eq!((&issuer["issuer"], &issuer["name"]), (&json!(stand.provider.issuer()), &route["issuer"]));
+    assert_eq!(
+        (&issuer["issuer"], &issuer["name"]),
+        (&json!(stand.provider.issuer()), &route["issuer"])
+    );
     assert_eq!(issuer["keyIds"], json!([stand.key.kid()]));
-    assert_eq!((&issuer["discovery"]["ok"], &issuer["tokenEndpointKnown"]), (&json!(true), &json!(true)));
+    assert_eq!(
+        (&issuer["discovery"]["ok"], &issuer["tokenEndpointKnown"]),
+        (&json!(true), &json!(true))
+    );
     assert_eq!(config["keyring"], json!({"write": 1, "ids": [1]}));
     assert_eq!(members(&config["store"]), ["name", "workers", "workers_up"]);
     assert_eq!(config["store"]["name"], "memory");
@@ -60,7 +92,9 @@ fn revisions_and_the_digest_change_with_what_is_served_and_only_then() -> Result
     let stand = Stand::start()?;
     let to = stand.addresses();
     let text = splittoken_tests::gateway::smallest_route(&to.issuer, &to.upstream);
-    let other = text.replace("name: shop", "name: other").replace("127.0.0.1]", "other.example]");
+    let other = text
+        .replace("name: shop", "name: other")
+        .replace("127.0.0.1]", "other.example]");
     let file = |first: &str| format!("{first}---\n{other}");
     stand.gateway.write_routes(&file(&text))?;
     let routes = |number: usize| {
@@ -73,16 +107,28 @@ fn revisions_and_the_digest_change_with_what_is_served_and_only_then() -> Result
     let edited = text.replace("name: api", "name: orders");
     stand.gateway.write_routes(&file(&edited))?;
     let after = wait::until(LIMIT, "the edit", || {
-        config(&stand.gateway).ok().filter(|config| config["digest"] != before["digest"])
+        config(&stand.gateway)
+            .ok()
+            .filter(|config| config["digest"] != before["digest"])
     })?;
     let revision = |config: &Value, name: &str| {
         let routes = config["routes"].as_array()?;
-        routes.iter().find(|route| route["name"] == name)?["revision"].as_str().map(str::to_owned)
+        routes.iter().find(|route| route["name"] == name)?["revision"]
+            .as_str()
+            .map(str::to_owned)
     };
-    assert_ne!(revision(&after, "default/shop"), revision(&before, "default/shop"));
-    assert_eq!(revision(&after, "default/other"), revision(&before, "default/other"));
+    assert_ne!(
+        revision(&after, "default/shop"),
+        revision(&before, "default/shop")
+    );
+    assert_eq!(
+        revision(&after, "default/other"),
+        revision(&before, "default/other")
+    );
     // What was there before has its old name again; a comment has none.
-    stand.gateway.write_routes(&format!("# as it was\n{}", file(&text)))?;
+    stand
+        .gateway
+        .write_routes(&format!("# as it was\n{}", file(&text)))?;
     wait::until_true(LIMIT, "the old digest", || {
         config(&stand.gateway).is_ok_and(|config| config["digest"] == before["digest"])
     })
@@ -98,16 +144,27 @@ fn it_says_what_is_wrong() -> Result<()> {
         let issuer = config(&stand.gateway).ok()?["issuers"][0].take();
         (issuer["discovery"]["reason"] == "provider_unreachable").then_some(issuer)
     })?;
-    assert_eq!((&issuer["discovery"]["ok"], &issuer["tokenEndpointKnown"]), (&json!(false), &json!(false)));
-    assert!(issuer["discovery"]["failing_seconds"].is_u64() || issuer["discovery"]["failingSeconds"].is_u64(), "{issuer}");
-    stand.gateway.write_routes(&text.replace("hostnames", "hostname"))?;
+    assert_eq!(
+        (&issuer["discovery"]["ok"], &issuer["tokenEndpointKnown"]),
+        (&json!(false), &json!(false))
+    );
+    assert!(
+        issuer["discovery"]["failing_seconds"].is_u64() || issuer["discovery"]["failingSeconds"].is_u64(),
+        "{issuer}"
+    );
+    stand
+        .gateway
+        .write_routes(&text.replace("hostnames", "hostname"))?;
     let problem = wait::until(LIMIT, "the bad edit", || {
         let problem = config(&stand.gateway).ok()?["problem"].take();
         (!problem.is_null()).then_some(problem)
     })?;
     assert_eq!(problem["reason"], "invalid");
     let message = problem["message"].as_str().context("a message")?;
-    assert!(message.contains("SplitTokenRoute/default/shop") && message.contains("spec.hostname"), "{message}");
+    assert!(
+        message.contains("SplitTokenRoute/default/shop") && message.contains("spec.hostname"),
+        "{message}"
+    );
     Ok(())
 }
 
@@ -147,6 +204,9 @@ fn it_shows_nothing_secret() -> Result<()> {
     let config = config(&gateway)?;
     assert_eq!(config["keyring"], json!({"write": 1, "ids": [1]}));
     // Where the store is may be known, and who we are there need not be.
-    assert_eq!(config["store"]["name"], format!("redis://{}/0", shop.redis.address()));
+    assert_eq!(
+        config["store"]["name"],
+        format!("redis://{}/0", shop.redis.address())
+    );
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! A strict reader of OpenMetrics 1.0 text, as far as the gateway uses it. What it does not know is an error.
+//! A strict reader of `OpenMetrics` 1.0 text, as far as the gateway uses it. What it does not know is an error.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,12 +31,16 @@ pub struct Sample {
     pub labels: Vec<(String, String)>,
     /// The number.
     pub value: f64,
+    /// The number as it is written.
+    text: String,
 }
 
 impl Exposition {
     /// Reads the whole text.
     pub fn parse(text: &str) -> Result<Self> {
-        let body = text.strip_suffix("# EOF\n").context("it does not end with # EOF")?;
+        let body = text
+            .strip_suffix("# EOF\n")
+            .context("it does not end with # EOF")?;
         let mut families: Vec<(String, Family)> = Vec::new();
         for line in body.split_terminator('\n') {
             read_line(line, &mut families).with_context(|| line.to_owned())?;
@@ -50,18 +54,22 @@ impl Exposition {
         Ok(Self { families })
     }
 
-    /// The value of one series; 0 where it is not there yet.
-    pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        let is_it = |sample: &&Sample| {
-            let same = |((a, b), (c, d)): (&(String, String), &(&str, &str))| a == c && b == d;
-            sample.name == name && sample.labels.len() == labels.len() && sample.labels.iter().zip(labels).all(same)
+    /// The whole number of one series; 0 where it is not there yet.
+    pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
+        let same = |((a, b), (c, d)): (&(String, String), &(&str, &str))| a == c && b == d;
+        let is_it = |labels_of: &[(String, String)]| {
+            labels_of.len() == labels.len() && labels_of.iter().zip(labels).all(same)
         };
-        self.samples().find(is_it).map_or(0.0, |sample| sample.value)
+        let mut found = self
+            .samples()
+            .filter(|sample| sample.name == name && is_it(&sample.labels));
+        found.next().map_or(0, Sample::whole)
     }
 
-    /// The sum of all series of this name.
-    pub fn sum(&self, name: &str) -> f64 {
-        self.samples().filter(|sample| sample.name == name).map(|sample| sample.value).sum()
+    /// The sum of all series of this name, which are whole numbers.
+    pub fn sum(&self, name: &str) -> u64 {
+        let samples = self.samples().filter(|sample| sample.name == name);
+        samples.map(Sample::whole).sum()
     }
 
     /// Every line with a number.
@@ -71,7 +79,9 @@ impl Exposition {
 
     /// Names and labels of every line, without numbers.
     pub fn series(&self) -> BTreeSet<String> {
-        self.samples().map(|sample| format!("{} {:?}", sample.name, sample.labels)).collect()
+        self.samples()
+            .map(|sample| format!("{} {:?}", sample.name, sample.labels))
+            .collect()
     }
 }
 
@@ -85,7 +95,9 @@ fn read_line(line: &str, families: &mut Vec<(String, Family)>) -> Result<()> {
         if families.last().is_none_or(|(last, _)| last != name) {
             families.push((name.to_owned(), Family::default()));
         }
-        let Some((_, family)) = families.last_mut() else { bail!("no metric") };
+        let Some((_, family)) = families.last_mut() else {
+            bail!("no metric")
+        };
         ensure!(family.samples.is_empty(), "a comment after the numbers");
         let place = match what {
             "HELP" => &mut family.help,
@@ -98,7 +110,10 @@ fn read_line(line: &str, families: &mut Vec<(String, Family)>) -> Result<()> {
     }
     let sample = Sample::parse(line)?;
     let (name, family) = families.last_mut().context("a number before any metric")?;
-    ensure!(sample.name.starts_with(name.as_str()), "a number of another metric");
+    ensure!(
+        sample.name.starts_with(name.as_str()),
+        "a number of another metric"
+    );
     family.samples.push(sample);
     Ok(())
 }
@@ -127,7 +142,14 @@ impl Sample {
             name: name.to_owned(),
             labels,
             value,
+            text: number.to_owned(),
         })
+    }
+
+    /// The number, where it counts something.
+    pub fn whole(&self) -> u64 {
+        let whole = self.text.parse();
+        whole.unwrap_or_else(|_| panic!("{} is {}, no whole number", self.name, self.text))
     }
 }
 
@@ -152,7 +174,9 @@ fn quoted(text: &str) -> Result<(String, &str)> {
 fn is_name(text: &str) -> bool {
     !text.is_empty()
         && !text.starts_with(|c: char| c.is_ascii_digit())
-        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 }
 
 impl Family {
@@ -162,8 +186,17 @@ impl Family {
         ensure!(series.len() == self.samples.len(), "a series is there twice");
         match self.kind.as_str() {
             "counter" => self.samples.iter().try_for_each(|sample| {
-                ensure!(sample.name == format!("{name}_total"), "{} is no counter's", sample.name);
-                ensure!(sample.value >= 0.0 && sample.value.is_finite(), "{} counts {}", sample.name, sample.value);
+                ensure!(
+                    sample.name == format!("{name}_total"),
+                    "{} is no counter's",
+                    sample.name
+                );
+                ensure!(
+                    sample.value >= 0.0 && sample.value.is_finite(),
+                    "{} counts {}",
+                    sample.name,
+                    sample.value
+                );
                 Ok(())
             }),
             "gauge" => self.samples.iter().try_for_each(|sample| {
@@ -177,8 +210,15 @@ impl Family {
 
     /// One histogram without labels of its own: buckets that grow, the last of which holds everything.
     fn check_histogram(&self, name: &str) -> Result<()> {
-        let of = |suffix: &'static str| self.samples.iter().filter(move |s| s.name == format!("{name}{suffix}"));
-        let (count, sum) = (of("_count").next().context("no count")?, of("_sum").next().context("no sum")?);
+        let of = |suffix: &'static str| {
+            self.samples
+                .iter()
+                .filter(move |s| s.name == format!("{name}{suffix}"))
+        };
+        let (count, sum) = (
+            of("_count").next().context("no count")?,
+            of("_sum").next().context("no sum")?,
+        );
         ensure!(sum.value >= 0.0 && of("_count").count() == 1 && of("_sum").count() == 1);
         let buckets: Vec<(f64, f64)> = of("_bucket")
             .map(|bucket| {
@@ -187,13 +227,21 @@ impl Family {
                 Ok((bound.parse()?, bucket.value))
             })
             .collect::<Result<_>>()?;
-        ensure!(self.samples.len() == buckets.len() + 2, "more than buckets, count and sum");
         ensure!(
-            buckets.windows(2).all(|two| two[0].0 < two[1].0 && two[0].1 <= two[1].1),
+            self.samples.len() == buckets.len() + 2,
+            "more than buckets, count and sum"
+        );
+        ensure!(
+            buckets
+                .windows(2)
+                .all(|two| two[0].0 < two[1].0 && two[0].1 <= two[1].1),
             "buckets out of order: {buckets:?}"
         );
         let last = buckets.last().context("no bucket")?;
-        ensure!(last.0.is_infinite() && (last.1 - count.value).abs() < 0.5, "the last bucket is not all");
+        ensure!(
+            last.0.is_infinite() && (last.1 - count.value).abs() < 0.5,
+            "the last bucket is not all"
+        );
         Ok(())
     }
 }

@@ -45,7 +45,9 @@ fn documented() -> Result<Vec<Row>> {
             anyhow::bail!("not four cells: {line}");
         };
         ensure!(!meaning.is_empty(), "no meaning: {line}");
-        let labels = labels.split(',').map(|label| label.trim().trim_matches('`').to_owned());
+        let labels = labels
+            .split(',')
+            .map(|label| label.trim().trim_matches('`').to_owned());
         let labels = labels.filter(|label| !label.is_empty()).collect();
         Ok((name.trim_matches('`').to_owned(), (*kind).to_owned(), labels))
     })
@@ -63,10 +65,21 @@ fn the_readme_documents_exactly_what_there_is() -> Result<()> {
     let exposition = scrape(&gateway)?;
     let mut exposed = Vec::new();
     for (name, family) in &exposition.families {
-        let name = if family.kind == "counter" { format!("{name}_total") } else { name.clone() };
-        let first = family.samples.first().with_context(|| format!("{name} has no sample to see labels by"))?;
+        let name = if family.kind == "counter" {
+            format!("{name}_total")
+        } else {
+            name.clone()
+        };
+        let first = family
+            .samples
+            .first()
+            .with_context(|| format!("{name} has no sample to see labels by"))?;
         // The bounds of buckets are of every histogram.
-        let labels = first.labels.iter().map(|(label, _)| label.clone()).filter(|label| label != "le");
+        let labels = first
+            .labels
+            .iter()
+            .map(|(label, _)| label.clone())
+            .filter(|label| label != "le");
         exposed.push((name, family.kind.clone(), labels.collect()));
     }
     exposed.sort();
@@ -83,12 +96,13 @@ fn busy_gateway() -> Result<Gateway> {
     ensure!(caller.status(&token)? == 200);
     ensure!(caller.status("nonsense")? == 401);
     let (key, _) = shop.redis.dump()?.pop().context("no record")?;
-    shop.redis.command(&["SET", std::str::from_utf8(&key)?, "noise"])?;
+    shop.redis
+        .command(&["SET", std::str::from_utf8(&key)?, "noise"])?;
     wait::until_true(Duration::from_secs(10), "the noise to be found", || {
         caller.status(&token).is_ok_and(|status| status == 401)
     })?;
     let alarms = scrape(&gateway)?.sum("splittoken_gateway_alarms_total");
-    ensure!(alarms > 0.0, "no alarm");
+    ensure!(alarms > 0, "no alarm");
     Ok(gateway)
 }
 
@@ -103,7 +117,13 @@ fn every_request_is_counted_once_where_it_belongs() -> Result<()> {
     assert_eq!(ask("GET /orders", &[&stranger.header()])?, 403);
     assert_eq!(ask("GET /orders", &[])?, 401);
     assert_eq!(ask("GET /orders", &["Authorization: Bearer nonsense"])?, 401);
-    for status in ["204 No Content", "302 Found", "404 Not Found", "500 Oops", "503 Later"] {
+    for status in [
+        "204 No Content",
+        "302 Found",
+        "404 Not Found",
+        "500 Oops",
+        "503 Later",
+    ] {
         stand.upstream.answer(answer(status, &[], ""));
         ask("GET /open", &[])?;
     }
@@ -116,18 +136,26 @@ fn every_request_is_counted_once_where_it_belongs() -> Result<()> {
     };
     let orders = ["1xx", "2xx", "3xx", "4xx", "5xx"].map(|code| requests("orders", code));
     let open = ["1xx", "2xx", "3xx", "4xx", "5xx"].map(|code| requests("open", code));
-    assert_eq!((orders, open), ([0.0, 3.0, 0.0, 3.0, 0.0], [0.0, 1.0, 1.0, 1.0, 2.0]));
-    let failures = |reason: &str| exposition.value("splittoken_gateway_failures_total", &[("reason", reason)]);
+    assert_eq!((orders, open), ([0, 3, 0, 3, 0], [0, 1, 1, 1, 2]));
+    let failures =
+        |reason: &str| exposition.value("splittoken_gateway_failures_total", &[("reason", reason)]);
     for reason in ["scope", "no_credentials", "no_route", "path_dot_segment"] {
-        assert_eq!(failures(reason), 1.0, "{reason}");
+        assert_eq!(failures(reason), 1, "{reason}");
     }
-    assert_eq!(exposition.sum("splittoken_gateway_failures_total"), 5.0);
-    let lookups = |outcome: &str| exposition.value("splittoken_gateway_token_lookups_total", &[("outcome", outcome)]);
-    assert_eq!((lookups("store"), lookups("cache")), (2.0, 2.0));
+    assert_eq!(exposition.sum("splittoken_gateway_failures_total"), 5);
+    let lookups =
+        |outcome: &str| exposition.value("splittoken_gateway_token_lookups_total", &[("outcome", outcome)]);
+    assert_eq!((lookups("store"), lookups("cache")), (2, 2));
     let split = [("route", "default/shop"), ("outcome", "split")];
-    assert_eq!(exposition.value("splittoken_gateway_token_requests_total", &split), 2.0);
+    assert_eq!(
+        exposition.value("splittoken_gateway_token_requests_total", &split),
+        2
+    );
     // Two tokens, six requests with rules of a token, five without, two for nobody.
-    assert_eq!(exposition.sum("splittoken_gateway_request_duration_seconds_count"), 15.0);
+    assert_eq!(
+        exposition.sum("splittoken_gateway_request_duration_seconds_count"),
+        15
+    );
     Ok(())
 }
 
@@ -149,22 +177,34 @@ fn token_requests_are_counted_by_what_came_of_them() -> Result<()> {
     stand.token(&json!({}))?;
     let exposition = scrape(&stand.gateway)?;
     let mut outcomes = BTreeMap::new();
-    for sample in exposition.samples().filter(|s| s.name == "splittoken_gateway_token_requests_total") {
+    for sample in exposition
+        .samples()
+        .filter(|s| s.name == "splittoken_gateway_token_requests_total")
+    {
         assert_eq!(sample.labels[0], ("route".to_owned(), "default/shop".to_owned()));
-        outcomes.insert(sample.labels[1].1.clone(), sample.value);
+        outcomes.insert(sample.labels[1].1.clone(), sample.whole());
     }
-    assert_eq!(outcomes.values().sum::<f64>(), 4.0, "{outcomes:?}");
-    assert_eq!(outcomes.get("split"), Some(&1.0), "{outcomes:?}");
-    assert_eq!(outcomes.get("refused_by_provider"), Some(&1.0), "{outcomes:?}");
-    assert_eq!(outcomes.get("grant_type_count"), Some(&1.0), "{outcomes:?}");
+    assert_eq!(outcomes.values().sum::<u64>(), 4, "{outcomes:?}");
+    assert_eq!(outcomes.get("split"), Some(&1), "{outcomes:?}");
+    assert_eq!(outcomes.get("refused_by_provider"), Some(&1), "{outcomes:?}");
+    assert_eq!(outcomes.get("grant_type_count"), Some(&1), "{outcomes:?}");
     Ok(())
 }
 
 #[test]
 fn gauges_follow_what_they_measure() -> Result<()> {
     let stand = Stand::with(routes)?;
-    let gauge = |name: &str| Ok::<_, anyhow::Error>(scrape(&stand.gateway)?.value(&format!("splittoken_gateway_{name}"), &[]));
-    assert_eq!((gauge("routes")?, gauge("config_generation")?, gauge("config_failing")?), (1.0, 1.0, 0.0));
+    let gauge = |name: &str| {
+        Ok::<_, anyhow::Error>(scrape(&stand.gateway)?.value(&format!("splittoken_gateway_{name}"), &[]))
+    };
+    assert_eq!(
+        (
+            gauge("routes")?,
+            gauge("config_generation")?,
+            gauge("config_failing")?
+        ),
+        (1, 1, 0)
+    );
     let before = gauge("connections")?;
     let open = (0..5)
         .map(|_| {
@@ -174,16 +214,24 @@ fn gauges_follow_what_they_measure() -> Result<()> {
             Ok(client)
         })
         .collect::<Result<Vec<_>>>()?;
-    assert_eq!(gauge("connections")?, before + 5.0);
+    assert_eq!(gauge("connections")?, before + 5);
     drop(open);
     let limit = Duration::from_secs(10);
-    wait::until_true(limit, "the connections to be gone", || gauge("connections").is_ok_and(|now| now <= before))?;
-    let second = routes(&stand.addresses()).replace("name: shop", "name: second").replace("127.0.0.1]", "second.example]");
-    stand.gateway.write_routes(&format!("{}---\n{second}", routes(&stand.addresses())))?;
-    wait::until_true(limit, "two routes", || gauge("routes").is_ok_and(|now| now == 2.0))?;
-    assert_eq!(gauge("config_generation")?, 2.0);
+    wait::until_true(limit, "the connections to be gone", || {
+        gauge("connections").is_ok_and(|now| now <= before)
+    })?;
+    let second = routes(&stand.addresses())
+        .replace("name: shop", "name: second")
+        .replace("127.0.0.1]", "second.example]");
+    stand
+        .gateway
+        .write_routes(&format!("{}---\n{second}", routes(&stand.addresses())))?;
+    wait::until_true(limit, "two routes", || gauge("routes").is_ok_and(|now| now == 2))?;
+    assert_eq!(gauge("config_generation")?, 2);
     stand.gateway.write_routes("kind: [")?;
-    wait::until_true(limit, "the bad edit", || gauge("config_failing").is_ok_and(|now| now == 1.0))?;
-    assert_eq!((gauge("routes")?, gauge("config_rejected_total")?), (2.0, 1.0));
+    wait::until_true(limit, "the bad edit", || {
+        gauge("config_failing").is_ok_and(|now| now == 1)
+    })?;
+    assert_eq!((gauge("routes")?, gauge("config_rejected_total")?), (2, 1));
     Ok(())
 }

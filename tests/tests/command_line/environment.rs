@@ -29,7 +29,10 @@ const UNUSABLE: [(&str, &str); 13] = [
 ];
 
 fn flag(variable: &str) -> String {
-    variable.replacen("SPLITTOKEN_", "--", 1).replace('_', "-").to_lowercase()
+    variable
+        .replacen("SPLITTOKEN_", "--", 1)
+        .replace('_', "-")
+        .to_lowercase()
 }
 
 #[test]
@@ -45,13 +48,13 @@ fn each_variable_is_read_and_its_flag_is_named_when_it_is_bad() -> Result<()> {
         if name != "SPLITTOKEN_ROUTES" {
             environment.push(("SPLITTOKEN_ROUTES", &routes));
         }
-        let ran = run(&["gateway"], &environment)?;
-        let named = [flag(name)];
-        let mut names: Vec<&str> = named.iter().map(String::as_str).collect();
+        let outcome = run(&["gateway"], &environment)?;
+        let of_it = [flag(name)];
+        let mut names: Vec<&str> = of_it.iter().map(String::as_str).collect();
         if name != "SPLITTOKEN_STORE" {
             names.push(value);
         }
-        ran.is_refusal(&names).with_context(|| name)?;
+        outcome.is_refusal(&names).with_context(|| name)?;
     }
     Ok(())
 }
@@ -68,8 +71,14 @@ struct Place {
 impl Place {
     fn new() -> Result<Self> {
         let (desk, upstream) = (Desk::new()?, Upstream::start()?);
-        let open = format!("authentication: Disabled\n    backendRefs: [{{url: '{}'}}]", upstream.url());
-        desk.put("routes.yaml", ROUTES.replace("backendRefs: [{url: 'http://127.0.0.1:1'}]", &open))?;
+        let rule = format!(
+            "authentication: Disabled\n    backendRefs: [{{url: '{}'}}]",
+            upstream.url()
+        );
+        desk.put(
+            "routes.yaml",
+            ROUTES.replace("backendRefs: [{url: 'http://127.0.0.1:1'}]", &rule),
+        )?;
         Ok(Self {
             desk,
             redis: Redis::builder().tls().acl(&["~*", "&*", "+@all"]).start()?,
@@ -87,7 +96,10 @@ impl Place {
             ("SPLITTOKEN_ADMIN", self.admin.clone()),
             ("SPLITTOKEN_STORE", self.redis.tls_url()?),
             ("SPLITTOKEN_STORE_CA", self.redis.ca_file().display().to_string()),
-            ("SPLITTOKEN_STORE_PASSWORD_FILE", self.redis.password_file().display().to_string()),
+            (
+                "SPLITTOKEN_STORE_PASSWORD_FILE",
+                self.redis.password_file().display().to_string(),
+            ),
             ("SPLITTOKEN_KEYRING", self.desk.at("keyring.json")),
             ("SPLITTOKEN_THREADS", "3".to_owned()),
             ("SPLITTOKEN_TRUSTED_PROXIES", "10.0.0.0/8,127.0.0.0/8".to_owned()),
@@ -106,7 +118,10 @@ impl Place {
         wait::until_true(PATIENCE, "three workers at the store", || {
             config().is_ok_and(|config| config["store"]["workers_up"] == 3 && config["store"]["workers"] == 3)
         })?;
-        let request = format!("GET /seen HTTP/1.1\r\nHost: {}\r\nX-Forwarded-For: 192.0.2.7\r\n\r\n", self.listen);
+        let request = format!(
+            "GET /seen HTTP/1.1\r\nHost: {}\r\nX-Forwarded-For: 192.0.2.7\r\n\r\n",
+            self.listen
+        );
         let answer = raw::exchange(self.listen.parse()?, request)?.context("no answer")?;
         assert_eq!(answer.status, 200);
         let forwarded = self.upstream.last()?.header_all("x-forwarded-for");
@@ -115,14 +130,26 @@ impl Place {
         assert_eq!(gateway.wait(PATIENCE)?.code(), Some(0));
         wait::until_true(PATIENCE, "the last line", || gateway.text().contains("\"ended\""))?;
         let text = gateway.text();
-        let lines = text.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>();
+        let lines = text
+            .lines()
+            .map(serde_json::from_str)
+            .collect::<Result<Vec<Value>, _>>();
         let lines = lines.context("a log line that is not JSON")?;
         let seconds = |of: &str| {
-            let line = lines.iter().find(|line| line["message"].as_str().is_some_and(|text| text.starts_with(of)));
+            let line = lines
+                .iter()
+                .find(|line| line["message"].as_str().is_some_and(|text| text.starts_with(of)));
             line.and_then(|line| line["seconds"].as_f64())
         };
-        assert_eq!((seconds("leaving"), seconds("closing")), (Some(0.25), Some(7.0)), "{text}");
-        assert!(lines.iter().any(|line| line["path"] == "/seen"), "no line for the request: {text}");
+        assert_eq!(
+            (seconds("leaving"), seconds("closing")),
+            (Some(0.25), Some(7.0)),
+            "{text}"
+        );
+        assert!(
+            lines.iter().any(|line| line["path"] == "/seen"),
+            "no line for the request: {text}"
+        );
         Ok(())
     }
 }
@@ -131,7 +158,10 @@ impl Place {
 fn everything_can_be_said_in_the_environment() -> Result<()> {
     let place = Place::new()?;
     let settings = place.settings()?;
-    let environment: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let environment: Vec<(&str, &str)> = settings
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
     place.works(start(&["gateway"], &environment, &place.admin)?)
 }
 
@@ -139,7 +169,10 @@ fn everything_can_be_said_in_the_environment() -> Result<()> {
 fn a_flag_wins_over_its_variable() -> Result<()> {
     let place = Place::new()?;
     let settings = place.settings()?;
-    let flags: Vec<(String, &str)> = settings.iter().map(|(name, value)| (flag(name), value.as_str())).collect();
+    let flags: Vec<(String, &str)> = settings
+        .iter()
+        .map(|(name, value)| (flag(name), value.as_str()))
+        .collect();
     let mut arguments = vec!["gateway"];
     arguments.extend(flags.iter().flat_map(|(flag, value)| [flag.as_str(), value]));
     place.works(start(&arguments, &UNUSABLE, &place.admin)?)

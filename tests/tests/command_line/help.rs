@@ -62,7 +62,10 @@ fn every_command_is_named_by_the_help_above_it() -> Result<()> {
     let text = help(&[])?;
     for command in COMMANDS.iter().filter_map(|command| command.first()) {
         let line = format!("  {command} ");
-        assert!(text.lines().any(|found| found.starts_with(&line)), "{command}: {text}");
+        assert!(
+            text.lines().any(|found| found.starts_with(&line)),
+            "{command}: {text}"
+        );
     }
     assert!(text.contains("Exit codes"), "{text}");
     // Asked for nothing, it says what there is to ask for; but nothing was done.

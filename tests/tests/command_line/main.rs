@@ -1,12 +1,14 @@
 //! The binary as a user meets it: what it says, where it says it, and the exit code.
 
 mod check;
+mod check_sets;
 mod environment;
 mod help;
 mod passwords;
 mod printing;
 mod readiness;
 mod refusals;
+mod store_refusals;
 
 use std::fs;
 use std::io::Read;
@@ -86,7 +88,10 @@ impl Ran {
         ensure!(self.code == Some(2), "exit code {:?}: {}", self.code, self.stderr);
         ensure!(self.stdout.is_empty(), "standard output: {}", self.stdout);
         let line = self.stderr.strip_suffix('\n').context("no whole line")?;
-        ensure!(!line.contains('\n') && line.starts_with("splittoken: "), "not one line: {line}");
+        ensure!(
+            !line.contains('\n') && line.starts_with("splittoken: "),
+            "not one line: {line}"
+        );
         for name in names {
             ensure!(line.contains(name), "{name} is not named: {line}");
         }

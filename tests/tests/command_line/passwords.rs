@@ -31,7 +31,11 @@ fn no_refusal_shows_it() -> Result<()> {
     let password = secret::text();
     let url = format!("redis://gateway:{password}@localhost");
     let of = |text: &str| text.replace("PASSWORD", &password);
-    let assigned = [format!("--listen={url}"), format!("--stor={url}"), format!("--threads={url}")];
+    let assigned = [
+        format!("--listen={url}"),
+        format!("--stor={url}"),
+        format!("--threads={url}"),
+    ];
     let odd = [
         "redis://gateway:PASSWORD@localhost:redis",
         "redis://gateway:PASSWORD@",
@@ -51,24 +55,65 @@ fn no_refusal_shows_it() -> Result<()> {
     let mut lines: Vec<Vec<&str>> = vec![
         vec!["gateway", "--routes", &url],
         vec!["gateway", "--routes", &routes, &url],
-        vec!["gateway", "--routes", &routes, "--store", "memory", "--keyring", &url],
-        vec!["gateway", "--routes", &routes, "--store", "memory", "--store-ca", &url],
-        vec!["gateway", "--routes", &routes, "--store", "memory", "--store-password-file", &url],
+        vec![
+            "gateway",
+            "--routes",
+            &routes,
+            "--store",
+            "memory",
+            "--keyring",
+            &url,
+        ],
+        vec![
+            "gateway",
+            "--routes",
+            &routes,
+            "--store",
+            "memory",
+            "--store-ca",
+            &url,
+        ],
+        vec![
+            "gateway",
+            "--routes",
+            &routes,
+            "--store",
+            "memory",
+            "--store-password-file",
+            &url,
+        ],
         vec!["gateway", "--routes", &routes, "--store", &url],
         vec!["gateway", "--routes", &routes, "--trusted-proxies", &url],
         vec!["check", &url],
         vec![&url],
         vec!["demo", &url],
     ];
-    lines.extend(assigned.iter().map(|flag| vec!["gateway", "--routes", &routes, flag]));
-    lines.extend(odd.iter().map(|url| vec!["gateway", "--routes", &routes, "--keyring", &keyring, "--store", url]));
+    lines.extend(
+        assigned
+            .iter()
+            .map(|flag| vec!["gateway", "--routes", &routes, flag]),
+    );
+    lines.extend(odd.iter().map(|url| {
+        vec![
+            "gateway",
+            "--routes",
+            &routes,
+            "--keyring",
+            &keyring,
+            "--store",
+            url,
+        ]
+    }));
     for line in lines {
         let ran = run(&line, &[])?;
         ran.is_refusal(&[])?;
         assert!(!ran.stderr.contains(&password), "{}", ran.stderr);
     }
     for url in &odd {
-        let environment = [("SPLITTOKEN_STORE", url.as_str()), ("SPLITTOKEN_KEYRING", &keyring)];
+        let environment = [
+            ("SPLITTOKEN_STORE", url.as_str()),
+            ("SPLITTOKEN_KEYRING", &keyring),
+        ];
         let ran = run(&["gateway", "--routes", &routes], &environment)?;
         ran.is_refusal(&[])?;
         assert!(!ran.stderr.contains(&password), "{}", ran.stderr);
@@ -83,8 +128,22 @@ fn no_log_and_no_page_shows_it() -> Result<()> {
     let (admin, nobody, password) = (address()?, address()?, secret::text());
     let (routes, keyring) = (desk.at("routes.yaml"), desk.at("keyring.json"));
     let url = format!("redis://gateway:{password}@{nobody}/3");
-    let arguments = ["gateway", "--routes", &routes, "--keyring", &keyring, "--listen", "127.0.0.1:0", "--admin", &admin];
-    let gateway = start(&arguments, &[("SPLITTOKEN_STORE", &url), ("RUST_LOG", "trace")], &admin)?;
+    let arguments = [
+        "gateway",
+        "--routes",
+        &routes,
+        "--keyring",
+        &keyring,
+        "--listen",
+        "127.0.0.1:0",
+        "--admin",
+        &admin,
+    ];
+    let gateway = start(
+        &arguments,
+        &[("SPLITTOKEN_STORE", &url), ("RUST_LOG", "trace")],
+        &admin,
+    )?;
     wait::until_true(Duration::from_secs(20), "the log to speak of the store", || {
         gateway.text().contains(&nobody)
     })?;

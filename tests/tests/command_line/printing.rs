@@ -13,7 +13,10 @@ fn files(folder: &Path) -> Result<BTreeMap<String, String>> {
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        files.insert(entry.file_name().to_string_lossy().into_owned(), fs::read_to_string(entry.path())?);
+        files.insert(
+            entry.file_name().to_string_lossy().into_owned(),
+            fs::read_to_string(entry.path())?,
+        );
     }
     Ok(files)
 }
@@ -25,7 +28,10 @@ fn the_custom_resource_definitions_are_the_committed_ones() -> Result<()> {
     assert_eq!(committed.len(), 2);
     let out = desk.at("a/new/folder");
     let written = run(&["crd", "--out", &out], &[])?;
-    assert_eq!((written.code, written.stdout.as_str(), written.stderr.as_str()), (Some(0), "", ""));
+    assert_eq!(
+        (written.code, written.stdout.as_str(), written.stderr.as_str()),
+        (Some(0), "", "")
+    );
     assert_eq!(files(Path::new(&out))?, committed);
     // Into what is there already, too.
     assert_eq!(run(&["crd", "--out", &out], &[])?.code, Some(0));
@@ -48,7 +54,10 @@ fn every_keyring_is_new() -> Result<()> {
         assert_eq!(ran.stdout.lines().count(), 1);
         let json: serde_json::Value = serde_json::from_str(&ran.stdout)?;
         assert_eq!((&json["version"], &json["write"]), (&1.into(), &1.into()));
-        assert_eq!(splittoken_tests::secret::from_base64url(json["keys"]["1"].as_str().unwrap_or_default())?.len(), 32);
+        assert_eq!(
+            splittoken_tests::secret::from_base64url(json["keys"]["1"].as_str().unwrap_or_default())?.len(),
+            32
+        );
     }
     assert_ne!(first.stdout, second.stdout);
     Ok(())
@@ -63,9 +72,21 @@ fn a_keyring_is_usable() -> Result<()> {
     for content in [text, format!("{pretty}\r\n\n")] {
         let keyring = desk.put("ring", content)?;
         let (admin, routes) = (address()?, desk.at("routes.yaml"));
-        let arguments = ["gateway", "--routes", &routes, "--keyring", &keyring, "--listen", "127.0.0.1:0", "--admin", &admin];
+        let arguments = [
+            "gateway",
+            "--routes",
+            &routes,
+            "--keyring",
+            &keyring,
+            "--listen",
+            "127.0.0.1:0",
+            "--admin",
+            &admin,
+        ];
         let _gateway = start(&arguments, &[], &admin)?;
-        let config = splittoken_tests::http::Client::new()?.get(&format!("http://{admin}/config"))?.json()?;
+        let config = splittoken_tests::http::Client::new()?
+            .get(&format!("http://{admin}/config"))?
+            .json()?;
         assert_eq!(config["keyring"], serde_json::json!({"write": 1, "ids": [1]}));
     }
     Ok(())

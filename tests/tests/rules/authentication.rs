@@ -19,7 +19,10 @@ fn routes(to: &Addresses) -> String {
 fn each_rule_asks_in_its_own_way() -> Result<()> {
     let stand = Stand::with(routes)?;
     let token = stand.token(&json!({}))?;
-    let (good, unknown) = (token.header(), format!("Authorization: Bearer {}", "A".repeat(86)));
+    let (good, unknown) = (
+        token.header(),
+        format!("Authorization: Bearer {}", "A".repeat(86)),
+    );
     let jwt = format!("Authorization: Bearer {}", token.jwt);
     let credentials = [
         ("none", None),
@@ -42,9 +45,17 @@ fn each_rule_asks_in_its_own_way() -> Result<()> {
             cases.push((format!("{path} with {what}"), wanted.to_owned(), outcome.rule()));
             // The upstream gets the JWT where a good token was asked for, and no credential in any other case.
             let restored = wanted == path && path != "disabled" && *what == "good";
-            let expected = if restored { vec![token.restored()] } else { Vec::new() };
+            let expected = if restored {
+                vec![token.restored()]
+            } else {
+                Vec::new()
+            };
             if let Some(request) = &outcome.request {
-                assert_eq!(request.header_all("authorization"), expected, "{path} with {what}");
+                assert_eq!(
+                    request.header_all("authorization"),
+                    expected,
+                    "{path} with {what}"
+                );
             }
         }
     }
@@ -58,7 +69,10 @@ fn challenges_say_no_more_than_they_must() -> Result<()> {
     let none = Outcome::of(&stand, "GET /required", &[])?.answer;
     let bad = Outcome::of(&stand, "GET /required", &["Authorization: Bearer nonsense"])?.answer;
     let challenge = none.header("www-authenticate").unwrap_or_default();
-    assert!(challenge.starts_with("Bearer realm=") && !challenge.contains("error"), "{challenge}");
+    assert!(
+        challenge.starts_with("Bearer realm=") && !challenge.contains("error"),
+        "{challenge}"
+    );
     let challenge = bad.header("www-authenticate").unwrap_or_default();
     assert!(challenge.contains("error=\"invalid_token\""), "{challenge}");
     // The scopes that a rule asks for are for those whose token is good.

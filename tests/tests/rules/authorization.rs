@@ -34,10 +34,19 @@ fn tokens() -> [(&'static str, Value); 5] {
                 "realm_access": {"roles": "clerk"}, "suspended": false, "a": {"b": "deep"},
             }),
         ),
-        ("carol", json!({"scp": "orders:write admin", "aud": "bank", "cid": "till", "suspended": null})),
-        ("dave", json!({"scope": "", "aud": [], "appid": "batch", "realm_access": null, "a": ["b"]})),
+        (
+            "carol",
+            json!({"scp": "orders:write admin", "aud": "bank", "cid": "till", "suspended": null}),
+        ),
+        (
+            "dave",
+            json!({"scope": "", "aud": [], "appid": "batch", "realm_access": null, "a": ["b"]}),
+        ),
         // Nothing, and what looks a little like something.
-        ("eve", json!({"scope": "orders:read2 ORDERS:WRITE", "aud": "shop,bank", "realm_access": "roles"})),
+        (
+            "eve",
+            json!({"scope": "orders:read2 ORDERS:WRITE", "aud": "shop,bank", "realm_access": "roles"}),
+        ),
     ]
 }
 
@@ -52,17 +61,29 @@ fn cases() -> Vec<Case> {
     vec![
         case(json!({"scopes": ["orders:read"]}), &["alice", "bob"]),
         case(json!({"scopes": ["orders:read", "orders:write"]}), &["alice"]),
-        case(json!({"anyScopes": ["admin", "orders:read"]}), &["alice", "bob", "carol"]),
-        case(json!({"scopes": ["orders:write"], "anyScopes": ["admin", "audit"]}), &["carol"]),
+        case(
+            json!({"anyScopes": ["admin", "orders:read"]}),
+            &["alice", "bob", "carol"],
+        ),
+        case(
+            json!({"scopes": ["orders:write"], "anyScopes": ["admin", "audit"]}),
+            &["carol"],
+        ),
         case(json!({"audiences": ["shop"]}), &["alice", "bob"]),
         case(json!({"audiences": ["bank", "mint"]}), &["alice", "carol"]),
         case(json!({"clientIDs": ["till"]}), &["alice", "carol"]),
         case(json!({"clientIDs": ["kiosk", "batch"]}), &["bob", "dave"]),
         // Every part must hold.
-        case(json!({"audiences": ["shop"], "scopes": ["orders:read"], "clientIDs": ["till"]}), &["alice"]),
+        case(
+            json!({"audiences": ["shop"], "scopes": ["orders:read"], "clientIDs": ["till"]}),
+            &["alice"],
+        ),
         // Dots descend, lists are looked into, and a text is not a list.
         case(claim("realm_access.roles", "In", &["manager"]), &["alice"]),
-        case(claim("realm_access.roles", "In", &["clerk", "x"]), &["alice", "bob"]),
+        case(
+            claim("realm_access.roles", "In", &["clerk", "x"]),
+            &["alice", "bob"],
+        ),
         case(claim("realm_access.roles", "NotIn", &["manager"]), &["bob"]),
         case(claim("realm_access.none", "NotIn", &["manager"]), &["alice"]),
         case(claim("realm_access.none", "In", &["manager"]), &[]),
@@ -75,7 +96,10 @@ fn cases() -> Vec<Case> {
         // Numbers and truth values compare by how JSON writes them.
         case(claim("level", "In", &["3"]), &["alice", "bob"]),
         case(claim("active", "In", &["true"]), &["alice", "bob"]),
-        case(claim("suspended", "DoesNotExist", &[]), &["alice", "carol", "dave", "eve"]),
+        case(
+            claim("suspended", "DoesNotExist", &[]),
+            &["alice", "carol", "dave", "eve"],
+        ),
         case(claim("suspended", "Exists", &[]), &["bob"]),
         case(claim("suspended", "NotIn", &["true"]), &["bob"]),
     ]
@@ -87,7 +111,11 @@ fn routes(to: &Addresses) -> String {
         .enumerate()
         .map(|(number, case)| {
             let matches = json!([{"path": {"value": format!("/{number}")}}]);
-            rule(to, &format!("r{number}"), &json!({"matches": matches, "authorization": case.wanted}))
+            rule(
+                to,
+                &format!("r{number}"),
+                &json!({"matches": matches, "authorization": case.wanted}),
+            )
         })
         .collect();
     // A route holds so many rules and no more.
@@ -131,10 +159,19 @@ fn who_passes_and_who_does_not() -> Result<()> {
         for (number, case) in cases().iter().enumerate() {
             let outcome = Outcome::of(&stand, &format!("GET /{number}"), &[&token.header()])?;
             let judged = judge(&outcome, number, case, case.passes.contains(&who), &token);
-            failures.extend(judged.err().map(|error| format!("{who} with {}: {error}", case.wanted)));
+            failures.extend(
+                judged
+                    .err()
+                    .map(|error| format!("{who} with {}: {error}", case.wanted)),
+            );
         }
     }
-    assert!(failures.is_empty(), "{} cases:\n{}", failures.len(), failures.join("\n"));
+    assert!(
+        failures.is_empty(),
+        "{} cases:\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
     Ok(())
 }
 
@@ -146,17 +183,31 @@ fn judge(outcome: &Outcome, number: usize, case: &Case, passes: bool, token: &To
     }
     ensure!(outcome.rule() == "403", "{} in place of 403", outcome.rule());
     let answer = &outcome.answer;
-    ensure!(answer.json()?["error"] == "insufficient_scope", "{}", answer.text());
+    ensure!(
+        answer.json()?["error"] == "insufficient_scope",
+        "{}",
+        answer.text()
+    );
     let challenges = answer.header_all("www-authenticate");
     let [challenge] = challenges.as_slice() else {
         anyhow::bail!("not one challenge: {challenges:?}");
     };
     ensure!(challenge.starts_with("Bearer realm=") && challenge.contains("error=\"insufficient_scope\""));
-    let texts = |name: &str| -> Vec<&str> { case.wanted[name].as_array().into_iter().flatten().filter_map(Value::as_str).collect() };
+    let texts = |name: &str| -> Vec<&str> {
+        case.wanted[name]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect()
+    };
     let scopes = [texts("scopes"), texts("anyScopes")].concat().join(" ");
     let says = challenge.contains(&format!("scope=\"{scopes}\""));
     // Scopes can be asked for; audiences, claims and clients cannot, and are nobody's business.
     ensure!(says != scopes.is_empty(), "{challenge}");
-    ensure!(!challenge.contains("clerk") && !answer.text().contains("clerk"), "{challenge}");
+    ensure!(
+        !challenge.contains("clerk") && !answer.text().contains("clerk"),
+        "{challenge}"
+    );
     Ok(())
 }

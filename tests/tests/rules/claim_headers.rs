@@ -18,8 +18,16 @@ fn routes(to: &Addresses) -> String {
         claims.iter().map(header).collect()
     };
     let rules = [
-        rule(to, "commas", &json!({"matches": at("/commas"), "claimsToHeaders": headers("CommaSeparated")})),
-        rule(to, "json", &json!({"matches": at("/json"), "claimsToHeaders": headers("JSON")})),
+        rule(
+            to,
+            "commas",
+            &json!({"matches": at("/commas"), "claimsToHeaders": headers("CommaSeparated")}),
+        ),
+        rule(
+            to,
+            "json",
+            &json!({"matches": at("/json"), "claimsToHeaders": headers("JSON")}),
+        ),
         rule(
             to,
             "maybe",
@@ -28,7 +36,11 @@ fn routes(to: &Addresses) -> String {
                 "claimsToHeaders": [{"claim": "sub", "header": "X-Sub"}],
             }),
         ),
-        rule(to, "open", &json!({"matches": at("/open"), "authentication": "Disabled"})),
+        rule(
+            to,
+            "open",
+            &json!({"matches": at("/open"), "authentication": "Disabled"}),
+        ),
         rule(to, "bare", &json!({"matches": at("/bare")})),
         // For upstreams that are to know who calls, and not to hold a token.
         rule(
@@ -40,11 +52,23 @@ fn routes(to: &Addresses) -> String {
             }),
         ),
     ];
-    let neighbour = route(to, "neighbour", &["neighbour.example"], &[rule(to, "bare", &json!({}))]);
+    let neighbour = route(
+        to,
+        "neighbour",
+        &["neighbour.example"],
+        &[rule(to, "bare", &json!({}))],
+    );
     file(&[route(to, "shop", &["127.0.0.1"], &rules), neighbour])
 }
 
-const NAMES: [&str; 6] = ["x-sub", "x-roles", "x-profile", "x-profile-level", "x-name", "x-odd"];
+const NAMES: [&str; 6] = [
+    "x-sub",
+    "x-roles",
+    "x-profile",
+    "x-profile-level",
+    "x-name",
+    "x-odd",
+];
 
 /// What the upstream got of them, in the order of [`NAMES`]; nothing is sent twice.
 fn got(request: &Request) -> [Option<String>; 6] {
@@ -66,7 +90,14 @@ fn claims_are_written_in_both_encodings() -> Result<()> {
     for (path, wanted) in [
         (
             "/commas",
-            text(["alice", "clerk,manager,7", r#"{"level":3,"ok":true}"#, "3", "Zoë Łódź 店", "1.5"]),
+            text([
+                "alice",
+                "clerk,manager,7",
+                r#"{"level":3,"ok":true}"#,
+                "3",
+                "Zoë Łódź 店",
+                "1.5",
+            ]),
         ),
         (
             "/json",
@@ -86,7 +117,11 @@ fn claims_are_written_in_both_encodings() -> Result<()> {
     // Not only after a lenient reader has had a look: these are the bytes of UTF-8.
     let outcome = Outcome::of(&stand, "GET /commas", &[&token.header()])?;
     let raw = &outcome.forwarded()?.raw;
-    assert!(memchr_find(raw, "Zoë Łódź 店".as_bytes()), "{}", String::from_utf8_lossy(raw));
+    assert!(
+        memchr_find(raw, "Zoë Łódź 店".as_bytes()),
+        "{}",
+        String::from_utf8_lossy(raw)
+    );
     Ok(())
 }
 
@@ -115,7 +150,10 @@ fn what_has_no_single_meaning_is_left_out() -> Result<()> {
     // JSON has one meaning for all of them but for null, which says nothing.
     let token = stand.token(&json!({"odd": "a\r\nX-Admin: 1"}))?;
     let outcome = Outcome::of(&stand, "GET /json", &[&token.header()])?;
-    assert_eq!(outcome.forwarded()?.header("x-odd").as_deref(), Some(r#""a\r\nX-Admin: 1""#));
+    assert_eq!(
+        outcome.forwarded()?.header("x-odd").as_deref(),
+        Some(r#""a\r\nX-Admin: 1""#)
+    );
     assert_eq!(outcome.forwarded()?.header("x-admin"), None);
     Ok(())
 }

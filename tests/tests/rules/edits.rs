@@ -16,7 +16,8 @@ fn route_of(to: &Addresses, rules: &[(&str, Value)]) -> Value {
     let rules: Vec<Value> = rules
         .iter()
         .map(|(name, members)| {
-            let mut all = json!({"matches": [{"path": {"value": format!("/{name}")}}], "authentication": "Disabled"});
+            let mut all =
+                json!({"matches": [{"path": {"value": format!("/{name}")}}], "authentication": "Disabled"});
             for (name, value) in members.as_object().into_iter().flatten() {
                 all[name] = value.clone();
             }
@@ -123,15 +124,36 @@ fn no_rule_may_touch_the_framing_or_the_credential() -> Result<()> {
     let set = |name: &str| json!({"set": [{"name": name, "value": "a"}]});
     let remove = |name: &str| json!({"remove": [name]});
     let mut edits: Vec<(String, Value)> = Vec::new();
-    for name in ["Authorization", "host", "Cookie", "Transfer-Encoding", "CONNECTION", "Content-Length", "Te", "Upgrade", "X-Forwarded-Proto", "forwarded", "X-Real-IP"] {
+    for name in [
+        "Authorization",
+        "host",
+        "Cookie",
+        "Transfer-Encoding",
+        "CONNECTION",
+        "Content-Length",
+        "Te",
+        "Upgrade",
+        "X-Forwarded-Proto",
+        "forwarded",
+        "X-Real-IP",
+    ] {
         edits.push((format!("set {name}"), set(name)));
     }
-    for name in ["Host", "transfer-encoding", "Content-Length", "Connection", "Upgrade", "Trailer"] {
+    for name in [
+        "Host",
+        "transfer-encoding",
+        "Content-Length",
+        "Connection",
+        "Upgrade",
+        "Trailer",
+    ] {
         edits.push((format!("remove {name}"), remove(name)));
     }
     for (what, edit) in edits {
         let route = route_of(&to, &[("edited", json!({"requestHeaders": edit}))]);
-        let error = Gateway::start(file(&[route])).err().map(|error| format!("{error:#}"));
+        let error = Gateway::start(file(&[route]))
+            .err()
+            .map(|error| format!("{error:#}"));
         let error = error.unwrap_or_default();
         assert!(error.contains("spec.rules[0].requestHeaders"), "{what}: {error}");
     }
@@ -140,7 +162,8 @@ fn no_rule_may_touch_the_framing_or_the_credential() -> Result<()> {
 
 #[test]
 fn bodies_and_methods_are_not_touched_by_edits() -> Result<()> {
-    let members = json!({"pathRewrite": {"replacePrefixMatch": "/"}, "requestHeaders": {"remove": ["X-Debug"]}});
+    let members =
+        json!({"pathRewrite": {"replacePrefixMatch": "/"}, "requestHeaders": {"remove": ["X-Debug"]}});
     let stand = stand(&[("edited", members)])?;
     stand.upstream.take();
     let body = "a=1&b=%20";
@@ -149,7 +172,10 @@ fn bodies_and_methods_are_not_touched_by_edits() -> Result<()> {
         stand.gateway.host(),
         body.len()
     );
-    assert_eq!(stand.gateway.exchange(head)?.map(|answer| answer.status), Some(200));
+    assert_eq!(
+        stand.gateway.exchange(head)?.map(|answer| answer.status),
+        Some(200)
+    );
     let request = stand.upstream.last()?;
     assert_eq!(request.line(), "PATCH /x HTTP/1.1");
     assert_eq!(request.body(), body.as_bytes());

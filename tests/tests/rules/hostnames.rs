@@ -10,7 +10,8 @@ use super::{Outcome, compare, file, open, route};
 fn routes(to: &Addresses) -> String {
     let all = json!([{"path": {"value": "/"}}]);
     let own = json!([{"path": {"value": "/own"}}]);
-    let route = |name: &str, hostname: &str, matches| route(to, name, &[hostname], &[open(to, name, matches)]);
+    let route =
+        |name: &str, hostname: &str, matches| route(to, name, &[hostname], &[open(to, name, matches)]);
     file(&[
         route("exact", "api.example.com", &own),
         route("wild", "*.example.com", &all),
@@ -100,7 +101,12 @@ fn upstreams_get_the_host_as_the_client_wrote_it() -> Result<()> {
         assert_eq!(outcome.forwarded()?.header_all("host"), [host]);
         assert_eq!(outcome.forwarded()?.header_all("x-forwarded-host"), [host]);
     }
-    let absolute = Outcome::at(&stand, "api.example.com", "GET http://api.example.com/own?q=1", &[])?;
+    let absolute = Outcome::at(
+        &stand,
+        "api.example.com",
+        "GET http://api.example.com/own?q=1",
+        &[],
+    )?;
     assert_eq!(absolute.rule(), "exact");
     assert_eq!(absolute.forwarded()?.target(), "/own?q=1");
     Ok(())

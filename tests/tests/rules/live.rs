@@ -49,7 +49,9 @@ fn a_cached_token_is_held_against_the_newest_rules() -> Result<()> {
     let hits = "splittoken_gateway_token_lookups_total{outcome=\"cache\"}";
     let metric = splittoken_tests::shop::metric(&stand.gateway, hits)?;
     assert_eq!(metric, 1, "it is not in the cache");
-    stand.gateway.write_routes(&routes(&to, &scopes(&["read", "write"])))?;
+    stand
+        .gateway
+        .write_routes(&routes(&to, &scopes(&["read", "write"])))?;
     until(&stand, &token, 200, 403)?;
     // And nothing of it came through from then on.
     let outcome = Outcome::of(&stand, "GET /", &[&token.header()])?;
@@ -63,7 +65,8 @@ fn a_cached_token_is_held_against_the_newest_rules() -> Result<()> {
 fn every_policy_is_read_anew() -> Result<()> {
     let stand = Stand::built(|to| routes(to, &json!({})), |gateway| gateway.log("info"))?;
     let to = stand.addresses();
-    let token = stand.token(&json!({"scope": "read", "aud": "shop", "client_id": "till", "tenant": "acme"}))?;
+    let token =
+        stand.token(&json!({"scope": "read", "aud": "shop", "client_id": "till", "tenant": "acme"}))?;
     for authorization in [
         json!({"audiences": ["bank"]}),
         json!({"anyScopes": ["write"]}),
@@ -71,7 +74,9 @@ fn every_policy_is_read_anew() -> Result<()> {
         json!({"claims": [{"name": "tenant", "operator": "NotIn", "values": ["acme"]}]}),
     ] {
         assert_eq!(stand.get("/", &token)?.status, 200, "before {authorization}");
-        stand.gateway.write_routes(&routes(&to, &json!({"authorization": authorization})))?;
+        stand
+            .gateway
+            .write_routes(&routes(&to, &json!({"authorization": authorization})))?;
         until(&stand, &token, 200, 403).with_context(|| authorization.to_string())?;
         stand.gateway.write_routes(&routes(&to, &json!({})))?;
         until(&stand, &token, 403, 200).with_context(|| authorization.to_string())?;
@@ -94,7 +99,9 @@ fn claim_headers_and_edits_follow_too() -> Result<()> {
         let outcome = Outcome::of(&stand, "GET /a", &[&token.header(), "X-User: root"]);
         outcome.is_ok_and(|outcome| {
             let request = outcome.request.as_ref();
-            request.is_some_and(|request| request.target() == "/v2/a" && request.header_all("x-user") == ["alice"])
+            request.is_some_and(|request| {
+                request.target() == "/v2/a" && request.header_all("x-user") == ["alice"]
+            })
         })
     })
 }
@@ -108,18 +115,32 @@ fn a_bad_edit_changes_nothing_and_shows() -> Result<()> {
     assert_eq!(before["problem"], Value::Null);
     let failing = "splittoken_gateway_config_failing";
     for (bad, says) in [
-        (routes(&to, &json!({"authentication": "Sometimes"})), "spec.rules[0].authentication"),
+        (
+            routes(&to, &json!({"authentication": "Sometimes"})),
+            "spec.rules[0].authentication",
+        ),
         ("{".to_owned(), "yaml"),
-        (routes(&to, &json!({"backendRefs": [{"name": "orders", "port": 80}]})), "BackendNotFound"),
+        (
+            routes(&to, &json!({"backendRefs": [{"name": "orders", "port": 80}]})),
+            "BackendNotFound",
+        ),
     ] {
         stand.gateway.write_routes(&bad)?;
         wait::until_true(PROMISE * 10, says, || {
             let config = stand.gateway.admin("/config").and_then(|answer| answer.json());
             config.is_ok_and(|config| config["problem"]["message"].to_string().contains(says))
         })?;
-        assert_eq!(splittoken_tests::shop::metric(&stand.gateway, failing)?, 1, "{says}");
+        assert_eq!(
+            splittoken_tests::shop::metric(&stand.gateway, failing)?,
+            1,
+            "{says}"
+        );
         assert_eq!(stand.get("/", &token)?.status, 200, "{says}");
-        assert_eq!(stand.gateway.admin("/config")?.json()?["digest"], before["digest"], "{says}");
+        assert_eq!(
+            stand.gateway.admin("/config")?.json()?["digest"],
+            before["digest"],
+            "{says}"
+        );
     }
     stand.gateway.write_routes(&routes(&to, &scopes(&["write"])))?;
     until(&stand, &token, 200, 403)?;
@@ -131,16 +152,26 @@ fn a_bad_edit_changes_nothing_and_shows() -> Result<()> {
 #[test]
 fn a_host_that_is_taken_away_is_gone() -> Result<()> {
     let both = |to: &Addresses| {
-        let second = route(to, "second", &["second.example"], &[rule(to, "second", &json!({}))]);
+        let second = route(
+            to,
+            "second",
+            &["second.example"],
+            &[rule(to, "second", &json!({}))],
+        );
         format!("{}{}", routes(to, &json!({})), file(&[second]))
     };
     let stand = Stand::with(both)?;
     let token = stand.token_at("second.example", &json!({}))?;
-    let ask = || Ok::<_, anyhow::Error>(Outcome::at(&stand, "second.example", "GET /", &[&token.header()])?.rule());
+    let ask =
+        || Ok::<_, anyhow::Error>(Outcome::at(&stand, "second.example", "GET /", &[&token.header()])?.rule());
     assert_eq!(ask()?, "second");
-    stand.gateway.write_routes(&routes(&stand.addresses(), &json!({})))?;
+    stand
+        .gateway
+        .write_routes(&routes(&stand.addresses(), &json!({})))?;
     wait::until_true(PROMISE * 10, "a 404", || ask().is_ok_and(|got| got == "404"))?;
     stand.gateway.write_routes(&both(&stand.addresses()))?;
     // An inline issuer is named after its route: its tokens are good again.
-    wait::until_true(PROMISE * 10, "the route", || ask().is_ok_and(|got| got == "second"))
+    wait::until_true(PROMISE * 10, "the route", || {
+        ask().is_ok_and(|got| got == "second")
+    })
 }

@@ -49,7 +49,11 @@ fn rule(to: &Addresses, name: &str, members: &Value) -> Value {
 
 /// [`rule`] for everybody: where only matching is looked at.
 fn open(to: &Addresses, name: &str, matches: &Value) -> Value {
-    rule(to, name, &json!({"matches": matches, "authentication": "Disabled"}))
+    rule(
+        to,
+        name,
+        &json!({"matches": matches, "authentication": "Disabled"}),
+    )
 }
 
 /// Objects as a file of documents. JSON is YAML too.
@@ -69,7 +73,11 @@ impl Outcome {
         stand.upstream.take();
         let answer = stand.ask_at(host, line, headers)?;
         let mut requests = stand.upstream.take();
-        ensure!(requests.len() < 2, "{line} was forwarded {} times", requests.len());
+        ensure!(
+            requests.len() < 2,
+            "{line} was forwarded {} times",
+            requests.len()
+        );
         Ok(Self {
             answer,
             request: requests.pop(),
@@ -85,7 +93,11 @@ impl Outcome {
     fn rule(&self) -> String {
         match &self.request {
             Some(request) if self.answer.status == 200 => request.header("x-rule").unwrap_or_default(),
-            Some(request) => format!("{} although the upstream got {}", self.answer.status, request.line()),
+            Some(request) => format!(
+                "{} although the upstream got {}",
+                self.answer.status,
+                request.line()
+            ),
             None => self.answer.status.to_string(),
         }
     }

@@ -17,7 +17,10 @@ fn exact(path: &str) -> Value {
 /// A stand whose one route has these rules, none of which asks for a token.
 fn stand(rules: &[(&str, Value)]) -> Result<Stand> {
     Stand::with(|to: &Addresses| {
-        let rules: Vec<_> = rules.iter().map(|(name, matches)| open(to, name, matches)).collect();
+        let rules: Vec<_> = rules
+            .iter()
+            .map(|(name, matches)| open(to, name, matches))
+            .collect();
         file(&[route(to, "shop", &["127.0.0.1"], &rules)])
     })
 }
@@ -118,7 +121,10 @@ fn methods_choose_between_rules() -> Result<()> {
         ("rest", prefix("/m")),
         ("read", with(&["GET", "HEAD"])),
         ("write", with(&["POST", "PUT"])),
-        ("only", json!([{"path": {"value": "/only"}, "methods": ["DELETE"]}])),
+        (
+            "only",
+            json!([{"path": {"value": "/only"}, "methods": ["DELETE"]}]),
+        ),
     ])?;
     judge(
         &stand,
@@ -177,7 +183,10 @@ fn precedence_is_path_then_method_then_headers_then_order() -> Result<()> {
         ("first", prefix("/tie")),
         ("second", prefix("/tie/")),
         // Any of its matches makes a rule match, each with its own precedence.
-        ("many", json!([{"path": {"value": "/many"}}, {"path": {"type": "Exact", "value": "/tie"}}])),
+        (
+            "many",
+            json!([{"path": {"value": "/many"}}, {"path": {"type": "Exact", "value": "/tie"}}]),
+        ),
     ])?;
     let both = &["X-A: 1", "X-B: 1"][..];
     judge(

@@ -17,9 +17,16 @@ fn gateway(backends: &Value) -> Result<Gateway> {
         issuer: "http://127.0.0.1:1".to_owned(),
         upstream: String::new(),
     };
-    let rule = rule(&to, "api", &json!({"authentication": "Disabled", "backendRefs": backends}));
+    let rule = rule(
+        &to,
+        "api",
+        &json!({"authentication": "Disabled", "backendRefs": backends}),
+    );
     let route = route(&to, "shop", &["127.0.0.1"], &[rule]);
-    Gateway::builder(file(&[route])).log("info").arguments(&["--threads", "2"]).start()
+    Gateway::builder(file(&[route]))
+        .log("info")
+        .arguments(&["--threads", "2"])
+        .start()
 }
 
 /// Sends that many requests on a few connections, all of which must be answered well.
@@ -38,7 +45,10 @@ fn send(gateway: &Gateway, number: usize) -> Result<()> {
 
 /// Five standard deviations of a binomial distribution: of two million runs, one is wrong to complain.
 fn bounds(weight: u32, total: u32) -> (f64, f64) {
-    let (number, share) = (f64::from(u32::try_from(REQUESTS).unwrap_or(u32::MAX)), f64::from(weight) / f64::from(total));
+    let (number, share) = (
+        f64::from(u32::try_from(REQUESTS).unwrap_or(u32::MAX)),
+        f64::from(weight) / f64::from(total),
+    );
     let (mean, deviation) = (number * share, (number * share * (1.0 - share)).sqrt());
     (mean - 5.0 * deviation, mean + 5.0 * deviation)
 }
@@ -52,13 +62,19 @@ fn each_backend_gets_its_share() -> Result<()> {
     let backends: Vec<Value> = upstreams.iter().zip(weights).map(backend).collect();
     let gateway = gateway(&json!(backends))?;
     send(&gateway, REQUESTS)?;
-    let got: Vec<usize> = upstreams.iter().map(|upstream| upstream.requests().len()).collect();
+    let got: Vec<usize> = upstreams
+        .iter()
+        .map(|upstream| upstream.requests().len())
+        .collect();
     eprintln!("{REQUESTS} requests to backends of the weights {weights:?}: {got:?}");
     assert_eq!(got.iter().sum::<usize>(), REQUESTS);
     for (weight, got) in weights.into_iter().zip(&got) {
         let (least, most) = bounds(weight, 10);
         let got = f64::from(u32::try_from(*got)?);
-        assert!(least <= got && got <= most, "weight {weight}: {got} is not in {least:.0}..{most:.0}");
+        assert!(
+            least <= got && got <= most,
+            "weight {weight}: {got} is not in {least:.0}..{most:.0}"
+        );
     }
     assert_eq!(got[1], 0, "a backend of the weight 0 was asked");
     Ok(())
@@ -68,18 +84,26 @@ fn each_backend_gets_its_share() -> Result<()> {
 #[test]
 fn without_weights_all_are_equal() -> Result<()> {
     let upstreams = [Upstream::start()?, Upstream::start()?];
-    let gateway = gateway(&json!(upstreams.each_ref().map(|upstream| json!({"url": upstream.url()}))))?;
+    let gateway = gateway(&json!(
+        upstreams
+            .each_ref()
+            .map(|upstream| json!({"url": upstream.url()}))
+    ))?;
     send(&gateway, REQUESTS)?;
     let (least, most) = bounds(1, 2);
     let first = f64::from(u32::try_from(upstreams[0].requests().len())?);
-    assert!(least <= first && first <= most, "{first} is not in {least:.0}..{most:.0}");
+    assert!(
+        least <= first && first <= most,
+        "{first} is not in {least:.0}..{most:.0}"
+    );
     Ok(())
 }
 
 #[test]
 fn without_any_weight_there_is_nobody_to_ask() -> Result<()> {
     let upstream = Upstream::start()?;
-    let gateway = gateway(&json!([{"url": upstream.url(), "weight": 0}, {"url": upstream.url(), "weight": 0}]))?;
+    let gateway =
+        gateway(&json!([{"url": upstream.url(), "weight": 0}, {"url": upstream.url(), "weight": 0}]))?;
     let answer = gateway
         .exchange(request(&gateway.host(), "GET /", &[], ""))?
         .context("no answer")?;

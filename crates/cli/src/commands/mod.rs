@@ -49,7 +49,10 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
         let _ = write!(io::stderr(), "{}", error.render());
         return ExitCode::from(UNUSABLE);
     }
-    fail(&anyhow::anyhow!("{} (try --help)", one_line(&error.render().to_string())))
+    fail(&anyhow::anyhow!(
+        "{} (try --help)",
+        one_line(&error.render().to_string())
+    ))
 }
 
 /// What is wrong and what may have been meant, of a message that goes on to explain the whole command line.
@@ -90,7 +93,10 @@ mod tests {
     fn one_line_says_what_is_wrong_and_what_may_be_meant() {
         for (text, line) in [
             ("error: unexpected x\n\nUsage: y\n", "unexpected x"),
-            ("error: unexpected x\n\n  tip: say z\n\nUsage: y\n", "unexpected x; say z"),
+            (
+                "error: unexpected x\n\n  tip: say z\n\nUsage: y\n",
+                "unexpected x; say z",
+            ),
             ("error: missing:\n  --a <B>\n\nUsage: y\n", "missing: --a <B>"),
             ("odd", "odd"),
         ] {

@@ -53,8 +53,8 @@ pub(super) fn store(arguments: &StoreArguments) -> anyhow::Result<StoreConfig> {
         None => None,
     };
     if let Some(path) = &arguments.password_file {
-        let password =
-            fs::read(path).with_context(|| format!("cannot read --store-password-file {}", path.display()))?;
+        let password = fs::read(path)
+            .with_context(|| format!("cannot read --store-password-file {}", path.display()))?;
         ensure!(
             !Zeroizing::new(password).trim_ascii().is_empty(),
             "--store-password-file {} is empty",
