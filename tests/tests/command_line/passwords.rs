@@ -47,7 +47,8 @@ fn no_refusal_shows_it() -> Result<()> {
         "redis//gateway:PASSWORD@localhost",
         "gateway:PASSWORD://localhost",
         "PASSWORD://localhost",
-        "redis://gateway:%PASSWORD@localhost",
+        // Not by chance an escape: `z` is no digit.
+        "redis://gateway:%zPASSWORD@localhost",
         "redis://gateway:PASSWORD",
         "http://gateway:PASSWORD@localhost",
     ]
