@@ -98,8 +98,8 @@ impl Entry {
         tracing::info!(
             target: "access",
             method = %without_tokens(self.method.as_str()),
-            // Control characters cannot be in a path; quotes and the like are escaped.
-            path = ?without_tokens(&self.path),
+            // Control characters cannot be in a path; quotes and the like are escaped as the format wants it.
+            path = &*without_tokens(&self.path),
             status = self.status.as_u16(),
             route = route.map(|route| tracing::field::display(&route.config.name)),
             rule = rule.as_ref().map(|rule| rule.config.name.as_str()),

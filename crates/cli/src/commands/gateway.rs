@@ -37,9 +37,8 @@ pub(super) fn run(arguments: GatewayArguments) -> anyhow::Result<()> {
         },
     );
     let first = feed.load().context("--routes")?;
-    for finding in &first.report.findings {
-        tracing::warn!("{finding}");
-    }
+    let warnings = first.report.findings.clone();
+    let is_empty = first.routes.is_empty();
     let config = Config {
         table: Arc::new(RouteTable::build(&first.routes).context("--routes")?),
         problem: None,
@@ -48,6 +47,13 @@ pub(super) fn run(arguments: GatewayArguments) -> anyhow::Result<()> {
     control_runtime()?.block_on(async {
         let (send, configs) = watch::channel(Arc::new(config));
         let bound = serving.bind(configs).await?;
+        // Not before: whoever cannot start says why, and nothing else.
+        for finding in warnings {
+            tracing::warn!("{finding}");
+        }
+        if is_empty {
+            tracing::warn!("no route in --routes: every request gets 404 until there is one");
+        }
         let follow = tokio::spawn(follow(states, send));
         let outcome = bound.run().await;
         follow.abort();

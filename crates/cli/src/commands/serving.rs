@@ -2,7 +2,7 @@
 
 use std::{fs, net::SocketAddr, sync::Arc, time::Duration};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use prometheus_client::registry::Registry;
 use splittoken_gateway::{Config, Gateway, Ingredients, Settings};
 use splittoken_runtime::{AdminServer, Drain, DrainTimes, Readiness, shutdown_signal};
@@ -53,10 +53,19 @@ pub(super) fn store(arguments: &StoreArguments) -> anyhow::Result<StoreConfig> {
         None => None,
     };
     if let Some(path) = &arguments.password_file {
-        fs::metadata(path)
+        let password = fs::read(path)
             .with_context(|| format!("cannot read --store-password-file {}", path.display()))?;
+        ensure!(
+            !Zeroizing::new(password).trim_ascii().is_empty(),
+            "--store-password-file {} is empty",
+            path.display()
+        );
     }
-    StoreConfig::parse(&arguments.url, ca.as_deref(), arguments.password_file.clone()).context("--store")
+    let config = StoreConfig::parse(&arguments.url, ca.as_deref(), arguments.password_file.clone());
+    config.with_context(|| match &arguments.ca {
+        Some(path) => format!("--store, --store-ca {}", path.display()),
+        None => "--store".to_owned(),
+    })
 }
 
 /// The keyring from its file, or a random one where nothing outlives the process.
