@@ -7,7 +7,7 @@ use std::{
 };
 
 use prometheus_client::registry::Registry;
-use splittoken_runtime::{ConfigView, Drain, DrainPhase, Readiness};
+use splittoken_runtime::{ConfigView, Drain, DrainPhase, Readiness, ReadyGuard};
 use splittoken_store::{Store, StoreConfig};
 use splittoken_token::Keyring;
 use thiserror::Error;
@@ -91,7 +91,8 @@ pub struct Gateway {
     configs: watch::Receiver<Arc<Config>>,
     drain: Drain,
     drain_limit: Duration,
-    readiness: Readiness,
+    configuration: ReadyGuard,
+    listening: ReadyGuard,
 }
 
 impl fmt::Debug for Gateway {
@@ -134,7 +135,9 @@ impl Gateway {
             configs,
             drain,
             drain_limit,
-            readiness,
+            // Here, because the admin server may answer before `run`.
+            configuration: readiness.guard("configuration"),
+            listening: readiness.guard("listener"),
         })
     }
 
@@ -177,14 +180,12 @@ impl Gateway {
     /// Serves until the drain is over. Every request that was in flight by then has been finished, or
     /// `drain_limit` has passed.
     pub async fn run(mut self) -> Result<(), StartError> {
-        let config_guard = self.readiness.guard("configuration");
-        let listener_guard = self.readiness.guard("listener");
         let (handles, threads) = self.start_workers()?;
         let follow = tokio::spawn(follow(
             Arc::clone(&self.shared),
             Arc::clone(&self.status),
             self.configs.clone(),
-            config_guard,
+            self.configuration,
         ));
         let leaving = Arc::clone(&self.shared);
         let mut drain = self.drain.clone();
@@ -192,7 +193,7 @@ impl Gateway {
             drain.reached(DrainPhase::Leaving).await;
             leaving.leave();
         });
-        drop(listener_guard);
+        drop(self.listening);
         acceptor::accept(self.listener, handles, self.drain.clone()).await;
         self.drain.reached(DrainPhase::Closing).await;
         // Joining blocks, and the runtime still answers probes.
@@ -231,6 +232,8 @@ impl Gateway {
                     let tokens = Tokens::new(keyring, &store, cache, Arc::clone(&shared.metrics), &health);
                     Worker::new(shared, tokens, load).run(incoming, drain).await;
                 });
+                // A name that is being resolved must not hold up the end.
+                runtime.shutdown_background();
             })?;
         Ok((handle, thread))
     }

@@ -1,6 +1,10 @@
 //! What all workers read: the route table, the providers behind it and the counters of its rules, swapped as one.
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    sync::Arc,
+};
 
 use arc_swap::ArcSwap;
 use splittoken_provider::{GivenEndpoints, Provider, ProviderError, ProviderSettings};
@@ -125,11 +129,20 @@ impl Snapshots {
         self.metrics
             .routes
             .set(i64::try_from(table.routes().len()).unwrap_or(i64::MAX));
-        self.current.store(Arc::new(Snapshot {
+        let next = Arc::new(Snapshot {
             table,
             issuers,
             counters,
-        }));
+        });
+        self.current.store(Arc::clone(&next));
+        // After the swap, so that what is verified anew is verified by what is in force now.
+        let kept: HashSet<*const Issuer> = next.issuers.iter().map(Arc::as_ptr).collect();
+        let is_gone = |issuer: &&Arc<Issuer>| !kept.contains(&Arc::as_ptr(issuer));
+        current
+            .issuers
+            .iter()
+            .filter(is_gone)
+            .for_each(|issuer| issuer.retire());
         Ok(())
     }
 }
