@@ -108,6 +108,11 @@ impl Process {
         self.signal(Signal::TERM)
     }
 
+    /// SIGINT, as Ctrl-C sends it, without waiting.
+    pub fn interrupt(&self) -> Result<()> {
+        self.signal(Signal::INT)
+    }
+
     /// SIGKILL, then waits for the end.
     pub fn kill(&mut self) -> Result<()> {
         self.child.kill()?;
