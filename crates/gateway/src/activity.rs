@@ -265,6 +265,25 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_may_finish_when_no_request_has_begun_to_come() {
+        let activity = Activity::new(&Ticks::default());
+        // Opened for a request that has not come yet.
+        assert!(!activity.may_finish());
+        activity.begin_request(false);
+        assert!(activity.may_finish());
+        activity.is_whole.store(true, Relaxed);
+        activity.end_request();
+        assert!(
+            !activity.may_finish(),
+            "nobody has looked whether something is there"
+        );
+        activity.is_quiet.store(true, Relaxed);
+        assert!(activity.may_finish());
+        activity.enter(READING);
+        assert!(!activity.may_finish());
+    }
+
+    #[test]
     fn the_clock_may_wrap() {
         let clock = Ticks::new(AtomicU32::new(u32::MAX - 1));
         let activity = Activity::new(&clock);

@@ -48,6 +48,8 @@ pub(crate) struct Worker {
     pub(crate) pool: Arc<Pool>,
     pub(crate) tokens: Tokens,
     pub(crate) random: Random,
+    /// Held by what goes on after its request was answered, so that the thread does not end before.
+    pub(crate) chores: Arc<()>,
     connections: Connections,
 }
 
@@ -103,6 +105,7 @@ impl Worker {
             pool: Arc::default(),
             tokens,
             random: Random::default(),
+            chores: Arc::default(),
             connections,
         })
     }
@@ -126,7 +129,7 @@ impl Worker {
         self.connections.tell_all(Command::Finish);
         let mut patience = pin!(tokio::time::sleep(drain));
         let mut check = interval(Duration::from_millis(20));
-        while !self.connections.open.lock().is_empty() {
+        while self.is_busy() {
             tokio::select! {
                 _ = sweep.tick() => self.sweep(),
                 () = &mut patience => {
@@ -137,6 +140,10 @@ impl Worker {
                 _ = check.tick() => {}
             }
         }
+    }
+
+    fn is_busy(&self) -> bool {
+        Arc::strong_count(&self.chores) > 1 || !self.connections.open.lock().is_empty()
     }
 
     fn open(self: &Arc<Self>, stream: std::net::TcpStream, address: SocketAddr) {

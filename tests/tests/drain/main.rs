@@ -31,10 +31,14 @@ fn timed(builder: Builder, min_drain: &str, drain: &str) -> Builder {
 
 /// A gateway before `upstream` that asks for no token. Its provider is never asked.
 fn open_gateway(upstream: &str, min_drain: &str, drain: &str) -> Result<Gateway> {
+    timed(open(upstream, "2"), min_drain, drain).start()
+}
+
+/// The same with this number of threads, before its times are set.
+fn open(upstream: &str, threads: &str) -> Builder {
     let rule = json!({"name": "api", "authentication": "Disabled", "backendRefs": [{"url": upstream}]});
     let route = Route::new("http://127.0.0.1:1", upstream).spec(&json!({"rules": [rule]}));
-    let builder = Gateway::builder(route).arguments(&["--threads", "2"]);
-    timed(builder, min_drain, drain).start()
+    Gateway::builder(route).arguments(&["--threads", threads])
 }
 
 /// Waits until nobody can connect any more; how long that took from `since`.

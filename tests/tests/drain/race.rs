@@ -12,13 +12,19 @@ use splittoken_tests::gateway::Gateway;
 use splittoken_tests::stand::request;
 use splittoken_tests::upstream::Upstream;
 
-use super::{LATE, ended_well, open_gateway};
+use super::{LATE, ended_well, open, timed};
 
-const ROUNDS: usize = 8;
-const CONNECTIONS: usize = 100;
+const ROUNDS: usize = 4;
+const CONNECTIONS: usize = 400;
 const MIN_DRAIN: Duration = Duration::from_millis(300);
-/// The clients ask one after the other in this time, the close being somewhere in it.
-const SPREAD: Duration = Duration::from_millis(40);
+/// The clients ask one after the other in these times, the close being somewhere in them. In the shorter ones requests
+/// come faster than one thread serves them: many are there and not read yet when it is time to close.
+const SPREADS: [Duration; ROUNDS] = [
+    Duration::from_millis(40),
+    Duration::from_millis(40),
+    Duration::from_millis(200),
+    Duration::from_millis(200),
+];
 
 /// What a client saw.
 enum Outcome {
@@ -82,9 +88,10 @@ fn ask(stream: &mut TcpStream, host: &str, path: String) -> Result<Outcome> {
 }
 
 /// One gateway's end: what its clients saw, and how many of those that saw none were served all the same.
-fn round(number: usize) -> Result<(Vec<Outcome>, usize)> {
+fn round(number: usize, spread: Duration) -> Result<(Vec<Outcome>, usize)> {
     let upstream = Upstream::start()?;
-    let mut gateway = open_gateway(&upstream.url(), "300ms", "30s")?;
+    // One thread, so that it takes a while until the last connection is closed.
+    let mut gateway = timed(open(&upstream.url(), "1"), "300ms", "30s").start()?;
     let mut clients = (0..CONNECTIONS)
         .map(|_| idle(&gateway))
         .collect::<Result<Vec<_>>>()?;
@@ -92,14 +99,14 @@ fn round(number: usize) -> Result<(Vec<Outcome>, usize)> {
     let start = Instant::now();
     gateway.terminate()?;
     // Around the moment of the close, each at a time of its own.
-    let first = start + MIN_DRAIN - SPREAD / 2;
+    let first = start + MIN_DRAIN.saturating_sub(spread / 4);
     let outcomes = thread::scope(|scope| {
         let clients: Vec<_> = clients
             .iter_mut()
             .zip(0u32..)
             .map(|(stream, index)| {
                 let (host, path) = (&host, format!("/race-{number}-{index}"));
-                let at = first + SPREAD * index / u32::try_from(CONNECTIONS).unwrap_or(1);
+                let at = first + spread * index / u32::try_from(CONNECTIONS).unwrap_or(1);
                 scope.spawn(move || {
                     thread::sleep(at.saturating_duration_since(Instant::now()));
                     ask(stream, host, path)
@@ -125,8 +132,8 @@ fn round(number: usize) -> Result<(Vec<Outcome>, usize)> {
 #[test]
 fn a_request_that_meets_the_close_is_answered_or_was_not_served() -> Result<()> {
     let (mut answered, mut before, mut unanswered) = (0, 0, 0);
-    for number in 0..ROUNDS {
-        let (outcomes, lost) = round(number)?;
+    for (number, spread) in SPREADS.into_iter().enumerate() {
+        let (outcomes, lost) = round(number, spread)?;
         ensure!(lost == 0, "{lost} requests were served and their answers lost");
         for outcome in outcomes {
             match outcome {
@@ -144,7 +151,7 @@ fn a_request_that_meets_the_close_is_answered_or_was_not_served() -> Result<()> 
     ensure!(answered > 0 && before > 0, "the requests did not meet the close");
     // Between a look at the socket and its close lie some microseconds; a loaded machine may stretch a few of them.
     ensure!(
-        unanswered <= ROUNDS * CONNECTIONS / 50,
+        unanswered <= ROUNDS * CONNECTIONS / 100,
         "{unanswered} crossed the close"
     );
     Ok(())

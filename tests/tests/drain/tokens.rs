@@ -48,3 +48,34 @@ fn a_token_request_in_flight_finishes_and_its_token_works_elsewhere() -> Result<
     eprintln!("refused after {refused:?}, the token came, ended after {took:?}");
     Ok(())
 }
+
+/// The store fails while it is under way: the token is taken back at the provider, however slow that one is, before the
+/// gateway ends.
+#[test]
+fn a_token_that_cannot_be_stored_is_taken_back_before_the_end() -> Result<()> {
+    let mut shop = Shop::start()?;
+    let mut leaving = timed(shop.builder(shop.route()), "100ms", "30s").start()?;
+    connected(&leaving, wait::START)?;
+    shop.mint.set(Terms {
+        delay: THINKING,
+        revocation_delay: Duration::from_secs(1),
+        ..Terms::default()
+    });
+    let mut caller = Caller::of(&leaving)?;
+    let asking = thread::spawn(move || caller.token());
+    wait::until_true(wait::START, "the provider to be asked", || shop.mint.asked() > 0)?;
+    let start = Instant::now();
+    leaving.terminate()?;
+    shop.redis.kill()?;
+    let answer = asking.join().ok().context("the client panicked")??;
+    ensure!(answer.status == 503, "{}: {}", answer.status, answer.text());
+    ended_well(&mut leaving, start, THINKING + LATE)?;
+    ensure!(shop.mint.revocations().len() == 1, "not taken back");
+    let log = String::from_utf8_lossy(&leaving.output()).into_owned();
+    let line = log.lines().find(|line| line.contains("was taken back"));
+    ensure!(
+        line.is_some_and(|line| line.contains("reason=\"revoked\"")),
+        "ended before the provider had answered: {log}"
+    );
+    Ok(())
+}
