@@ -69,3 +69,11 @@ fn ended_well(gateway: &mut Gateway, since: Instant, limit: Duration) -> Result<
     );
     Ok(took)
 }
+
+/// Waits until `text` stands in the log, and gives its line. Lines come through a pipe, a little late.
+fn logged(output: impl Fn() -> Vec<u8>, text: &str) -> Result<String> {
+    wait::until(LATE, &format!("`{text}` in the log"), || {
+        let log = String::from_utf8_lossy(&output()).into_owned();
+        log.lines().find(|line| line.contains(text)).map(str::to_owned)
+    })
+}

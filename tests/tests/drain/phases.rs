@@ -9,7 +9,7 @@ use splittoken_tests::raw::{self, Client};
 use splittoken_tests::stand::request;
 use splittoken_tests::upstream::Upstream;
 
-use super::{LATE, closed_to_others, ended_well, open_gateway, unready};
+use super::{LATE, closed_to_others, ended_well, logged, open_gateway, unready};
 
 fn get(gateway: &Gateway) -> Result<raw::Answer> {
     let answer = gateway.exchange(request(&gateway.host(), "GET /orders", &[], ""))?;
@@ -127,8 +127,7 @@ fn what_takes_longer_is_cut_at_the_drain_limit() -> Result<()> {
         cut >= DRAIN && took < DRAIN * 10,
         "cut after {cut:?}, ended after {took:?}"
     );
-    let log = String::from_utf8_lossy(&gateway.output()).into_owned();
-    ensure!(log.contains("closing with requests in flight"), "{log}");
+    logged(|| gateway.output(), "closing with requests in flight")?;
     Ok(())
 }
 

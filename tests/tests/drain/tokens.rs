@@ -9,7 +9,7 @@ use splittoken_tests::mint::Terms;
 use splittoken_tests::shop::{Shop, connected};
 use splittoken_tests::wait;
 
-use super::{LATE, closed_to_others, ended_well, timed};
+use super::{LATE, closed_to_others, ended_well, logged, timed};
 
 /// How long the provider takes: until well after the gateway has closed to others.
 const THINKING: Duration = Duration::from_secs(3);
@@ -71,11 +71,8 @@ fn a_token_that_cannot_be_stored_is_taken_back_before_the_end() -> Result<()> {
     ensure!(answer.status == 503, "{}: {}", answer.status, answer.text());
     ended_well(&mut leaving, start, THINKING + LATE)?;
     ensure!(shop.mint.revocations().len() == 1, "not taken back");
-    let log = String::from_utf8_lossy(&leaving.output()).into_owned();
-    let line = log.lines().find(|line| line.contains("was taken back"));
-    ensure!(
-        line.is_some_and(|line| line.contains("reason=\"revoked\"")),
-        "ended before the provider had answered: {log}"
-    );
+    let line =
+        logged(|| leaving.output(), "was taken back").context("ended before the provider had answered")?;
+    ensure!(line.contains("reason=\"revoked\""), "{line}");
     Ok(())
 }

@@ -179,6 +179,8 @@ fn each_problem_is_told_once() -> Result<()> {
     wait::until_true(EFFECT, "the missing file in /config", || {
         problem(gateway).is_ok_and(|problem| problem.is_some_and(|(reason, _)| reason == "read"))
     })?;
+    // Lines come through a pipe, a little late.
+    wait::until_true(EFFECT, "three lines in the log", || logged(gateway) >= 3)?;
     let counted = (metric(gateway, REJECTED)?, logged(gateway));
     ensure!(
         counted == (3, 3),
