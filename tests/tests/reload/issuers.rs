@@ -9,6 +9,7 @@ use splittoken_tests::load::Load;
 use splittoken_tests::route::Route;
 use splittoken_tests::scene::Scene;
 use splittoken_tests::wait;
+use splittoken_tests::wire::{Step, answer};
 
 use super::{EFFECT, all_well, clients, edit, plain, problem, route, stand};
 
@@ -73,6 +74,32 @@ fn an_issuer_that_changes_under_load_fails_no_request() -> Result<()> {
         fetches(&stand.provider)
     );
     all_well(&load.finish())
+}
+
+/// What an edit says of other things than the source of the keys leaves them known: API traffic does not need a
+/// provider that is down, not even then.
+#[test]
+fn an_issuer_that_changes_while_its_provider_is_down_is_served() -> Result<()> {
+    let stand = plain()?;
+    let load = clients(&stand, 2)?;
+    let uncached = stand.token(&json!({}))?;
+    let down = vec![Step::send(answer("503 Service Unavailable", &[], ""))];
+    stand.provider.discovery_steps(down.clone());
+    stand.provider.jwks_steps(down);
+    edit(
+        &stand.gateway,
+        route(&stand.addresses()).issuer(&json!({"clockSkew": "29s"})),
+    )?;
+    ensure!(stand.get("/orders", &uncached)?.status == 200, "not served");
+    let seen = load.samples().len();
+    wait::until_true(wait::START, "more calls", || load.samples().len() > seen + 50)?;
+    all_well(&load.finish())?;
+    // Keys that came from elsewhere are worth nothing: here, keys that were read from another URL.
+    let elsewhere = json!({"endpoints": {"jwks": format!("{}/other", stand.provider.issuer())}});
+    edit(&stand.gateway, route(&stand.addresses()).issuer(&elsewhere))?;
+    let status = stand.get("/orders", &uncached)?.status;
+    ensure!(status == 503, "{status} with keys from elsewhere");
+    Ok(())
 }
 
 /// Whoever serves two hosts by two issuers, one of which is removed, asks nobody for that one's keys any more.
