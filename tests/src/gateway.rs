@@ -144,6 +144,11 @@ impl Gateway {
         write_routes(&self.routes, routes)
     }
 
+    /// The routes file, for edits that are not one whole text.
+    pub fn routes_file(&self) -> &Path {
+        &self.routes
+    }
+
     /// Everything that it wrote so far, to stdout and stderr.
     pub fn output(&self) -> Vec<u8> {
         self.process.output()
@@ -157,6 +162,21 @@ impl Gateway {
     /// Sends SIGTERM, without waiting.
     pub fn terminate(&self) -> Result<()> {
         self.process.terminate()
+    }
+
+    /// Sends SIGINT, without waiting.
+    pub fn interrupt(&self) -> Result<()> {
+        self.process.interrupt()
+    }
+
+    /// SIGSTOP: nothing is accepted, read or answered.
+    pub fn pause(&self) -> Result<()> {
+        self.process.pause()
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) -> Result<()> {
+        self.process.resume()
     }
 
     /// Waits for the end of the process.

@@ -29,7 +29,8 @@ const EXAMPLES: &str = "Examples:
   splittoken gateway --routes routes/ \\
       --store redis://127.0.0.1:6379 --keyring keyring.json
 
-Exit codes: 0 well, 1 `check` found errors, 2 the command line or a file cannot be used.";
+Exit codes: 0 well, 1 `check` found errors, 2 the command line or a file cannot be used, 130 and 143 ended at once by
+a second SIGINT or SIGTERM.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -58,7 +59,10 @@ pub(crate) enum Command {
       --trusted-proxies 10.0.0.0/8 --log-format json --access-log sampled
 
 Every option can be given in the environment instead: --store-ca is SPLITTOKEN_STORE_CA.
-RUST_LOG sets what is logged (default: info).")]
+RUST_LOG sets what is logged (default: info).
+
+SIGTERM and SIGINT (Ctrl-C): not ready at once, still accepting for --min-drain, then finishing what is in flight for
+at most --drain. A second one ends the process at once, whatever is in flight.")]
 pub(crate) struct GatewayArguments {
     /// A file or folder with SplitTokenRoute and SplitTokenIssuer objects and the Secrets and ConfigMaps that they
     /// refer to, as for kubectl. Watched: an edit takes effect within a second. Can be given several times.

@@ -237,6 +237,8 @@ impl Gateway {
                     let tokens = Tokens::new(keyring, &store, cache, Arc::clone(&shared.metrics), &health);
                     Worker::new(shared, tokens, load).run(incoming, drain).await;
                 });
+                // A name that is being resolved must not hold up the end.
+                runtime.shutdown_background();
             })?;
         Ok((handle, thread))
     }
