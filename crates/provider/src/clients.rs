@@ -71,11 +71,11 @@ mod tests {
     #[test]
     fn issuers_that_are_alike_share_and_others_do_not() {
         let in_use = InUse::default();
-        let mut made = 0;
+        let mut count = 0;
         let mut get = |key: &Key| {
             let make = || {
-                made += 1;
-                Ok::<_, Infallible>(made)
+                count += 1;
+                Ok::<_, Infallible>(count)
             };
             in_use.get(key.clone(), make).unwrap()
         };
