@@ -144,6 +144,11 @@ impl Gateway {
         write_routes(&self.routes, routes)
     }
 
+    /// The routes file, for edits that are not one whole text.
+    pub fn routes_file(&self) -> &Path {
+        &self.routes
+    }
+
     /// Everything that it wrote so far, to stdout and stderr.
     pub fn output(&self) -> Vec<u8> {
         self.process.output()
@@ -157,6 +162,21 @@ impl Gateway {
     /// Sends SIGTERM, without waiting.
     pub fn terminate(&self) -> Result<()> {
         self.process.terminate()
+    }
+
+    /// Sends SIGINT, without waiting.
+    pub fn interrupt(&self) -> Result<()> {
+        self.process.interrupt()
+    }
+
+    /// SIGSTOP: nothing is accepted, read or answered.
+    pub fn pause(&self) -> Result<()> {
+        self.process.pause()
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) -> Result<()> {
+        self.process.resume()
     }
 
     /// Waits for the end of the process.
@@ -181,6 +201,13 @@ impl Builder {
     pub fn redis(mut self, redis: &Redis) -> Self {
         self.store = redis.url();
         self.password_of(redis)
+    }
+
+    /// [`Self::redis`] with the ACL user's password in the URL, as people do who trust their command lines.
+    pub fn redis_with_password_in_url(mut self, redis: &Redis) -> Result<Self> {
+        let password = &redis.user().context("this Redis has no ACL user")?.password;
+        self.store = redis.url().replace('@', &format!(":{password}@"));
+        Ok(self)
     }
 
     /// [`Self::redis`] over TLS, trusting that Redis' own authority.

@@ -9,6 +9,7 @@
 //! that is missing is an error that says to run `tests/setup`; nothing is skipped. Keys, secrets and certificates are
 //! made at run time. It is blocking on purpose, so that a test reads from top to bottom.
 
+pub mod answers;
 pub mod browser;
 pub mod caller;
 pub mod certs;
@@ -32,6 +33,7 @@ pub mod ports;
 pub mod process;
 pub mod raw;
 pub mod redis;
+pub mod restored;
 pub mod route;
 pub mod scene;
 pub mod secret;

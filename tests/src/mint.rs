@@ -29,6 +29,8 @@ pub struct Terms {
     pub members: Value,
     /// How long an answer takes.
     pub delay: Duration,
+    /// How long the answer to a revocation takes.
+    pub revocation_delay: Duration,
 }
 
 struct State {
@@ -46,6 +48,7 @@ impl Default for Terms {
             claims: json!({}),
             members: json!({}),
             delay: Duration::ZERO,
+            revocation_delay: Duration::ZERO,
         }
     }
 }
@@ -124,7 +127,10 @@ impl State {
             "/.well-known/openid-configuration" => Ok(vec![page(&discovery(&issuer))]),
             "/jwks" => Ok(vec![page(&jwt::jwks(&[&self.key])?)]),
             "/token" => self.issue(&issuer),
-            "/revoke" => Ok(vec![Step::Send(answer("200 OK", &[], ""))]),
+            "/revoke" => Ok(vec![
+                Step::Wait(lock(&self.terms).revocation_delay),
+                Step::Send(answer("200 OK", &[], "")),
+            ]),
             _ => Ok(vec![Step::Send(answer("404 Not Found", &[], ""))]),
         }
     }

@@ -1,5 +1,6 @@
 //! A real redis-server of the test's own.
 
+mod monitor;
 mod resp;
 
 use std::fs;
@@ -10,6 +11,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
 
+pub use monitor::Monitor;
 pub use resp::{Connection, Reply};
 
 use crate::certs::Authority;
@@ -117,6 +119,11 @@ impl Redis {
                 Ok((key, value))
             })
             .collect()
+    }
+
+    /// Records every command that it gets from now on.
+    pub fn monitor(&self) -> Result<Monitor> {
+        Monitor::start(self.connect()?)
     }
 
     /// FLUSHALL.

@@ -32,6 +32,13 @@ impl Route {
         }
     }
 
+    /// Another name, for routes beside each other in one file.
+    #[must_use]
+    pub fn named(mut self, name: &str) -> Self {
+        self.route["metadata"]["name"] = json!(name);
+        self
+    }
+
     /// Puts members into `spec.issuer`; null takes one away.
     #[must_use]
     pub fn issuer(mut self, members: &Value) -> Self {

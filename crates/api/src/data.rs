@@ -29,7 +29,7 @@ impl SecretData {
                 }
                 Err(_) => {
                     errors.push(FieldError::new(
-                        format!("data.{key}"),
+                        format!("data.{}", shown(key)),
                         FieldReason::Pattern,
                         "must be base64",
                     ));
@@ -82,8 +82,20 @@ fn check_fields(object: &Value, known: &[&str], errors: &mut Vec<FieldError>) {
     for name in
         names.filter(|name| !["apiVersion", "kind", "metadata"].contains(name) && !known.contains(name))
     {
-        errors.push(FieldError::new(name, FieldReason::Unknown, "no such field"));
+        errors.push(FieldError::new(
+            shown(name),
+            FieldReason::Unknown,
+            "no such field",
+        ));
     }
+}
+
+/// Longer names are not shown: `{hmac, c2VjcmV0…}`, a comma in place of a colon, makes a name of a secret. The keys of
+/// HMAC have at least as many bytes.
+const MAX_SHOWN: usize = 31;
+
+fn shown(name: &str) -> &str {
+    if name.len() > MAX_SHOWN { "…" } else { name }
 }
 
 fn texts<'a>(object: &'a Value, field: &str, errors: &mut Vec<FieldError>) -> Vec<(&'a String, &'a str)> {
@@ -97,15 +109,19 @@ fn texts<'a>(object: &'a Value, field: &str, errors: &mut Vec<FieldError>) -> Ve
     };
     let mut texts = Vec::new();
     for (key, value) in entries {
-        match value.as_str() {
-            Some(text) => texts.push((key, text)),
-            None => {
-                errors.push(FieldError::new(
-                    format!("{field}.{key}"),
-                    FieldReason::Type,
-                    "must be text (quote it)",
-                ));
-            }
+        match value {
+            Value::String(text) => texts.push((key, text.as_str())),
+            // What has no value may be one itself, of any length.
+            Value::Null => errors.push(FieldError::new(
+                field,
+                FieldReason::Type,
+                "an entry has no value (a comma in place of a colon?)",
+            )),
+            _ => errors.push(FieldError::new(
+                format!("{field}.{}", shown(key)),
+                FieldReason::Type,
+                "must be text (quote it)",
+            )),
         }
     }
     texts
@@ -140,5 +156,21 @@ mod tests {
         assert_eq!(fields, ["dat", "data.b", "data.a"]);
         assert!(!format!("{errors:?}").contains("not base64!"));
         assert!(ConfigMapData::read(&json!({"data": ["a"]})).is_err());
+    }
+
+    #[test]
+    fn a_secret_in_the_place_of_a_name_is_not_shown() {
+        let long = "c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0IHM=";
+        for object in [
+            json!({"data": {"hmac": null, "hunter2": null}}),
+            json!({"data": {long: 5}}),
+            json!({"data": {long: "not base64!"}}),
+            json!({"stringData": {long: []}}),
+            json!({long: null}),
+        ] {
+            let errors = SecretData::read(&object).unwrap_err();
+            let text = format!("{errors:?}");
+            assert!(!text.contains(long) && !text.contains("hunter2"), "{text}");
+        }
     }
 }

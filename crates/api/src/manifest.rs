@@ -73,14 +73,25 @@ impl ManifestFile {
 
     fn error(&self, error: &serde_saphyr::Error) -> ManifestError {
         let location = error.location();
-        // The parser's own error is not kept as a source: it may hold an excerpt.
-        let message = error.without_snippet().to_string();
-        let message = message.lines().next().unwrap_or_default();
         ManifestError {
             file: self.name.clone(),
             line: location.map_or(0, |l| l.line()),
             column: location.map_or(0, |l| l.column()),
-            message: message.split(" at line ").next().unwrap_or(message).to_owned(),
+            message: message_of(error.without_snippet()),
+        }
+    }
+}
+
+/// The parser's own error is not kept as a source, and some of its messages are not taken: they hold excerpts. Where a
+/// colon or a quote is missing, a key or a tag may be a secret.
+fn message_of(error: &serde_saphyr::Error) -> String {
+    match error {
+        serde_saphyr::Error::DuplicateMappingKey { .. } => "a key is there twice".to_owned(),
+        serde_saphyr::Error::UnsupportedTag { .. } => "this tag is not supported".to_owned(),
+        other => {
+            let message = other.to_string();
+            let message = message.lines().next().unwrap_or_default();
+            message.split(" at line ").next().unwrap_or(message).to_owned()
         }
     }
 }
@@ -155,6 +166,7 @@ mod tests {
             ("a: 1\nkey: hunter2\nkey: hunter2\n", 3, 1),
             ("a: 1\n---\nb: [hunter2\n", 3, 4),
             ("a: &x [hunter2]\nb: *y\n", 2, 4),
+            ("a: 1\nb: {hunter2: 1, hunter2: 2}\n", 2, 17),
         ] {
             let error = read(text).unwrap_err();
             assert_eq!((error.line, error.column), (line, column), "{error}");

@@ -23,12 +23,14 @@ pub(crate) struct Arguments {
 }
 
 const EXAMPLES: &str = "Examples:
-  splittoken demo                                     see it work, on http://127.0.0.1:8080
-  splittoken check routes/                            is this configuration good?
-  splittoken keyring new > keyring.json               the secret that seals what lies in Redis
-  splittoken gateway --routes routes/ --store redis://127.0.0.1:6379 --keyring keyring.json
+  splittoken demo                           see it work, on http://127.0.0.1:8080
+  splittoken check routes/                  is this configuration good?
+  splittoken keyring new > keyring.json     the secret that seals what is stored
+  splittoken gateway --routes routes/ \\
+      --store redis://127.0.0.1:6379 --keyring keyring.json
 
-Exit codes: 0 well, 1 `check` found errors, 2 the command line or a file cannot be used.";
+Exit codes: 0 well, 1 `check` found errors, 2 the command line or a file cannot be used, 130 and 143 ended at once by
+a second SIGINT or SIGTERM.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -41,20 +43,26 @@ pub(crate) enum Command {
     /// Print or write the custom resource definitions for Kubernetes.
     Crd(CrdArguments),
     /// Make the keyring that seals the records in the store.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  umask 077 && splittoken keyring new > keyring.json"
+    )]
     Keyring(KeyringCommand),
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   splittoken gateway --routes routes.yaml
-  splittoken gateway --routes routes/ --listen 0.0.0.0:8080 --trusted-proxies 10.0.0.0/8 \\
+  splittoken gateway --routes routes/ --listen 0.0.0.0:8080 \\
       --store rediss://gateway@redis.internal:6379 --store-ca ca.pem \\
       --store-password-file password --keyring keyring.json \\
-      --log-format json --access-log sampled
+      --trusted-proxies 10.0.0.0/8 --log-format json --access-log sampled
 
 Every option can be given in the environment instead: --store-ca is SPLITTOKEN_STORE_CA.
-RUST_LOG sets what is logged (default: info).")]
+RUST_LOG sets what is logged (default: info).
+
+SIGTERM and SIGINT (Ctrl-C): not ready at once, still accepting for --min-drain, then finishing what is in flight for
+at most --drain. A second one ends the process at once, whatever is in flight.")]
 pub(crate) struct GatewayArguments {
     /// A file or folder with SplitTokenRoute and SplitTokenIssuer objects and the Secrets and ConfigMaps that they
     /// refer to, as for kubectl. Watched: an edit takes effect within a second. Can be given several times.
@@ -72,7 +80,8 @@ pub(crate) struct GatewayArguments {
         long,
         env = "SPLITTOKEN_LISTEN",
         value_name = "ADDRESS:PORT",
-        default_value = "127.0.0.1:8080"
+        default_value = "127.0.0.1:8080",
+        value_parser = address
     )]
     pub(crate) listen: SocketAddr,
 
@@ -81,7 +90,8 @@ pub(crate) struct GatewayArguments {
         long,
         env = "SPLITTOKEN_ADMIN",
         value_name = "ADDRESS:PORT",
-        default_value = "127.0.0.1:9090"
+        default_value = "127.0.0.1:9090",
+        value_parser = address
     )]
     pub(crate) admin: SocketAddr,
 
@@ -94,7 +104,7 @@ pub(crate) struct GatewayArguments {
     pub(crate) keyring: Option<PathBuf>,
 
     /// Worker threads [default: one for each core]
-    #[arg(long, env = "SPLITTOKEN_THREADS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, env = "SPLITTOKEN_THREADS", value_name = "N", value_parser = threads)]
     pub(crate) threads: Option<u16>,
 
     /// Networks whose X-Forwarded-* headers are believed, separated by commas [default: none]
@@ -102,7 +112,8 @@ pub(crate) struct GatewayArguments {
         long,
         env = "SPLITTOKEN_TRUSTED_PROXIES",
         value_name = "CIDR,…",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = network
     )]
     pub(crate) trusted_proxies: Vec<IpNet>,
 
@@ -187,7 +198,8 @@ pub(crate) struct DemoArguments {
         long,
         env = "SPLITTOKEN_LISTEN",
         value_name = "ADDRESS:PORT",
-        default_value = "127.0.0.1:8080"
+        default_value = "127.0.0.1:8080",
+        value_parser = address
     )]
     pub(crate) listen: SocketAddr,
 
@@ -198,7 +210,9 @@ pub(crate) struct DemoArguments {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   splittoken check examples/keycloak.yaml
-  splittoken check --strict routes/           references that the files do not answer count as errors")]
+  splittoken check --strict routes/           unanswered references are errors too
+
+Exit codes: 0 well, 1 errors were found, 2 a file cannot be read.")]
 pub(crate) struct CheckArguments {
     /// Files and folders to check.
     #[arg(required = true, value_name = "FILE|FOLDER")]
@@ -210,6 +224,9 @@ pub(crate) struct CheckArguments {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  splittoken crd | kubectl apply -f -
+  splittoken crd --out crds/")]
 pub(crate) struct CrdArguments {
     /// A folder to write one file for each kind to [default: print them]
     #[arg(long, value_name = "FOLDER")]
@@ -222,6 +239,21 @@ pub(crate) enum KeyringCommand {
     #[command(after_help = "Example:
   umask 077 && splittoken keyring new > keyring.json")]
     New,
+}
+
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse()
+        .map_err(|_| "expected an IP address and a port, such as 127.0.0.1:8080")
+}
+
+fn network(text: &str) -> Result<IpNet, &'static str> {
+    text.parse()
+        .map_err(|_| "expected a network, such as 10.0.0.0/8 or fd00::/8")
+}
+
+fn threads(text: &str) -> Result<u16, &'static str> {
+    let number = text.parse().ok().filter(|number| (1..=1024).contains(number));
+    number.ok_or("expected a number from 1 to 1024")
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -244,5 +276,13 @@ mod tests {
     fn durations() {
         assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
         assert!(duration("5").is_err());
+    }
+
+    #[test]
+    fn threads_are_bounded() {
+        assert_eq!((threads("1"), threads("1024")), (Ok(1), Ok(1024)));
+        for text in ["0", "1025", "-1", "two", ""] {
+            assert!(threads(text).is_err(), "{text}");
+        }
     }
 }

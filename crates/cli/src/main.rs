@@ -3,6 +3,7 @@
 mod arguments;
 mod commands;
 mod demo;
+mod redact;
 mod routes;
 
 use std::process::ExitCode;

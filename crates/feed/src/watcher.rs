@@ -1,4 +1,5 @@
 use std::{
+    error::Error,
     io,
     sync::Arc,
     thread,
@@ -129,20 +130,23 @@ impl Watcher {
         }));
     }
 
-    /// Keeps the last good set. The same error is not reported twice in a row.
+    /// Keeps the last good set. The same error is not reported twice in a row. Whoever serves the set logs it.
     fn refuse(&self, error: FeedError) {
         let state = FeedState::clone(&self.sender.borrow());
-        if state
-            .last_error
-            .as_ref()
-            .is_some_and(|last| last.to_string() == error.to_string())
-        {
+        let is_same = |last: &Arc<FeedError>| chain(last) == chain(&error);
+        if state.last_error.as_ref().is_some_and(is_same) {
             return;
         }
-        warn!(reason = error.reason(), %error, "routes from files are no good: the last good set stays");
         self.sender.send_replace(Arc::new(FeedState {
             last_error: Some(Arc::new(error)),
             ..state
         }));
     }
+}
+
+/// An error with its causes: a file that is gone and one that may not be read differ in these alone.
+fn chain(error: &FeedError) -> Vec<String> {
+    std::iter::successors(Some(error as &dyn Error), |error| (*error).source())
+        .map(ToString::to_string)
+        .collect()
 }

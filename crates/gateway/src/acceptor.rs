@@ -37,7 +37,7 @@ pub(crate) async fn accept(listener: TcpListener, workers: Vec<Handle>, mut drai
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = drain.reached(DrainPhase::Closing) => return,
+            () = drain.reached(DrainPhase::Closing) => return accept_waiting(listener, &workers),
         };
         match accepted.and_then(|(stream, address)| Ok((stream.into_std()?, address))) {
             Ok(accepted) => hand_over(&workers, accepted),
@@ -48,6 +48,27 @@ pub(crate) async fn accept(listener: TcpListener, workers: Vec<Handle>, mut drai
                 tracing::warn!(%error, "cannot accept connections");
                 sleep(EXHAUSTED).await;
             }
+        }
+    }
+}
+
+/// Takes what the system has connected already: closing the listener would reset it.
+///
+/// It is asked directly: the runtime may not have heard of the newest yet.
+fn accept_waiting(listener: TcpListener, workers: &[Handle]) {
+    let Ok(listener) = listener.into_std() else {
+        return;
+    };
+    for _ in 0..BACKLOG {
+        let accepted = listener.accept().and_then(|(stream, address)| {
+            stream.set_nonblocking(true)?;
+            Ok((stream, address))
+        });
+        match accepted {
+            Ok(accepted) => hand_over(workers, accepted),
+            Err(error) if is_connections_own(&error) => {}
+            // Nobody waits.
+            Err(_) => return,
         }
     }
 }

@@ -1,11 +1,13 @@
 //! One line a request, if asked for: who, what, how it went, how long it took. Never a token, never a query.
 
 use std::{
+    borrow::Cow,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use http::{Method, StatusCode};
+use percent_encoding::percent_decode_str;
 use splittoken_routing::{ServedRoute, ServedRule};
 
 use crate::{settings::AccessLog, tokens::Rehydrated};
@@ -95,9 +97,9 @@ impl Entry {
         let route = rule.as_ref().map(|rule| &rule.route).or(endpoint.as_ref());
         tracing::info!(
             target: "access",
-            method = %self.method,
-            // Control characters cannot be in a path; quotes and the like are escaped.
-            path = ?self.path,
+            method = %without_tokens(self.method.as_str()),
+            // Control characters cannot be in a path; quotes and the like are escaped as the format wants it.
+            path = &*without_tokens(&self.path),
             status = self.status.as_u16(),
             route = route.map(|route| tracing::field::display(&route.config.name)),
             rule = rule.as_ref().map(|rule| rule.config.name.as_str()),
@@ -109,5 +111,73 @@ impl Entry {
             headers_ms = self.headers_after.as_secs_f64() * 1e3,
             total_ms = self.started.elapsed().as_secs_f64() * 1e3,
         );
+    }
+}
+
+/// What stands in the place of a text that may be a token.
+const HIDDEN: &str = "…";
+
+/// The shortest signature has 32 bytes (HMAC-SHA-256), which is this many characters of base64url. Most other secrets
+/// are as long: authorization codes, refresh tokens, keys.
+const SHORTEST_TOKEN: usize = 43;
+
+/// A path without those of its segments that may hold a token: clients put them in all kinds of places.
+fn without_tokens(path: &str) -> Cow<'_, str> {
+    if !path.split('/').any(may_hold_token) {
+        return Cow::Borrowed(path);
+    }
+    let shown = |segment| {
+        if may_hold_token(segment) { HIDDEN } else { segment }
+    };
+    Cow::Owned(path.split('/').map(shown).collect::<Vec<_>>().join("/"))
+}
+
+/// Whether a run of its letters is as long as a token, and no words in lower case with hyphens between them.
+fn may_hold_token(segment: &str) -> bool {
+    if segment.len() < SHORTEST_TOKEN {
+        return false;
+    }
+    let decoded = percent_decode_str(segment).decode_utf8_lossy();
+    // Of both alphabets of base64, and with the dots between the parts of a JWT.
+    let is_letter = |c: char| c.is_ascii_alphanumeric() || "-_+=.".contains(c);
+    decoded.split(|c| !is_letter(c)).any(|run| {
+        let is_words = run.bytes().all(|b| b.is_ascii_lowercase() || b"-_.".contains(&b));
+        run.len() >= SHORTEST_TOKEN && !is_words
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments_that_may_be_tokens_are_hidden() {
+        let token = "A1b2".repeat(11);
+        let spelled = "%41%31%62%32".repeat(11);
+        for hidden in [
+            token.clone(),
+            spelled,
+            format!("token={token}:x"),
+            "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbGljZSJ9.c2ln".to_owned(),
+        ] {
+            assert_eq!(
+                without_tokens(&format!("/orders/{hidden}/items")),
+                "/orders/…/items"
+            );
+            assert_eq!(without_tokens(&hidden), "…");
+        }
+    }
+
+    #[test]
+    fn other_paths_are_shown_as_they_are() {
+        for path in [
+            "/",
+            "/orders/6f1c2a34-9d1e-4b1f-8f57-2f1f0c9a7e55/items",
+            "/posts/how-a-gateway-keeps-tokens-out-of-everything-it-writes",
+            "/Customers/A%20Name%20With%20Spaces%20That%20Goes%20On%20And%20On",
+            "/a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p/q/r/s/t/u/v/w/x/y/z/0/1/2/3",
+        ] {
+            assert_eq!(without_tokens(path), path);
+        }
     }
 }

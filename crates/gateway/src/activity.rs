@@ -5,6 +5,7 @@
 
 use std::{
     io,
+    os::fd::AsFd,
     pin::Pin,
     sync::{
         Arc,
@@ -41,6 +42,8 @@ pub(crate) struct Activity {
     /// The tick at which a write first found the socket full, plus one; 0 while none has.
     stalled: AtomicU32,
     command: AtomicU8,
+    /// Whether the last read, since the connection was told to finish, found nothing there.
+    is_quiet: AtomicBool,
     waker: AtomicWaker,
 }
 
@@ -56,7 +59,7 @@ const BUSY: u8 = 2;
 pub(crate) enum Command {
     /// Nothing.
     Run,
-    /// Finish the request in flight, take no other.
+    /// Finish the request that is in flight or has begun, take no other.
     Finish,
     /// End now.
     Abort,
@@ -72,6 +75,7 @@ impl Activity {
             has_body: AtomicBool::new(false),
             stalled: AtomicU32::new(0),
             command: AtomicU8::new(0),
+            is_quiet: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         })
     }
@@ -113,6 +117,18 @@ impl Activity {
         self.waker.wake();
     }
 
+    /// Whether nobody loses a request by the end of keep-alive now: one is being served, or none has come.
+    ///
+    /// A connection that has not sent its first request yet was opened for one: it may send it, in the time that
+    /// it has for a head. So may one that has sent a part.
+    pub(crate) fn may_finish(&self) -> bool {
+        match self.phase.load(Relaxed) {
+            BUSY => true,
+            IDLE => self.is_quiet.load(Relaxed),
+            _ => false,
+        }
+    }
+
     /// What it has been told; `waker` will be woken by the next command.
     pub(crate) fn told(&self, cx: &Context<'_>) -> Command {
         self.waker.register(cx.waker());
@@ -140,6 +156,16 @@ impl Watched {
         Self { stream, activity }
     }
 
+    /// Looks whether something has come that the runtime has not heard of yet. A look costs three system calls and is
+    /// only for connections that are about to be closed.
+    fn note_quiet(&self) {
+        let looked = self.stream.as_fd().try_clone_to_owned();
+        let looked = looked.and_then(|socket| std::net::TcpStream::from(socket).peek(&mut [0]));
+        self.activity
+            .is_quiet
+            .store(!looked.is_ok_and(|bytes| bytes > 0), Relaxed);
+    }
+
     fn note_write<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         let stalled = &self.activity.stalled;
         if polled.is_ready() {
@@ -159,6 +185,9 @@ impl AsyncRead for Watched {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if polled.is_pending() && self.activity.command.load(Relaxed) == Command::Finish as u8 {
+            self.note_quiet();
+        }
         let read = &buf.filled()[before..];
         if !read.is_empty() {
             self.activity
@@ -233,6 +262,25 @@ mod tests {
         activity.begin_request(true);
         activity.end_request();
         assert!(!after(&activity, &clock, 6));
+    }
+
+    #[test]
+    fn a_connection_may_finish_when_no_request_has_begun_to_come() {
+        let activity = Activity::new(&Ticks::default());
+        // Opened for a request that has not come yet.
+        assert!(!activity.may_finish());
+        activity.begin_request(false);
+        assert!(activity.may_finish());
+        activity.is_whole.store(true, Relaxed);
+        activity.end_request();
+        assert!(
+            !activity.may_finish(),
+            "nobody has looked whether something is there"
+        );
+        activity.is_quiet.store(true, Relaxed);
+        assert!(activity.may_finish());
+        activity.enter(READING);
+        assert!(!activity.may_finish());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use prometheus_client::registry::Registry;
-use splittoken_runtime::{ConfigView, Drain, DrainPhase, Readiness};
+use splittoken_runtime::{ConfigView, Drain, DrainPhase, Readiness, ReadyGuard};
 use splittoken_store::{Store, StoreConfig};
 use splittoken_token::Keyring;
 use thiserror::Error;
@@ -24,7 +24,8 @@ use crate::{
     metrics::Metrics,
     settings::Settings,
     snapshot::Snapshots,
-    tokens::{Cache, StoreHealth, Tokens},
+    store_health::StoreHealth,
+    tokens::{Cache, Tokens},
     worker::{Handle, Shared, Worker},
 };
 
@@ -91,7 +92,10 @@ pub struct Gateway {
     configs: watch::Receiver<Arc<Config>>,
     drain: Drain,
     drain_limit: Duration,
-    readiness: Readiness,
+    /// Until the first configuration is taken over.
+    unconfigured: ReadyGuard,
+    /// Until connections are accepted.
+    closed: ReadyGuard,
 }
 
 impl fmt::Debug for Gateway {
@@ -117,7 +121,8 @@ impl Gateway {
             registry,
         } = ingredients;
         let listener = acceptor::listen(address).map_err(|source| StartError::Bind { address, source })?;
-        let metrics = Metrics::new(registry);
+        let health = StoreHealth::default();
+        let metrics = Metrics::new(registry, &health);
         let shared = Shared::new(settings, Snapshots::new(Arc::clone(&metrics)), metrics);
         let cache = Tokens::cache();
         let store_name = store.describe();
@@ -129,12 +134,14 @@ impl Gateway {
             cache,
             store,
             store_name,
-            health: StoreHealth::default(),
+            health,
             keyring,
             configs,
             drain,
             drain_limit,
-            readiness,
+            // From here on: whoever answers probes may begin before `run` does.
+            unconfigured: readiness.guard("configuration"),
+            closed: readiness.guard("listener"),
         })
     }
 
@@ -166,10 +173,6 @@ impl Gateway {
                 workers,
                 workers_up: health.up(),
             };
-            shared
-                .metrics
-                .store_up
-                .set(i64::try_from(store.workers_up).unwrap_or(i64::MAX));
             view(&shared, status.problem(), &keyring, store)
         })
     }
@@ -177,15 +180,13 @@ impl Gateway {
     /// Serves until the drain is over. Every request that was in flight by then has been finished, or
     /// `drain_limit` has passed.
     pub async fn run(mut self) -> Result<(), StartError> {
-        let config_guard = self.readiness.guard("configuration");
-        let listener_guard = self.readiness.guard("listener");
         let (handles, threads) = self.start_workers()?;
         let (tried, first_tried) = oneshot::channel();
         let follow = tokio::spawn(follow(
             Arc::clone(&self.shared),
             Arc::clone(&self.status),
             self.configs.clone(),
-            config_guard,
+            self.unconfigured,
             tried,
         ));
         let leaving = Arc::clone(&self.shared);
@@ -197,7 +198,7 @@ impl Gateway {
         // Whoever connects before that waits: without a configuration every request would be a 404. It cannot fail but
         // by a panic there, after which the acceptor's 404s are the lesser evil.
         let _ = first_tried.await;
-        drop(listener_guard);
+        drop(self.closed);
         acceptor::accept(self.listener, handles, self.drain.clone()).await;
         self.drain.reached(DrainPhase::Closing).await;
         // Joining blocks, and the runtime still answers probes.
@@ -236,6 +237,8 @@ impl Gateway {
                     let tokens = Tokens::new(keyring, &store, cache, Arc::clone(&shared.metrics), &health);
                     Worker::new(shared, tokens, load).run(incoming, drain).await;
                 });
+                // A name that is being resolved must not hold up the end.
+                runtime.shutdown_background();
             })?;
         Ok((handle, thread))
     }

@@ -14,7 +14,8 @@ pub(crate) struct Issuer {
     epoch: Epoch,
     /// The provider's own count that `epoch` stands for.
     seen: AtomicU64,
-    stepping: Mutex<()>,
+    /// Whether another configuration has taken its place. Locked while the epoch is stepped.
+    is_retired: Mutex<bool>,
 }
 
 impl Issuer {
@@ -24,7 +25,7 @@ impl Issuer {
             provider,
             epoch: Epoch::new(),
             seen,
-            stepping: Mutex::default(),
+            is_retired: Mutex::default(),
         }
     }
 
@@ -32,11 +33,19 @@ impl Issuer {
     pub(crate) fn sync(&self) {
         let current = self.provider.epoch().current();
         if self.seen.load(Ordering::Acquire) != current {
-            let _one_at_a_time = self.stepping.lock();
-            if self.seen.swap(current, Ordering::AcqRel) != current {
+            let is_retired = self.is_retired.lock();
+            if self.seen.swap(current, Ordering::AcqRel) != current && !*is_retired {
                 self.epoch.step();
             }
         }
+    }
+
+    /// Its settings are no longer in force: whatever it has vouched for is to be verified anew, and so is what
+    /// requests that began before still verify by it.
+    pub(crate) fn retire(&self) {
+        let mut is_retired = self.is_retired.lock();
+        *is_retired = true;
+        self.epoch.end();
     }
 
     /// The stamp for what is verified from now on.

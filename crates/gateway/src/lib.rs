@@ -30,6 +30,7 @@ mod random;
 mod request;
 mod settings;
 mod snapshot;
+mod store_health;
 mod token_endpoint;
 mod token_request;
 mod tokens;

@@ -11,6 +11,8 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use crate::store_health::StoreHealth;
+
 /// Seconds; from a cached token's request to a provider that is given up on.
 const BUCKETS: [f64; 12] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0,
@@ -62,12 +64,11 @@ pub(crate) struct Metrics {
     pub(crate) config_generation: Gauge<i64, AtomicI64>,
     pub(crate) config_failing: Gauge<i64, AtomicI64>,
     pub(crate) routes: Gauge<i64, AtomicI64>,
-    pub(crate) store_up: Gauge<i64, AtomicI64>,
 }
 
 impl Metrics {
-    /// Registers everything under `splittoken_gateway_`.
-    pub(crate) fn new(registry: &mut Registry) -> Arc<Self> {
+    /// Registers everything, and what `store_health` counts, under `splittoken_gateway_`. README.md has a table of it.
+    pub(crate) fn new(registry: &mut Registry, store_health: &StoreHealth) -> Arc<Self> {
         let lookups = Family::<LookupLabels, Counter>::default();
         let cache_hits = lookups.get_or_create(&LookupLabels { outcome: "cache" }).clone();
         let metrics = Self {
@@ -83,9 +84,10 @@ impl Metrics {
             config_generation: Gauge::default(),
             config_failing: Gauge::default(),
             routes: Gauge::default(),
-            store_up: Gauge::default(),
         };
-        metrics.register(registry.sub_registry_with_prefix("splittoken_gateway"));
+        let registry = registry.sub_registry_with_prefix("splittoken_gateway");
+        metrics.register(registry);
+        registry.register_collector(Box::new(store_health.clone()));
         Arc::new(metrics)
     }
 
@@ -137,11 +139,6 @@ impl Metrics {
             self.config_failing.clone(),
         );
         r.register("routes", "Routes that are served", self.routes.clone());
-        r.register(
-            "store_up",
-            "Workers whose connection to the store is up",
-            self.store_up.clone(),
-        );
     }
 
     /// Counts a request that was not passed on.

@@ -1,6 +1,10 @@
 //! What all workers read: the route table, the providers behind it and the counters of its rules, swapped as one.
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    sync::Arc,
+};
 
 use arc_swap::ArcSwap;
 use splittoken_provider::{GivenEndpoints, Provider, ProviderError, ProviderSettings};
@@ -84,8 +88,8 @@ impl Snapshots {
         self.current.load_full()
     }
 
-    /// Takes over `table`. Providers whose settings stay the same stay as they are, keys and connections included; new
-    /// ones get a task on the current runtime. On an error nothing changes.
+    /// Takes over `table`. Providers whose settings stay the same stay as they are, keys and connections included;
+    /// others get a task on the current runtime. On an error nothing changes.
     pub(crate) fn take_over(&self, table: Arc<RouteTable>) -> Result<(), ConfigError> {
         let current = self.load();
         let known: HashMap<&str, &Arc<Issuer>> = current
@@ -97,14 +101,16 @@ impl Snapshots {
         let mut issuers = Vec::with_capacity(table.issuers().len());
         for (config, secrets) in table.issuers() {
             let settings = settings(config, secrets);
-            let unchanged = known
-                .get(&*settings.name)
-                .filter(|issuer| *issuer.provider.settings() == settings);
-            if let Some(issuer) = unchanged {
-                issuers.push(Arc::clone(issuer));
+            let before = known.get(&*settings.name);
+            if let Some(unchanged) = before.filter(|issuer| *issuer.provider.settings() == settings) {
+                issuers.push(Arc::clone(unchanged));
                 continue;
             }
-            let provider = Provider::new(settings).map_err(|source| ConfigError::Provider {
+            let provider = match before {
+                Some(before) => Provider::following(settings, &before.provider),
+                None => Provider::new(settings),
+            };
+            let provider = provider.map_err(|source| ConfigError::Provider {
                 name: config.name.clone(),
                 source,
             })?;
@@ -125,11 +131,20 @@ impl Snapshots {
         self.metrics
             .routes
             .set(i64::try_from(table.routes().len()).unwrap_or(i64::MAX));
-        self.current.store(Arc::new(Snapshot {
+        let next = Arc::new(Snapshot {
             table,
             issuers,
             counters,
-        }));
+        });
+        self.current.store(Arc::clone(&next));
+        // After the swap, so that what is verified anew is verified by what is in force now.
+        let kept: HashSet<*const Issuer> = next.issuers.iter().map(Arc::as_ptr).collect();
+        let is_gone = |issuer: &&Arc<Issuer>| !kept.contains(&Arc::as_ptr(issuer));
+        current
+            .issuers
+            .iter()
+            .filter(is_gone)
+            .for_each(|issuer| issuer.retire());
         Ok(())
     }
 }

@@ -263,6 +263,7 @@ impl Exchange<'_> {
             None => (response.expose_access_token(), TokenTypeHint::AccessToken),
         };
         let (token, provider) = (Zeroizing::new(token.to_owned()), Arc::clone(self.provider));
+        let chore = Arc::clone(&self.worker.chores);
         tokio::spawn(async move {
             let outcome = timeout(TAKE_BACK, provider.revoke(&token, hint, &client)).await;
             let reason = match outcome {
@@ -275,6 +276,7 @@ impl Exchange<'_> {
                 reason,
                 "a token that could not be stored was taken back"
             );
+            drop(chore);
         });
     }
 }

@@ -20,7 +20,9 @@ use splittoken_token::{
 use tokio::time::sleep;
 use zeroize::Zeroizing;
 
-use crate::{failure::Failure, issuer::Issuer, metrics::Metrics, settings::NEAR_CACHE_BYTES};
+use crate::{
+    failure::Failure, issuer::Issuer, metrics::Metrics, settings::NEAR_CACHE_BYTES, store_health::StoreHealth,
+};
 
 /// A token that has been put together again.
 pub(crate) struct Rehydrated {
@@ -86,26 +88,6 @@ pub(crate) enum Kept {
     Collision,
 }
 
-/// How many of the workers reach the store.
-#[derive(Clone, Default)]
-pub(crate) struct StoreHealth(Arc<parking_lot::Mutex<Vec<StoreSession>>>);
-
-impl fmt::Debug for StoreHealth {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "StoreHealth({} up)", self.up())
-    }
-}
-
-impl StoreHealth {
-    pub(crate) fn up(&self) -> usize {
-        self.0
-            .lock()
-            .iter()
-            .filter(|session| matches!(session.health(), Health::Up))
-            .count()
-    }
-}
-
 /// One worker's way from tokens to records.
 pub(crate) struct Tokens {
     keyring: Arc<Keyring>,
@@ -143,7 +125,7 @@ impl Tokens {
         health: &StoreHealth,
     ) -> Self {
         let session = store.connect();
-        health.0.lock().push(session.clone());
+        health.add(session.clone());
         Self {
             keyring,
             session,

@@ -48,6 +48,8 @@ pub(crate) struct Worker {
     pub(crate) pool: Arc<Pool>,
     pub(crate) tokens: Tokens,
     pub(crate) random: Random,
+    /// Held by what goes on after its request was answered, so that the thread does not end before.
+    pub(crate) chores: Arc<()>,
     connections: Connections,
 }
 
@@ -103,6 +105,7 @@ impl Worker {
             pool: Arc::default(),
             tokens,
             random: Random::default(),
+            chores: Arc::default(),
             connections,
         })
     }
@@ -126,8 +129,9 @@ impl Worker {
         self.connections.tell_all(Command::Finish);
         let mut patience = pin!(tokio::time::sleep(drain));
         let mut check = interval(Duration::from_millis(20));
-        while !self.connections.open.lock().is_empty() {
+        while self.is_busy() {
             tokio::select! {
+                _ = sweep.tick() => self.sweep(),
                 () = &mut patience => {
                     tracing::warn!(connections = self.connections.open.lock().len(), "closing with requests in flight");
                     self.connections.tell_all(Command::Abort);
@@ -138,12 +142,20 @@ impl Worker {
         }
     }
 
+    fn is_busy(&self) -> bool {
+        Arc::strong_count(&self.chores) > 1 || !self.connections.open.lock().is_empty()
+    }
+
     fn open(self: &Arc<Self>, stream: std::net::TcpStream, address: SocketAddr) {
         let stream = stream
             .set_nodelay(true)
             .and_then(|()| TcpStream::from_std(stream));
         match stream {
-            Ok(stream) => drop(tokio::spawn(Arc::clone(self).drive(stream, address))),
+            Ok(stream) => {
+                // Before its task runs: a drain that begins meanwhile must know of it.
+                let (id, activity) = self.connections.add();
+                tokio::spawn(Arc::clone(self).drive(stream, address, id, activity));
+            }
             Err(error) => {
                 self.connections.load.fetch_sub(1, Ordering::Relaxed);
                 tracing::debug!(%error, "a connection was gone before it was served");
@@ -152,8 +164,13 @@ impl Worker {
     }
 
     /// Drives one connection until it ends or is told to.
-    async fn drive(self: Arc<Self>, stream: TcpStream, address: SocketAddr) {
-        let (id, activity) = self.connections.add();
+    async fn drive(
+        self: Arc<Self>,
+        stream: TcpStream,
+        address: SocketAddr,
+        id: u64,
+        activity: Arc<Activity>,
+    ) {
         self.shared.metrics.connections.inc();
         let peer = Arc::new(Peer::new(address, &self.shared.trusted_proxies));
         let io = TokioIo::new(Watched::new(stream, Arc::clone(&activity)));
@@ -164,14 +181,17 @@ impl Worker {
         let mut connection = pin!(builder().serve_connection(io, service));
         let mut is_finishing = false;
         let ended = poll_fn(|cx| {
-            match activity.told(cx) {
-                Command::Abort => return Poll::Ready(Ok(())),
-                Command::Finish if !is_finishing => {
-                    is_finishing = true;
-                    connection.as_mut().graceful_shutdown();
-                }
-                Command::Run | Command::Finish => {}
+            let told = activity.told(cx);
+            if told == Command::Abort {
+                return Poll::Ready(Ok(()));
             }
+            // First what has come: a request that is here already is not lost.
+            let polled = connection.as_mut().poll(cx);
+            if told == Command::Run || is_finishing || polled.is_ready() || !activity.may_finish() {
+                return polled;
+            }
+            is_finishing = true;
+            connection.as_mut().graceful_shutdown();
             connection.as_mut().poll(cx)
         })
         .await;

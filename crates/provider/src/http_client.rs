@@ -1,6 +1,6 @@
 //! The only file that talks to the provider.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, header};
@@ -9,7 +9,7 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use crate::{
-    CallError, MAX_ANSWER_BYTES, ProviderAnswer, ProviderError, ProviderSettings, error::FetchError,
+    CallError, MAX_ANSWER_BYTES, ProviderAnswer, ProviderError, ProviderSettings, clients, error::FetchError,
     token_call::own_headers,
 };
 
@@ -17,10 +17,10 @@ use crate::{
 /// request that meets the closing connection is lost, since it must not be sent twice.
 const IDLE_CONNECTION: Duration = Duration::from_secs(4);
 
-/// A client with one provider's roots and deadlines, shared by all threads.
+/// A client with one provider's roots and deadlines, shared by all threads, and by issuers that are alike in these.
 #[derive(Debug)]
 pub(crate) struct HttpClient {
-    client: Client,
+    client: Arc<Client>,
     request_timeout: Duration,
 }
 
@@ -30,17 +30,8 @@ impl HttpClient {
         if rustls::crypto::CryptoProvider::get_default().is_none() {
             return Err(ProviderError::NoCryptoProvider);
         }
-        let own_roots = parse_roots(&settings.ca_certificates)?;
-        let client = match build(settings, own_roots) {
-            // An issuer in the clear, say in a mesh, needs no roots; a slim image may have none.
-            Err(_) if settings.ca_certificates.is_empty() && settings.url.starts_with("http://") => {
-                build(settings, Some(Vec::new()))
-            }
-            built => built,
-        };
-        let client = client.map_err(ProviderError::Client)?;
         Ok(Self {
-            client,
+            client: clients::shared(settings, || make(settings))?,
             request_timeout: settings.request_timeout,
         })
     }
@@ -95,6 +86,18 @@ impl HttpClient {
             .await
             .unwrap_or(Err(CallError::Timeout))
     }
+}
+
+fn make(settings: &ProviderSettings) -> Result<Client, ProviderError> {
+    let own_roots = parse_roots(&settings.ca_certificates)?;
+    let client = match build(settings, own_roots) {
+        // An issuer in the clear, say in a mesh, needs no roots; a slim image may have none.
+        Err(_) if settings.ca_certificates.is_empty() && settings.url.starts_with("http://") => {
+            build(settings, Some(Vec::new()))
+        }
+        built => built,
+    };
+    client.map_err(ProviderError::Client)
 }
 
 /// The roots to trust in place of the system's, if any are given.

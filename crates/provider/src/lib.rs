@@ -13,6 +13,7 @@
 //!
 //! This room knows nothing of routes, clients, stores or Kubernetes. It never logs a token, a body or a query.
 
+mod clients;
 mod cooldown;
 mod discovery;
 mod endpoint;

@@ -29,6 +29,16 @@ impl Provider {
         }))
     }
 
+    /// One with other settings that takes the place of `before`. Where keys and endpoints come from the same place as
+    /// before, they are known from the start: an edit must not need a provider that is down.
+    pub fn following(settings: ProviderSettings, before: &Self) -> Result<Arc<Self>, ProviderError> {
+        let next = Self::new(settings)?;
+        if next.settings().has_source_of(before.settings()) {
+            next.shared.adopt(&before.shared);
+        }
+        Ok(next)
+    }
+
     /// The background task, to be spawned once: fetches endpoints and keys at once, then again and again, and on
     /// demand. Ends when `shutdown` does or when the provider is dropped, whatever is under way.
     pub fn run<S>(&self, shutdown: S) -> impl Future<Output = ()> + Send + use<S>

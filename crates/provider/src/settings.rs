@@ -57,6 +57,17 @@ impl ProviderSettings {
         !self.trusted_transport && self.algorithms.iter().any(|alg| alg.family() != Family::Hmac)
     }
 
+    /// Whether these and `other` get the same keys and endpoints from the same place in the same way.
+    pub(crate) fn has_source_of(&self, other: &Self) -> bool {
+        self.url == other.url
+            && self.plain_http_allowed == other.plain_http_allowed
+            && self.discovery == other.discovery
+            && self.endpoints == other.endpoints
+            && self.algorithms == other.algorithms
+            && self.trusted_transport == other.trusted_transport
+            && self.ca_certificates == other.ca_certificates
+    }
+
     pub(crate) fn policy(&self) -> Policy<'_> {
         Policy {
             issuer: &self.url,

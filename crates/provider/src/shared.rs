@@ -84,6 +84,12 @@ impl Shared {
         })
     }
 
+    /// Begins with the keys and endpoints that `before` knows, which are fetched again all the same.
+    pub(crate) fn adopt(&self, before: &Self) {
+        self.endpoints.store(before.endpoints.load_full());
+        self.rotation.store(before.rotation.load_full());
+    }
+
     /// Waits until the keys were fetched for `id`, as far as the cool-down allows and as long as a request may
     /// take. Says nothing of the outcome: look at the keys.
     pub(crate) async fn fetch_for(&self, id: Option<&str>) {

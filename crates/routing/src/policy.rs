@@ -85,7 +85,7 @@ fn one_of(value: &Value, wanted: &[String]) -> bool {
 }
 
 /// How a claim is written into a header, or `None` if it says nothing or cannot be written without a second
-/// meaning: a control character, or a comma inside a list's element.
+/// meaning: a control character, or a comma or outer space inside a list's element.
 pub fn claim_header_value(claim: &Value, encoding: ClaimEncoding) -> Option<String> {
     let text = match (encoding, claim) {
         (_, Value::Null) => return None,
@@ -102,7 +102,7 @@ pub fn claim_header_value(claim: &Value, encoding: ClaimEncoding) -> Option<Stri
 
 fn list_element(value: &Value) -> Option<String> {
     let text = value.as_str().map_or_else(|| ascii_json(value), str::to_owned);
-    (!text.contains(',')).then_some(text)
+    (!text.contains(',') && text.trim() == text).then_some(text)
 }
 
 /// JSON with every character outside ASCII escaped, because headers have no agreed encoding.
@@ -254,6 +254,7 @@ mod tests {
             (json!("Zoë, or so"), CommaSeparated, Some("Zoë, or so")),
             (json!(["a", "b"]), CommaSeparated, Some("a,b")),
             (json!(["a,b"]), CommaSeparated, None),
+            (json!(["a", " b"]), CommaSeparated, None),
             (json!("a\r\nX-Admin: 1"), CommaSeparated, None),
             (json!(" a"), CommaSeparated, None),
             (json!(7), CommaSeparated, Some("7")),

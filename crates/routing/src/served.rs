@@ -206,13 +206,15 @@ pub(crate) fn serve_rule(
     })
 }
 
+/// All scopes that can be missing (RFC 6750 §3): with them the token gets through, if with fewer of `anyScopes` too.
 fn scope_hint(rule: &Rule) -> Option<HeaderValue> {
     let wanted = rule.authorization.as_ref()?;
-    let scopes = if wanted.scopes.is_empty() {
-        &wanted.any_scopes
-    } else {
-        &wanted.scopes
-    };
+    let scopes: Vec<&str> = wanted
+        .scopes
+        .iter()
+        .chain(&wanted.any_scopes)
+        .map(String::as_str)
+        .collect();
     let text = scopes.join(" ");
     (!text.is_empty()).then(|| HeaderValue::from_str(&text).ok())?
 }

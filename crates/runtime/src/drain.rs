@@ -1,10 +1,6 @@
 use std::time::Duration;
 
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::watch,
-    time::sleep,
-};
+use tokio::{sync::watch, time::sleep};
 
 use crate::Readiness;
 
@@ -73,15 +69,6 @@ impl Drain {
         // The channel only closes with the process; then everything has been reached.
         let _ = self.phase.wait_for(|now| *now >= phase).await;
     }
-}
-
-/// Completes on SIGTERM or SIGINT.
-pub async fn shutdown_signal() -> std::io::Result<&'static str> {
-    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    Ok(tokio::select! {
-        _ = term.recv() => "SIGTERM",
-        _ = int.recv() => "SIGINT",
-    })
 }
 
 #[cfg(test)]

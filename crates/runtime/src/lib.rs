@@ -11,9 +11,11 @@
 mod admin;
 mod drain;
 mod readiness;
+mod signals;
 mod telemetry;
 
 pub use admin::{AdminError, AdminServer, ConfigView};
-pub use drain::{Drain, DrainPhase, DrainTimes, shutdown_signal};
+pub use drain::{Drain, DrainPhase, DrainTimes};
 pub use readiness::{Readiness, ReadyGuard};
+pub use signals::{Signals, StopSignal};
 pub use telemetry::{LogFormat, TelemetryError, init_logs};

@@ -16,8 +16,9 @@ pub enum LogFormat {
 #[derive(Debug, Error)]
 pub enum TelemetryError {
     /// `RUST_LOG` is no filter.
-    #[error("RUST_LOG is not a log filter (try `info` or `splittoken_gateway=debug`)")]
-    Filter(#[source] tracing_subscriber::filter::ParseError),
+    // The parser's error says everything and then names itself as its cause: no source.
+    #[error("RUST_LOG is not a log filter, try `info` or `splittoken_gateway=debug`: {0}")]
+    Filter(tracing_subscriber::filter::ParseError),
     /// Somebody set up logging before.
     #[error("logging is set up already")]
     Twice(#[source] tracing_subscriber::util::TryInitError),

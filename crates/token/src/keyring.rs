@@ -37,9 +37,9 @@ pub enum KeyringError {
     /// A version that this program does not know.
     #[error("keyring version {0} is not supported (expected 1)")]
     Version(u32),
-    /// A key id that is no number from 0 to 255.
-    #[error("keyring key id {0:?} is not a number from 0 to 255")]
-    KeyId(String),
+    /// A key id that is no number from 0 to 255. Not quoted: it may be the key, in its name's place.
+    #[error("a keyring key id is not a number from 0 to 255")]
+    KeyId,
     /// A key that is not 32 bytes of unpadded base64url.
     #[error("keyring key {0} is not 32 bytes of unpadded base64url (43 characters)")]
     Key(u8),
@@ -60,7 +60,7 @@ impl KeyringError {
         match self {
             Self::Syntax { .. } => "keyring_syntax",
             Self::Version(_) => "keyring_version",
-            Self::KeyId(_) => "keyring_key_id",
+            Self::KeyId => "keyring_key_id",
             Self::Key(_) => "keyring_key",
             Self::NoWriteKey(_) => "keyring_no_write_key",
             Self::Count(_) => "keyring_count",
@@ -148,7 +148,7 @@ impl Keyring {
 fn parse_key(
     (kid, key): (String, Zeroizing<String>),
 ) -> Result<(u8, Zeroizing<[u8; PEPPER_LEN]>), KeyringError> {
-    let id: u8 = kid.parse().map_err(|_| KeyringError::KeyId(kid))?;
+    let id: u8 = kid.parse().map_err(|_| KeyringError::KeyId)?;
     let bytes = Zeroizing::new(base64url::decode(key.as_bytes()).map_err(|_| KeyringError::Key(id))?);
     let mut pepper = Zeroizing::new([0; PEPPER_LEN]);
     if bytes.len() != PEPPER_LEN {
@@ -208,6 +208,10 @@ mod tests {
             ),
             (
                 format!(r#"{{"version":1,"write":1,"keys":{{"256":"{key}"}}}}"#),
+                "keyring_key_id",
+            ),
+            (
+                format!(r#"{{"version":1,"write":1,"keys":{{"{key}":"1"}}}}"#),
                 "keyring_key_id",
             ),
             (

@@ -147,8 +147,8 @@ fn measure(peer: &Peer, wrk: &Wrk, plan: &Plan, redis: u32) -> Result<Round> {
     );
     let each = |time: Duration| time.as_secs_f64() * 1e6 / exact(run.requests);
     Ok(Round {
-        cpu: each(after - before),
-        redis: each(redis_after - redis_before),
+        cpu: each(after.saturating_sub(before)),
+        redis: each(redis_after.saturating_sub(redis_before)),
         run,
     })
 }

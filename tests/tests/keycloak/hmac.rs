@@ -3,11 +3,12 @@
 use anyhow::{Context as _, Result};
 use aws_lc_rs::hmac::{HMAC_SHA256, Key, verify};
 use serde_json::{Value, json};
+use splittoken_tests::answers::same_but_for_the_token;
 use splittoken_tests::keycloak::Keycloak;
 use splittoken_tests::route::Route;
 use splittoken_tests::{jwt, secret};
 
-use super::{Front, same_but_for_the_token};
+use super::Front;
 
 /// The route's issuer trusts the private authority, over HTTPS alone.
 fn over_https(route: Route, keycloak: &Keycloak, members: Value) -> Route {

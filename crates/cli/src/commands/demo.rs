@@ -6,7 +6,7 @@ use std::{
 
 use anyhow::Context;
 use splittoken_gateway::{AccessLog, Config, Settings};
-use splittoken_runtime::{LogFormat, init_logs};
+use splittoken_runtime::{LogFormat, Signals, init_logs};
 use splittoken_store::Store;
 use tokio::sync::watch;
 
@@ -44,9 +44,10 @@ pub(super) fn run(arguments: &DemoArguments) -> anyhow::Result<()> {
         drain: AT_ONCE,
     };
     control_runtime()?.block_on(async {
+        let signals = Signals::catch().context("cannot catch signals")?;
         let (stop, stopped) = watch::channel(false);
         let (send, configs) = watch::channel(Arc::new(Config::default()));
-        let bound = serving.bind(configs).await?;
+        let bound = serving.bind(configs, signals).await?;
         let listen = bound.gateway.address().context("the listener has no address")?;
         let shown = ShownStore {
             name: name.clone(),

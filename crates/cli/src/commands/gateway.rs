@@ -2,11 +2,15 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use aws_lc_rs::rand;
+use splittoken_api::Finding;
 use splittoken_feed::{FeedOptions, FeedState, FileFeed};
 use splittoken_gateway::{Config, Problem, Settings};
 use splittoken_routing::{RouteTable, TableError};
-use splittoken_runtime::{DrainTimes, init_logs};
-use tokio::{sync::watch, task::spawn_blocking};
+use splittoken_runtime::{DrainTimes, Signals, init_logs};
+use tokio::{
+    sync::watch,
+    task::{JoinError, spawn_blocking},
+};
 
 use super::serving::{Serving, control_runtime, keyring, store, threads};
 use crate::arguments::GatewayArguments;
@@ -36,23 +40,61 @@ pub(super) fn run(arguments: GatewayArguments) -> anyhow::Result<()> {
             revision_key: revision_key()?,
         },
     );
-    let first = feed.load().context("--routes")?;
-    for finding in &first.report.findings {
-        tracing::warn!("{finding}");
-    }
-    let config = Config {
-        table: Arc::new(RouteTable::build(&first.routes).context("--routes")?),
-        problem: None,
-    };
-    let states = feed.watch(first).context("--routes")?;
-    control_runtime()?.block_on(async {
-        let (send, configs) = watch::channel(Arc::new(config));
-        let bound = serving.bind(configs).await?;
-        let follow = tokio::spawn(follow(states, send));
+    let runtime = control_runtime()?;
+    let outcome = runtime.block_on(async {
+        let mut signals = Signals::catch().context("cannot catch signals")?;
+        let first = tokio::select! {
+            loaded = spawn_blocking(move || load(feed)) => joined(loaded)?,
+            // Nothing is served yet, so there is nothing to wait for.
+            signal = signals.next() => {
+                tracing::info!(signal = signal.name(), "asked to end before anything was served");
+                return Ok(());
+            }
+        };
+        let (send, configs) = watch::channel(Arc::new(first.config));
+        let bound = serving.bind(configs, signals).await?;
+        // Not before: whoever cannot start says why, and nothing else.
+        for finding in first.warnings {
+            tracing::warn!("{finding}");
+        }
+        if first.is_empty {
+            tracing::warn!("no route in --routes: every request gets 404 until there is one");
+        }
+        let follow = tokio::spawn(follow(first.states, send));
         let outcome = bound.run().await;
         follow.abort();
         outcome
+    });
+    // Files that are being read or names that are being resolved must not hold up the end.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// The first set of routes, and the channel of those to come.
+struct First {
+    states: watch::Receiver<Arc<FeedState>>,
+    config: Config,
+    warnings: Vec<Finding>,
+    is_empty: bool,
+}
+
+/// Large sets take a while.
+fn load(feed: FileFeed) -> anyhow::Result<First> {
+    let first = feed.load().context("--routes")?;
+    Ok(First {
+        warnings: first.report.findings.clone(),
+        is_empty: first.routes.is_empty(),
+        config: Config {
+            table: Arc::new(RouteTable::build(&first.routes).context("--routes")?),
+            problem: None,
+        },
+        states: feed.watch(first).context("--routes")?,
     })
+}
+
+/// What a blocking task gave; its panic goes on here.
+fn joined<T>(outcome: Result<T, JoinError>) -> T {
+    outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }
 
 /// Nobody compares the revisions of two processes that read files, so each may have its own key.
@@ -91,10 +133,7 @@ async fn follow(mut states: watch::Receiver<Arc<FeedState>>, configs: watch::Sen
 /// Off the threads that accept connections.
 async fn build(state: &Arc<FeedState>) -> Result<RouteTable, TableError> {
     let state = Arc::clone(state);
-    match spawn_blocking(move || RouteTable::build(&state.routes)).await {
-        Ok(built) => built,
-        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-    }
+    joined(spawn_blocking(move || RouteTable::build(&state.routes)).await)
 }
 
 fn problem(state: &FeedState) -> Option<Problem> {

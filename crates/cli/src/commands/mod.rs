@@ -12,7 +12,10 @@ use std::{
     process::ExitCode,
 };
 
-use crate::arguments::{Arguments, Command, KeyringCommand};
+use crate::{
+    arguments::{Arguments, Command, KeyringCommand},
+    redact::redact,
+};
 
 /// The command line or a file cannot be used.
 const UNUSABLE: u8 = 2;
@@ -46,23 +49,30 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
         let _ = write!(io::stderr(), "{}", error.render());
         return ExitCode::from(UNUSABLE);
     }
-    let text = error.render().to_string();
-    let first: Vec<&str> = text
-        .lines()
-        .take_while(|line| !line.is_empty())
-        .map(str::trim)
-        .collect();
-    let line = first.join(" ");
     fail(&anyhow::anyhow!(
         "{} (try --help)",
-        line.strip_prefix("error: ").unwrap_or(&line)
+        one_line(&error.render().to_string())
     ))
+}
+
+/// What is wrong and what may have been meant, of a message that goes on to explain the whole command line.
+fn one_line(text: &str) -> String {
+    let mut blocks = text.split("\n\n").map(|block| {
+        let words: Vec<&str> = block.split_whitespace().collect();
+        words.join(" ")
+    });
+    let what = blocks.next().unwrap_or_default();
+    let what = what.strip_prefix("error: ").unwrap_or(&what);
+    match blocks.find_map(|block| Some(block.strip_prefix("tip: ")?.to_owned())) {
+        Some(tip) => format!("{what}; {tip}"),
+        None => what.to_owned(),
+    }
 }
 
 /// One line, the causes behind it.
 fn fail(error: &anyhow::Error) -> ExitCode {
     // Nobody is left to tell if standard error is gone.
-    let _ = writeln!(io::stderr(), "splittoken: {error:#}");
+    let _ = writeln!(io::stderr(), "splittoken: {}", redact(&format!("{error:#}")));
     ExitCode::from(UNUSABLE)
 }
 
@@ -73,4 +83,24 @@ fn print(text: &str) -> anyhow::Result<()> {
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
         .context("cannot write to standard output")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_says_what_is_wrong_and_what_may_be_meant() {
+        for (text, line) in [
+            ("error: unexpected x\n\nUsage: y\n", "unexpected x"),
+            (
+                "error: unexpected x\n\n  tip: say z\n\nUsage: y\n",
+                "unexpected x; say z",
+            ),
+            ("error: missing:\n  --a <B>\n\nUsage: y\n", "missing: --a <B>"),
+            ("odd", "odd"),
+        ] {
+            assert_eq!(one_line(text), line);
+        }
+    }
 }

@@ -2,10 +2,10 @@
 
 use std::{fs, net::SocketAddr, sync::Arc, time::Duration};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use prometheus_client::registry::Registry;
 use splittoken_gateway::{Config, Gateway, Ingredients, Settings};
-use splittoken_runtime::{AdminServer, Drain, DrainTimes, Readiness, shutdown_signal};
+use splittoken_runtime::{AdminServer, Drain, DrainTimes, Readiness, Signals};
 use splittoken_store::StoreConfig;
 use splittoken_token::Keyring;
 use tokio::{
@@ -53,10 +53,19 @@ pub(super) fn store(arguments: &StoreArguments) -> anyhow::Result<StoreConfig> {
         None => None,
     };
     if let Some(path) = &arguments.password_file {
-        fs::metadata(path)
+        let password = fs::read(path)
             .with_context(|| format!("cannot read --store-password-file {}", path.display()))?;
+        ensure!(
+            !Zeroizing::new(password).trim_ascii().is_empty(),
+            "--store-password-file {} is empty",
+            path.display()
+        );
     }
-    StoreConfig::parse(&arguments.url, ca.as_deref(), arguments.password_file.clone()).context("--store")
+    let config = StoreConfig::parse(&arguments.url, ca.as_deref(), arguments.password_file.clone());
+    config.with_context(|| match &arguments.ca {
+        Some(path) => format!("--store, --store-ca {}", path.display()),
+        None => "--store".to_owned(),
+    })
 }
 
 /// The keyring from its file, or a random one where nothing outlives the process.
@@ -79,20 +88,14 @@ pub(super) fn keyring(
 
 impl Serving {
     /// Opens the sockets. Nothing is served yet.
-    pub(super) async fn bind(self, configs: watch::Receiver<Arc<Config>>) -> anyhow::Result<Bound> {
+    pub(super) async fn bind(
+        self,
+        configs: watch::Receiver<Arc<Config>>,
+        signals: Signals,
+    ) -> anyhow::Result<Bound> {
         let readiness = Readiness::default();
         let mut registry = Registry::default();
-        let stop = async {
-            match shutdown_signal().await {
-                Ok(signal) => tracing::info!(signal, "asked to end"),
-                // Without signals the process can still be killed; it must not end by itself.
-                Err(error) => {
-                    tracing::error!(%error, "cannot listen for signals");
-                    std::future::pending::<()>().await;
-                }
-            }
-        };
-        let (drain, driver) = Drain::new(readiness.clone(), self.drain, stop);
+        let (drain, driver) = Drain::new(readiness.clone(), self.drain, asked_to_end(signals));
         let gateway = Gateway::bind(Ingredients {
             settings: self.settings,
             address: self.listen,
@@ -115,6 +118,20 @@ impl Serving {
             driver: Box::pin(driver),
         })
     }
+}
+
+/// Completes with the first signal. Whoever sends a second one does not want to wait: it ends the process at once.
+async fn asked_to_end(mut signals: Signals) {
+    let first = signals.next().await;
+    tracing::info!(signal = first.name(), "asked to end");
+    tokio::spawn(async move {
+        let second = signals.next().await;
+        tracing::warn!(
+            signal = second.name(),
+            "asked to end again: not waiting any longer"
+        );
+        std::process::exit(second.exit_code());
+    });
 }
 
 impl Bound {

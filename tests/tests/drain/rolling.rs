@@ -1,0 +1,151 @@
+//! Gateways are replaced under load.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use splittoken_tests::caller::Caller;
+use splittoken_tests::gateway::Gateway;
+use splittoken_tests::shop::{Shop, connected};
+use splittoken_tests::wait;
+
+use super::roamers::{Done, Ready, Roamers};
+use super::{LATE, ended_well, timed, unready};
+
+const CLIENTS: usize = 8;
+const MIN_DRAIN: Duration = Duration::from_secs(1);
+
+fn gateway(shop: &Shop) -> Result<Gateway> {
+    let gateway = timed(shop.builder(shop.route()), "1s", "20s").start()?;
+    connected(&gateway, wait::START)?;
+    Ok(gateway)
+}
+
+fn tokens(gateway: &Gateway, number: usize) -> Result<Vec<String>> {
+    let mut caller = Caller::of(gateway)?;
+    (0..number).map(|_| caller.issue()).collect()
+}
+
+fn more_requests(roamers: &Roamers, number: usize) -> Result<()> {
+    let before = roamers.requests();
+    wait::until_true(wait::START, "more requests", || {
+        roamers.requests() >= before + number
+    })
+}
+
+fn none_failed(done: &Done) -> Result<()> {
+    ensure!(
+        done.failed.is_empty(),
+        "{} of {} failed: {:#?}",
+        done.failed.len(),
+        done.requests,
+        &done.failed[..done.failed.len().min(10)]
+    );
+    Ok(())
+}
+
+#[test]
+fn no_request_fails_while_a_gateway_leaves() -> Result<()> {
+    let shop = Shop::start()?;
+    let (mut leaving, staying) = (gateway(&shop)?, gateway(&shop)?);
+    let ready = Ready::default();
+    ready.add(leaving.address());
+    let roamers = Roamers::start(&ready, CLIENTS, tokens(&leaving, 20)?);
+    more_requests(&roamers, 200)?;
+
+    let start = Instant::now();
+    ready.add(staying.address());
+    leaving.terminate()?;
+    unready(&leaving)?;
+    ready.remove(leaving.address());
+    let took = ended_well(&mut leaving, start, MIN_DRAIN + LATE)?;
+    more_requests(&roamers, 200)?;
+    let done = roamers.finish();
+    eprintln!(
+        "{} requests on {} connections, {} failed; the gateway ended {took:?} after SIGTERM",
+        done.requests,
+        done.connections,
+        done.failed.len()
+    );
+    ensure!(took >= MIN_DRAIN, "ended too early: {took:?}");
+    none_failed(&done)?;
+    // Each client moved once, or twice where it was sent away before the balancer noticed.
+    ensure!(done.connections >= 2 * CLIENTS, "the clients did not move");
+    Ok(())
+}
+
+/// As a Deployment rolls: a new one is ready, an old one is asked to go, until all are new. Each new one serves the
+/// tokens of the old ones from its first request.
+#[test]
+fn no_request_fails_while_all_gateways_are_replaced() -> Result<()> {
+    const ROUNDS: usize = 4;
+    let shop = Shop::start()?;
+    let ready = Ready::default();
+    let mut gateways = vec![gateway(&shop)?, gateway(&shop)?];
+    for gateway in &gateways {
+        ready.add(gateway.address());
+    }
+    let roamers = Roamers::start(&ready, CLIENTS, tokens(&gateways[0], 20)?);
+    for _ in 0..ROUNDS {
+        let new = gateway(&shop)?;
+        ready.add(new.address());
+        gateways.push(new);
+        let mut old = gateways.remove(0);
+        let start = Instant::now();
+        old.terminate()?;
+        unready(&old)?;
+        // Balancers lag behind: until then they send new connections here.
+        more_requests(&roamers, 50)?;
+        ready.remove(old.address());
+        ended_well(&mut old, start, MIN_DRAIN + LATE)?;
+    }
+    more_requests(&roamers, 200)?;
+    let done = roamers.finish();
+    eprintln!(
+        "{ROUNDS} replacements: {} requests on {} connections, {} failed",
+        done.requests,
+        done.connections,
+        done.failed.len()
+    );
+    none_failed(&done)
+}
+
+/// A token of one gateway is good on another in the next moment, also when its issuer is leaving.
+#[test]
+fn a_token_of_one_gateway_is_good_on_the_other_at_once() -> Result<()> {
+    const TOKENS: usize = 300;
+    let shop = Shop::start()?;
+    let (mut first, second) = (gateway(&shop)?, gateway(&shop)?);
+    let (mut here, mut there) = (Caller::of(&first)?, Caller::of(&second)?);
+    for number in 0..TOKENS {
+        let token = here.issue()?;
+        known(&second, &mut there, &token).with_context(|| format!("token {number}"))?;
+    }
+    let start = Instant::now();
+    first.terminate()?;
+    unready(&first)?;
+    let mut last = 0;
+    while start.elapsed() < MIN_DRAIN / 2 {
+        let mut leaving = Caller::of(&first)?;
+        known(&second, &mut there, &leaving.issue()?).context("a token of the leaving one")?;
+        last += 1;
+    }
+    eprintln!("{TOKENS} tokens, and {last} of a gateway that was leaving: all known at once");
+    ensure!(last > 0, "none while leaving");
+    ended_well(&mut first, start, MIN_DRAIN + LATE)?;
+    Ok(())
+}
+
+/// The other gateway serves this token. If not, the error says why: 401 breaks the promise, 503 says that the store
+/// could not be asked.
+fn known(gateway: &Gateway, caller: &mut Caller, token: &str) -> Result<()> {
+    let answer = caller.api(token)?;
+    if answer.status != 200 {
+        let metrics = gateway.admin("/metrics")?.text();
+        let lookups: Vec<_> = metrics
+            .lines()
+            .filter(|line| line.contains("token_lookups_total"))
+            .collect();
+        bail!("{} {}: {lookups:?}", answer.status, answer.text());
+    }
+    Ok(())
+}
