@@ -64,16 +64,8 @@ RUST_LOG sets what is logged (default: info).
 SIGTERM and SIGINT (Ctrl-C): not ready at once, still accepting for --min-drain, then finishing what is in flight for
 at most --drain. A second one ends the process at once, whatever is in flight.")]
 pub(crate) struct GatewayArguments {
-    /// A file or folder with SplitTokenRoute and SplitTokenIssuer objects and the Secrets and ConfigMaps that they
-    /// refer to, as for kubectl. Watched: an edit takes effect within a second. Can be given several times.
-    #[arg(
-        long,
-        env = "SPLITTOKEN_ROUTES",
-        value_name = "FILE|FOLDER",
-        required = true,
-        value_delimiter = ','
-    )]
-    pub(crate) routes: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) source: SourceArguments,
 
     /// Where clients connect.
     #[arg(
@@ -142,6 +134,43 @@ pub(crate) struct GatewayArguments {
         default_value = "off"
     )]
     pub(crate) access_log: AccessLog,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SourceArguments {
+    /// A file or folder with SplitTokenRoute and SplitTokenIssuer objects and the Secrets and ConfigMaps that they
+    /// refer to, as for kubectl. Watched: an edit takes effect within a second. Can be given several times.
+    #[arg(
+        long,
+        env = "SPLITTOKEN_ROUTES",
+        value_name = "FILE|FOLDER",
+        required_unless_present = "kubernetes",
+        conflicts_with = "kubernetes",
+        value_delimiter = ','
+    )]
+    pub(crate) routes: Vec<PathBuf>,
+
+    /// Take routes from the cluster that this pod runs in, as its operator renders them, in place of --routes.
+    #[arg(long, env = "SPLITTOKEN_KUBERNETES")]
+    pub(crate) kubernetes: bool,
+
+    /// With --kubernetes: the installation whose routes are served.
+    #[arg(
+        long,
+        env = "SPLITTOKEN_CLASS",
+        value_name = "NAME",
+        default_value = "default"
+    )]
+    pub(crate) class: String,
+
+    /// With --kubernetes: where the operator renders routes [default: the pod's own namespace]
+    #[arg(long, env = "SPLITTOKEN_NAMESPACE", value_name = "NAME")]
+    pub(crate) namespace: Option<String>,
+
+    /// With --kubernetes: a folder that outlives the container, for the last routes. With it a restarted container
+    /// serves while the API server is away.
+    #[arg(long, env = "SPLITTOKEN_STATE_DIR", value_name = "FOLDER")]
+    pub(crate) state_dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -40,6 +40,9 @@ pub enum FeedError {
     /// What the files say cannot be served as it stands.
     #[error("{}", first_finding(.0))]
     Invalid(Report),
+    /// Nothing says how the API server is reached.
+    #[error("no way to the API server: neither in a pod nor by a kubeconfig")]
+    Cluster(#[source] kube::Error),
     /// No thread to watch the files.
     #[error("cannot start a thread to watch the files")]
     Thread(#[source] io::Error),
@@ -54,6 +57,7 @@ impl FeedError {
             Self::TooLarge { .. } => "too_large",
             Self::NotUtf8 { .. } => "not_utf8",
             Self::Invalid(_) => "invalid",
+            Self::Cluster(_) => "cluster",
             Self::Thread(_) => "thread",
         }
     }

@@ -13,10 +13,25 @@ use crate::worker::Shared;
 /// The newest good configuration, and what is wrong with a newer one that is not good.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
-    /// What to serve.
-    pub table: Arc<RouteTable>,
+    /// What to serve; `None` while nothing is known yet. Until there is a table nobody is answered.
+    pub table: Option<Arc<RouteTable>>,
     /// Why the source's newest state is not `table`.
     pub problem: Option<Problem>,
+    /// Single routes whose newest form cannot be served. Where there was an older one, it is in `table`.
+    pub rejected: Arc<Vec<RejectedRoute>>,
+}
+
+/// A route whose newest form cannot be served.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RejectedRoute {
+    /// `namespace/name`, or what it came in where that cannot be read.
+    pub route: String,
+    /// The form that was refused, as far as it has a name.
+    pub revision: Option<String>,
+    /// One word of a closed set.
+    pub reason: &'static str,
+    /// For people. Quotes no secret.
+    pub message: String,
 }
 
 /// Why a configuration was not taken over.
@@ -32,11 +47,16 @@ pub struct Problem {
 #[derive(Debug, Default)]
 pub(crate) struct ConfigStatus {
     problem: Mutex<Option<Problem>>,
+    rejected: Mutex<Arc<Vec<RejectedRoute>>>,
 }
 
 impl ConfigStatus {
     pub(crate) fn problem(&self) -> Option<Problem> {
         self.problem.lock().clone()
+    }
+
+    pub(crate) fn rejected(&self) -> Arc<Vec<RejectedRoute>> {
+        Arc::clone(&self.rejected.lock())
     }
 }
 
@@ -54,20 +74,18 @@ pub(crate) async fn follow(
     let mut served: Option<Arc<RouteTable>> = None;
     loop {
         let config = Arc::clone(&configs.borrow_and_update());
-        let is_new = served
+        let new = config
+            .table
             .as_ref()
-            .is_none_or(|table| !Arc::ptr_eq(table, &config.table));
-        let refused = if is_new {
-            take_over(&shared, &config.table).err()
-        } else {
-            None
-        };
-        if is_new && refused.is_none() {
-            served = Some(Arc::clone(&config.table));
+            .filter(|table| served.as_ref().is_none_or(|served| !Arc::ptr_eq(served, table)));
+        let refused = new.and_then(|table| take_over(&shared, table).err());
+        if let Some(table) = new.filter(|_| refused.is_none()) {
+            served = Some(Arc::clone(table));
             ready = None;
         }
+        *status.rejected.lock() = Arc::clone(&config.rejected);
         report(&shared, &status, refused.or_else(|| config.problem.clone()));
-        if let Some(tried) = tried.take() {
+        if let Some(tried) = tried.take_if(|_| config.table.is_some()) {
             // Nobody waits any more when the gateway ends this early.
             let _ = tried.send(());
         }

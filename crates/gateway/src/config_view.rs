@@ -4,13 +4,17 @@ use serde::Serialize;
 use splittoken_provider::ProviderState;
 use splittoken_token::Keyring;
 
-use crate::{config::Problem, worker::Shared};
+use crate::{
+    config::{ConfigStatus, Problem, RejectedRoute},
+    worker::Shared,
+};
 
 #[derive(Serialize)]
 struct View<'v> {
     version: &'static str,
     digest: String,
     problem: Option<Problem>,
+    rejected: &'v [RejectedRoute],
     routes: Vec<RouteView<'v>>,
     issuers: Vec<ProviderState>,
     keyring: KeyringView,
@@ -33,6 +37,38 @@ struct KeyringView {
     ids: Vec<u8>,
 }
 
+impl KeyringView {
+    fn of(keyring: &Keyring) -> Self {
+        let mut ids: Vec<u8> = keyring.kids().collect();
+        ids.sort_unstable();
+        Self {
+            write: keyring.write_kid(),
+            ids,
+        }
+    }
+}
+
+/// What tells whether there is anything new to read in the rest.
+#[derive(Serialize)]
+struct Digest {
+    digest: String,
+    has_problem: bool,
+    rejected: usize,
+    keyring: KeyringView,
+}
+
+/// The few things of `/config` that somebody asks for often, as JSON text.
+pub(crate) fn digest(shared: &Shared, status: &ConfigStatus, keyring: &Keyring) -> String {
+    let digest = Digest {
+        digest: shared.snapshots.load().table.digest(),
+        has_problem: status.problem().is_some(),
+        rejected: status.rejected().len(),
+        keyring: KeyringView::of(keyring),
+    };
+    // Strings and numbers always serialise.
+    serde_json::to_string(&digest).unwrap_or_default()
+}
+
 /// The store, and how many of the workers reach it.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct StoreView<'v> {
@@ -44,10 +80,11 @@ pub(crate) struct StoreView<'v> {
 /// The view as JSON text.
 pub(crate) fn view(
     shared: &Shared,
-    problem: Option<Problem>,
+    status: &ConfigStatus,
     keyring: &Keyring,
     store: StoreView<'_>,
 ) -> String {
+    let rejected = status.rejected();
     let snapshot = shared.snapshots.load();
     let routes = snapshot.table.routes().iter().map(|route| RouteView {
         name: route.config.name.to_string(),
@@ -61,22 +98,18 @@ pub(crate) fn view(
             .map(|endpoint| endpoint.path.as_str()),
         rules: route.config.rules.iter().map(|rule| rule.name.as_str()).collect(),
     });
-    let mut ids: Vec<u8> = keyring.kids().collect();
-    ids.sort_unstable();
     let view = View {
         version: env!("CARGO_PKG_VERSION"),
         digest: snapshot.table.digest(),
-        problem,
+        problem: status.problem(),
+        rejected: &rejected,
         routes: routes.collect(),
         issuers: snapshot
             .issuers()
             .iter()
             .map(|issuer| issuer.provider.state())
             .collect(),
-        keyring: KeyringView {
-            write: keyring.write_kid(),
-            ids,
-        },
+        keyring: KeyringView::of(keyring),
         store,
     };
     // Strings, numbers and lists always serialise.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use prometheus_client::registry::Registry;
-use splittoken_runtime::{ConfigView, Drain, DrainPhase, Readiness, ReadyGuard};
+use splittoken_runtime::{Drain, DrainPhase, JsonPage, Readiness, ReadyGuard};
 use splittoken_store::{Store, StoreConfig};
 use splittoken_token::Keyring;
 use thiserror::Error;
@@ -20,7 +20,7 @@ use tokio::{
 use crate::{
     acceptor,
     config::{Config, ConfigStatus, follow},
-    config_view::{StoreView, view},
+    config_view::{StoreView, digest, view},
     metrics::Metrics,
     settings::Settings,
     snapshot::Snapshots,
@@ -156,7 +156,7 @@ impl Gateway {
     }
 
     /// What `/config` shows.
-    pub fn config_view(&self) -> ConfigView {
+    pub fn config_page(&self) -> JsonPage {
         let (shared, status, keyring) = (
             Arc::clone(&self.shared),
             Arc::clone(&self.status),
@@ -173,8 +173,18 @@ impl Gateway {
                 workers,
                 workers_up: health.up(),
             };
-            view(&shared, status.problem(), &keyring, store)
+            view(&shared, &status, &keyring, store)
         })
+    }
+
+    /// What `/config/digest` shows.
+    pub fn digest_page(&self) -> JsonPage {
+        let (shared, status, keyring) = (
+            Arc::clone(&self.shared),
+            Arc::clone(&self.status),
+            Arc::clone(&self.keyring),
+        );
+        Arc::new(move || digest(&shared, &status, &keyring))
     }
 
     /// Serves until the drain is over. Every request that was in flight by then has been finished, or
@@ -197,7 +207,10 @@ impl Gateway {
         });
         // Whoever connects before that waits: without a configuration every request would be a 404. It cannot fail but
         // by a panic there, after which the acceptor's 404s are the lesser evil.
-        let _ = first_tried.await;
+        tokio::select! {
+            _ = first_tried => {}
+            () = self.drain.reached(DrainPhase::Closing) => {}
+        }
         drop(self.closed);
         acceptor::accept(self.listener, handles, self.drain.clone()).await;
         self.drain.reached(DrainPhase::Closing).await;

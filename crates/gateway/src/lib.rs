@@ -38,7 +38,7 @@ mod tracked;
 mod upstream;
 mod worker;
 
-pub use config::{Config, Problem};
+pub use config::{Config, Problem, RejectedRoute};
 pub use gate::GateError;
 pub use gateway::{Gateway, Ingredients, StartError};
 pub use settings::{AccessLog, Settings};

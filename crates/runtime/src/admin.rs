@@ -13,8 +13,8 @@ use tokio::net::TcpListener;
 
 use crate::Readiness;
 
-/// Makes what `/config` shows, as JSON text without secrets.
-pub type ConfigView = Arc<dyn Fn() -> String + Send + Sync>;
+/// Makes what a page such as `/config` shows: JSON text without secrets.
+pub type JsonPage = Arc<dyn Fn() -> String + Send + Sync>;
 
 /// Why the admin server could not start.
 #[derive(Debug, Error)]
@@ -39,7 +39,7 @@ impl AdminError {
     }
 }
 
-/// `/healthz`, `/readyz`, `/metrics` and `/config`, for probes, scrapers and people. Not for the public.
+/// `/healthz`, `/readyz`, `/metrics` and pages such as `/config`, for probes, scrapers and people. Not for the public.
 pub struct AdminServer {
     listener: TcpListener,
     router: Router,
@@ -49,7 +49,6 @@ pub struct AdminServer {
 struct AdminState {
     readiness: Readiness,
     registry: Arc<Registry>,
-    config: ConfigView,
 }
 
 impl AdminServer {
@@ -58,21 +57,19 @@ impl AdminServer {
         address: SocketAddr,
         readiness: Readiness,
         registry: Arc<Registry>,
-        config: ConfigView,
+        pages: Vec<(&'static str, JsonPage)>,
     ) -> Result<Self, AdminError> {
         let listener = TcpListener::bind(address)
             .await
             .map_err(|source| AdminError::Bind { address, source })?;
-        let router = Router::new()
+        let mut router = Router::new()
             .route("/healthz", get(|| async { "ok\n" }))
             .route("/readyz", get(readyz))
-            .route("/metrics", get(metrics))
-            .route("/config", get(config_view))
-            .with_state(AdminState {
-                readiness,
-                registry,
-                config,
-            });
+            .route("/metrics", get(metrics));
+        for (path, page) in pages {
+            router = router.route(path, get(|| async move { json(&page) }));
+        }
+        let router = router.with_state(AdminState { readiness, registry });
         Ok(Self { listener, router })
     }
 
@@ -116,6 +113,6 @@ async fn metrics(State(state): State<AdminState>) -> Response {
     ([(header::CONTENT_TYPE, content_type)], text).into_response()
 }
 
-async fn config_view(State(state): State<AdminState>) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], (state.config)()).into_response()
+fn json(page: &JsonPage) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], page()).into_response()
 }

@@ -14,7 +14,7 @@ mod readiness;
 mod signals;
 mod telemetry;
 
-pub use admin::{AdminError, AdminServer, ConfigView};
+pub use admin::{AdminError, AdminServer, JsonPage};
 pub use drain::{Drain, DrainPhase, DrainTimes};
 pub use readiness::{Readiness, ReadyGuard};
 pub use signals::{Signals, StopSignal};

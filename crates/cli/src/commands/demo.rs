@@ -56,8 +56,8 @@ pub(super) fn run(arguments: &DemoArguments) -> anyhow::Result<()> {
         let mut parts = start(shown, stopped).await?;
         let table = compile_text("examples/quickstart.yaml", &routes(&parts, listen.ip()))?;
         send.send_replace(Arc::new(Config {
-            table: Arc::new(table),
-            problem: None,
+            table: Some(Arc::new(table)),
+            ..Config::default()
         }));
         print(&banner(&Running {
             listen,

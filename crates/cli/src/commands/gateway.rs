@@ -1,18 +1,16 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use aws_lc_rs::rand;
-use splittoken_api::Finding;
-use splittoken_feed::{FeedOptions, FeedState, FileFeed};
-use splittoken_gateway::{Config, Problem, Settings};
+use splittoken_feed::FeedState;
+use splittoken_gateway::{Config, Problem, RejectedRoute, Settings};
 use splittoken_routing::{RouteTable, TableError};
 use splittoken_runtime::{DrainTimes, Signals, init_logs};
-use tokio::{
-    sync::watch,
-    task::{JoinError, spawn_blocking},
-};
+use tokio::{sync::watch, task::spawn_blocking};
 
-use super::serving::{Serving, control_runtime, keyring, store, threads};
+use super::{
+    serving::{Serving, control_runtime, keyring, store, threads},
+    source::{Source, joined},
+};
 use crate::arguments::GatewayArguments;
 
 /// Runs the gateway until it is asked to end.
@@ -33,18 +31,12 @@ pub(super) fn run(arguments: GatewayArguments) -> anyhow::Result<()> {
             drain: arguments.drain,
         },
     };
-    let feed = FileFeed::new(
-        arguments.routes,
-        FeedOptions {
-            class: None,
-            revision_key: revision_key()?,
-        },
-    );
+    let source = Source::of(arguments.source)?;
     let runtime = control_runtime()?;
     let outcome = runtime.block_on(async {
         let mut signals = Signals::catch().context("cannot catch signals")?;
         let first = tokio::select! {
-            loaded = spawn_blocking(move || load(feed)) => joined(loaded)?,
+            first = source.first() => first?,
             // Nothing is served yet, so there is nothing to wait for.
             signal = signals.next() => {
                 tracing::info!(signal = signal.name(), "asked to end before anything was served");
@@ -54,11 +46,8 @@ pub(super) fn run(arguments: GatewayArguments) -> anyhow::Result<()> {
         let (send, configs) = watch::channel(Arc::new(first.config));
         let bound = serving.bind(configs, signals).await?;
         // Not before: whoever cannot start says why, and nothing else.
-        for finding in first.warnings {
-            tracing::warn!("{finding}");
-        }
-        if first.is_empty {
-            tracing::warn!("no route in --routes: every request gets 404 until there is one");
+        for warning in first.warnings {
+            tracing::warn!("{warning}");
         }
         let follow = tokio::spawn(follow(first.states, send));
         let outcome = bound.run().await;
@@ -70,54 +59,21 @@ pub(super) fn run(arguments: GatewayArguments) -> anyhow::Result<()> {
     outcome
 }
 
-/// The first set of routes, and the channel of those to come.
-struct First {
-    states: watch::Receiver<Arc<FeedState>>,
-    config: Config,
-    warnings: Vec<Finding>,
-    is_empty: bool,
-}
-
-/// Large sets take a while.
-fn load(feed: FileFeed) -> anyhow::Result<First> {
-    let first = feed.load().context("--routes")?;
-    Ok(First {
-        warnings: first.report.findings.clone(),
-        is_empty: first.routes.is_empty(),
-        config: Config {
-            table: Arc::new(RouteTable::build(&first.routes).context("--routes")?),
-            problem: None,
-        },
-        states: feed.watch(first).context("--routes")?,
-    })
-}
-
-/// What a blocking task gave; its panic goes on here.
-fn joined<T>(outcome: Result<T, JoinError>) -> T {
-    outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
-}
-
-/// Nobody compares the revisions of two processes that read files, so each may have its own key.
-fn revision_key() -> anyhow::Result<[u8; 32]> {
-    let mut key = [0; 32];
-    rand::fill(&mut key).context("the system's random generator failed")?;
-    Ok(key)
-}
-
-/// Turns what the files say into what the gateway serves, for as long as both are there.
+/// Turns what a feed says into what the gateway serves, for as long as both are there.
 async fn follow(mut states: watch::Receiver<Arc<FeedState>>, configs: watch::Sender<Arc<Config>>) {
     let mut generation = states.borrow_and_update().generation;
     while states.changed().await.is_ok() {
         let state = Arc::clone(&states.borrow_and_update());
         let current = Arc::clone(&configs.borrow());
         let mut next = Config {
-            table: Arc::clone(&current.table),
+            table: current.table.clone(),
             problem: problem(&state),
+            rejected: Arc::new(rejected(&state)),
         };
         if state.generation != generation {
             generation = state.generation;
             match build(&state).await {
-                Ok(table) => next.table = Arc::new(table),
+                Ok(table) => next.table = Some(Arc::new(table)),
                 Err(error) => {
                     next.problem = Some(Problem {
                         reason: error.reason().to_owned(),
@@ -144,4 +100,14 @@ fn problem(state: &FeedState) -> Option<Problem> {
         reason: error.reason().to_owned(),
         message,
     })
+}
+
+fn rejected(state: &FeedState) -> Vec<RejectedRoute> {
+    let rejected = state.rejected.iter().map(|route| RejectedRoute {
+        route: route.route.clone().unwrap_or_else(|| route.object.clone()),
+        revision: route.revision.clone(),
+        reason: route.reason,
+        message: route.message.clone(),
+    });
+    rejected.collect()
 }

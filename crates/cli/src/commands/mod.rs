@@ -6,6 +6,7 @@ mod demo;
 mod gateway;
 mod keyring;
 mod serving;
+mod source;
 
 use std::{
     io::{self, Write},

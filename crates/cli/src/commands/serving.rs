@@ -108,8 +108,11 @@ impl Serving {
             registry: &mut registry,
         })
         .context("--listen")?;
-        let view = gateway.config_view();
-        let admin = AdminServer::bind(self.admin, readiness, Arc::new(registry), view)
+        let pages = vec![
+            ("/config", gateway.config_page()),
+            ("/config/digest", gateway.digest_page()),
+        ];
+        let admin = AdminServer::bind(self.admin, readiness, Arc::new(registry), pages)
             .await
             .context("--admin")?;
         Ok(Bound {

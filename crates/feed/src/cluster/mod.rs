@@ -15,7 +15,7 @@ use std::{path::PathBuf, sync::Arc};
 use kube::Client;
 use tokio::sync::watch;
 
-use crate::state::FeedState;
+use crate::{error::FeedError, state::FeedState};
 
 /// The label that says which installation an object was rendered for.
 pub const CLASS_LABEL: &str = "splittoken.dev/class";
@@ -30,10 +30,8 @@ pub const SECRETS_ENTRY: &str = "secrets.json";
 
 /// Where a gateway pod's routes come from.
 pub struct ClusterFeed {
-    /// Reaches the API server.
-    pub client: Client,
-    /// Where the rendered objects are: the release's own namespace.
-    pub namespace: String,
+    /// Where the rendered objects are: the release's own namespace, and `None` for the pod's.
+    pub namespace: Option<String>,
     /// The installation that is served.
     pub class: String,
     /// A folder that outlives the container, for the last set of routes.
@@ -41,13 +39,15 @@ pub struct ClusterFeed {
 }
 
 impl ClusterFeed {
-    /// Watches from now on, until nobody listens any more; to be called on a runtime.
+    /// Watches from now on, until nobody listens any more; to be called on a runtime. How the API server is reached is
+    /// taken from the pod, or from a kubeconfig outside of one.
     ///
     /// The first state has generation 0 and no routes, and says nothing about the cluster. A kept set comes at once,
     /// the cluster's own as soon as both lists were read. A lost API server changes nothing and is tried again.
-    pub fn watch(self) -> watch::Receiver<Arc<FeedState>> {
+    pub async fn watch(self) -> Result<watch::Receiver<Arc<FeedState>>, FeedError> {
+        let client = Client::try_default().await.map_err(FeedError::Cluster)?;
         let (sender, receiver) = watch::channel(Arc::default());
-        tokio::spawn(watching::run(self, sender));
-        receiver
+        tokio::spawn(watching::run(self, client, sender));
+        Ok(receiver)
     }
 }

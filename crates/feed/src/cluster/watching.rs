@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, pin::pin, sync::Arc, time::Duration};
 use futures_util::{StreamExt, stream};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{
-    Api, ResourceExt,
+    Api, Client, ResourceExt,
     runtime::{
         WatchStreamExt,
         watcher::{self, Event, watcher},
@@ -28,12 +28,15 @@ enum Either {
 }
 
 /// Follows both kinds of objects until nobody listens.
-pub(super) async fn run(feed: ClusterFeed, sender: Sender<Arc<FeedState>>) {
+pub(super) async fn run(feed: ClusterFeed, client: Client, sender: Sender<Arc<FeedState>>) {
     let mut state = Following::start(&feed, sender);
     let config =
         watcher::Config::default().labels(&format!("{CLASS_LABEL}={},{PART_LABEL}={PART_ROUTE}", feed.class));
-    let configs = Api::<ConfigMap>::namespaced(feed.client.clone(), &feed.namespace);
-    let secrets = Api::<Secret>::namespaced(feed.client, &feed.namespace);
+    let namespace = feed
+        .namespace
+        .unwrap_or_else(|| client.default_namespace().to_owned());
+    let configs = Api::<ConfigMap>::namespaced(client.clone(), &namespace);
+    let secrets = Api::<Secret>::namespaced(client, &namespace);
     let configs = watcher(configs, config.clone()).default_backoff();
     let secrets = watcher(secrets, config).default_backoff();
     let mut events = pin!(stream::select(
