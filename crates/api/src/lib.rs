@@ -46,5 +46,5 @@ pub use manifest::{Document, ManifestError, ManifestFile};
 pub use object::ObjectName;
 pub use resources::{Inserted, Resources};
 pub use services::{ClusterServices, NoServices, ServiceFault, Services};
-pub use status::ObjectStatus;
+pub use status::{IssuerStatus, ObjectStatus, RouteStatus};
 pub use verdict::{Condition, ConditionType, Problem, Reason, Verdict, Warning, WarningReason};

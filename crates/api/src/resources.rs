@@ -107,6 +107,11 @@ impl Resources {
         }
     }
 
+    /// Forgets all Namespaces: the labels of those that are still there come anew.
+    pub fn forget_namespaces(&mut self) {
+        self.namespaces.clear();
+    }
+
     /// The Secrets and `ConfigMap`s that the objects of a class refer to, there or not.
     pub fn references(&self, class: &str) -> BTreeSet<ObjectName> {
         let routes = self.routes.iter().filter_map(|(name, route)| {

@@ -2,7 +2,33 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-/// What the operator last found out about an object.
+/// What the operator last found out about a route.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RouteStatus {
+    /// What holds for every object.
+    #[serde(flatten)]
+    pub object: ObjectStatus,
+    /// The URL to give to clients that ask for tokens, where the route has such an endpoint and an exact hostname.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub token_endpoint: Option<String>,
+}
+
+/// What the operator last found out about an issuer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct IssuerStatus {
+    /// What holds for every object.
+    #[serde(flatten)]
+    pub object: ObjectStatus,
+    /// How many routes use it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub attached_routes: Option<i64>,
+}
+
+/// What the operator last found out about any object.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ObjectStatus {

@@ -36,6 +36,8 @@ a second SIGINT or SIGTERM.";
 pub(crate) enum Command {
     /// Run the gateway with routes from files.
     Gateway(Box<GatewayArguments>),
+    /// Run the control plane in a cluster: custom resources in, config for the gateway pods and a status out.
+    Operator(OperatorArguments),
     /// Run everything in one process, on loopback: a provider, an API, the gateway, and a page that shows the flow.
     Demo(DemoArguments),
     /// Check configuration files without running anything.
@@ -171,6 +173,82 @@ pub(crate) struct SourceArguments {
     /// serves while the API server is away.
     #[arg(long, env = "SPLITTOKEN_STATE_DIR", value_name = "FOLDER")]
     pub(crate) state_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example, as the chart runs it:
+  splittoken operator --class default --policy policy.yaml --anchor splittoken \\
+      --keyring-secret splittoken-keyring --admin 0.0.0.0:9090
+
+Every option can be given in the environment instead: --class is SPLITTOKEN_CLASS.
+Outside of a pod, the cluster is the one of the current kubeconfig.
+RUST_LOG sets what is logged (default: info).")]
+pub(crate) struct OperatorArguments {
+    /// The installation: routes and issuers with another spec.className are left alone.
+    #[arg(
+        long,
+        env = "SPLITTOKEN_CLASS",
+        value_name = "NAME",
+        default_value = "default"
+    )]
+    pub(crate) class: String,
+
+    /// File with what may be used here: namespaceSelector, hostnames, issuers, urlBackends, selectorlessServices
+    /// [default: any namespace, host and issuer; Services with a selector only]
+    #[arg(long, env = "SPLITTOKEN_POLICY", value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
+
+    /// Where gateway pods run and rendered routes go [default: the pod's own namespace]
+    #[arg(long, env = "SPLITTOKEN_NAMESPACE", value_name = "NAME")]
+    pub(crate) namespace: Option<String>,
+
+    /// Picks the gateway pods of this installation by their labels.
+    #[arg(
+        long,
+        env = "SPLITTOKEN_GATEWAY_SELECTOR",
+        value_name = "SELECTOR",
+        default_value = "app.kubernetes.io/component=gateway"
+    )]
+    pub(crate) gateway_selector: String,
+
+    /// The port of a gateway pod's admin server.
+    #[arg(
+        long,
+        env = "SPLITTOKEN_GATEWAY_ADMIN_PORT",
+        value_name = "PORT",
+        default_value_t = 9090
+    )]
+    pub(crate) gateway_admin_port: u16,
+
+    /// A ConfigMap that owns everything rendered, so that it goes when that one goes.
+    #[arg(long, env = "SPLITTOKEN_ANCHOR", value_name = "NAME")]
+    pub(crate) anchor: Option<String>,
+
+    /// The Secret with the gateways' keyring; made if there is none.
+    #[arg(long, env = "SPLITTOKEN_KEYRING_SECRET", value_name = "NAME")]
+    pub(crate) keyring_secret: Option<String>,
+
+    /// Who this process is when operators elect a leader [default: the host's name and the process id]
+    #[arg(long, env = "SPLITTOKEN_IDENTITY", value_name = "NAME")]
+    pub(crate) identity: Option<String>,
+
+    /// Where /healthz, /readyz and /metrics are answered.
+    #[arg(
+        long,
+        env = "SPLITTOKEN_ADMIN",
+        value_name = "ADDRESS:PORT",
+        default_value = "127.0.0.1:9090"
+    )]
+    pub(crate) admin: SocketAddr,
+
+    /// How log lines look: text or json. They go to standard error.
+    #[arg(
+        long,
+        env = "SPLITTOKEN_LOG_FORMAT",
+        value_name = "FORMAT",
+        default_value = "text"
+    )]
+    pub(crate) log_format: LogFormat,
 }
 
 #[derive(Debug, Args)]

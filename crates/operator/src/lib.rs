@@ -1,1 +1,35 @@
-//! x
+//! The control plane: custom resources in, one object for each route and an honest status out.
+//!
+//! ```text
+//!   API server ──watch──▶ World ──api::compile──▶ routes ──▶ rendered objects, applied     (the gateways watch them)
+//!        ▲                  │                └──▶ verdicts ─┐
+//!        │                  └─ gateway pods ──▶ reports ────┴▶ status, on transitions only
+//!        └──────────────────────────────────────────────────────┘
+//! ```
+//!
+//! One debounced loop over the whole set. What is a good route is said by `splittoken-api`; what is to be written is
+//! decided in plain functions over plain data (`world`, `rendered`, `programmed`, `status`, `lease`, `rotation`); only
+//! `watches`, `references`, `pods`, `writer` and the loop itself do I/O. Writing is for the leader, reading is not. This
+//! room does not know how routes are served.
+
+mod asking;
+mod bootstrap;
+mod error;
+mod kinds;
+mod lease;
+mod metrics;
+mod pods;
+mod programmed;
+mod references;
+mod rendered;
+mod run;
+mod settings;
+mod status;
+mod statuses;
+mod watches;
+mod world;
+mod writer;
+
+pub use error::OperatorError;
+pub use run::Operator;
+pub use settings::Settings;

@@ -1,6 +1,9 @@
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// What still keeps the process from being ready. Ready when every [`ReadyGuard`] is gone and nobody leaves.
@@ -11,24 +14,33 @@ pub struct Readiness {
 
 #[derive(Debug, Default)]
 struct Inner {
-    missing: Mutex<Vec<&'static str>>,
+    missing: Mutex<Missing>,
     leaving: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Missing {
+    next: u64,
+    what: BTreeMap<u64, String>,
 }
 
 /// Keeps the process unready until it is dropped.
 #[derive(Debug)]
 pub struct ReadyGuard {
     readiness: Readiness,
-    what: &'static str,
+    id: u64,
 }
 
 impl Readiness {
     /// Adds something that must come before the process is ready; `what` is named by `/readyz`.
-    pub fn guard(&self, what: &'static str) -> ReadyGuard {
-        self.missing().push(what);
+    pub fn guard(&self, what: impl Into<String>) -> ReadyGuard {
+        let mut missing = self.missing();
+        let id = missing.next;
+        missing.next += 1;
+        missing.what.insert(id, what.into());
         ReadyGuard {
             readiness: self.clone(),
-            what,
+            id,
         }
     }
 
@@ -37,26 +49,30 @@ impl Readiness {
         self.inner.leaving.store(true, Ordering::Release);
     }
 
-    /// What is missing; empty when ready.
-    pub fn report(&self) -> Vec<&'static str> {
-        let mut report = self.missing().clone();
+    /// What is missing, in the order in which it was asked for; empty when ready.
+    pub fn report(&self) -> Vec<String> {
+        let mut report: Vec<String> = self.missing().what.values().cloned().collect();
         if self.inner.leaving.load(Ordering::Acquire) {
-            report.push("shutting down");
+            report.push("shutting down".to_owned());
         }
         report
     }
 
-    fn missing(&self) -> std::sync::MutexGuard<'_, Vec<&'static str>> {
+    fn missing(&self) -> MutexGuard<'_, Missing> {
         self.inner.missing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ReadyGuard {
+    /// Says in other words what is missing: why it has not come yet.
+    pub fn explain(&self, what: impl Into<String>) {
+        self.readiness.missing().what.insert(self.id, what.into());
     }
 }
 
 impl Drop for ReadyGuard {
     fn drop(&mut self) {
-        let mut missing = self.readiness.missing();
-        if let Some(at) = missing.iter().position(|what| *what == self.what) {
-            missing.remove(at);
-        }
+        self.readiness.missing().what.remove(&self.id);
     }
 }
 
@@ -71,6 +87,8 @@ mod tests {
         assert_eq!(readiness.report(), ["config", "listener"]);
         drop(config);
         assert_eq!(readiness.report(), ["listener"]);
+        listener.explain("listener: port in use");
+        assert_eq!(readiness.report(), ["listener: port in use"]);
         drop(listener);
         assert!(readiness.report().is_empty());
         readiness.leave();

@@ -39,7 +39,7 @@ pub struct CompileOptions<'a> {
 }
 
 /// What `compile` found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Compiled {
     /// What gateways serve, oldest first.
     pub routes: Vec<CompiledRoute>,

@@ -8,7 +8,7 @@ use crate::{
     cel_rules::rules,
     duration::{GepDuration, seconds},
     patterns,
-    status::ObjectStatus,
+    status::IssuerStatus,
 };
 
 /// A realm of tokens that many routes share.
@@ -19,11 +19,14 @@ use crate::{
     kind = "SplitTokenIssuer",
     plural = "splittokenissuers",
     namespaced,
-    status = "ObjectStatus",
+    status = "IssuerStatus",
     derive = "PartialEq",
     category = "splittoken",
     doc = "An identity provider whose tokens open at every route that names it and that it allows.",
     printcolumn = r#"{"name": "URL", "type": "string", "jsonPath": ".spec.url"}"#,
+    printcolumn = r#"{"name": "Reachable", "type": "string", "jsonPath": ".status.conditions[?(@.type=='Reachable')].status"}"#,
+    printcolumn = r#"{"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type=='Ready')].status"}"#,
+    printcolumn = r#"{"name": "Reason", "type": "string", "priority": 1, "jsonPath": ".status.conditions[?(@.type=='Ready')].reason"}"#,
     printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]

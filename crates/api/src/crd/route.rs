@@ -7,7 +7,7 @@ use crate::{
     cel_rules::rules,
     duration::{GepDuration, seconds},
     patterns,
-    status::ObjectStatus,
+    status::RouteStatus,
 };
 
 /// What an application team writes: hostnames, whose tokens count, where clients ask for them, and where API
@@ -19,13 +19,16 @@ use crate::{
     kind = "SplitTokenRoute",
     plural = "splittokenroutes",
     namespaced,
-    status = "ObjectStatus",
+    status = "RouteStatus",
     derive = "PartialEq",
     shortname = "str",
     category = "splittoken",
     doc = "Gives the APIs behind it opaque access tokens: clients hold the signature of a JWT, upstreams get the JWT.",
     printcolumn = r#"{"name": "Hostnames", "type": "string", "jsonPath": ".spec.hostnames"}"#,
     printcolumn = r#"{"name": "Issuer", "type": "string", "jsonPath": ".spec.issuerRef.name"}"#,
+    printcolumn = r#"{"name": "Programmed", "type": "string", "jsonPath": ".status.conditions[?(@.type=='Programmed')].status"}"#,
+    printcolumn = r#"{"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type=='Ready')].status"}"#,
+    printcolumn = r#"{"name": "Reason", "type": "string", "priority": 1, "jsonPath": ".status.conditions[?(@.type=='Ready')].reason"}"#,
     printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]

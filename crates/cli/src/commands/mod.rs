@@ -5,6 +5,7 @@ mod crd;
 mod demo;
 mod gateway;
 mod keyring;
+mod operator;
 mod serving;
 mod source;
 
@@ -32,6 +33,7 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
     }
     let outcome = match arguments.command {
         Command::Gateway(arguments) => gateway::run(*arguments).map(|()| ExitCode::SUCCESS),
+        Command::Operator(arguments) => operator::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Demo(arguments) => demo::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Check(arguments) => check::run(&arguments),
         Command::Crd(arguments) => crd::run(&arguments).map(|()| ExitCode::SUCCESS),

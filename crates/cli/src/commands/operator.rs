@@ -1,0 +1,60 @@
+use std::{fs, path::Path, sync::Arc};
+
+use anyhow::Context;
+use prometheus_client::registry::Registry;
+use splittoken_api::Installation;
+use splittoken_operator::{Operator, Settings};
+use splittoken_runtime::{AdminServer, Readiness, Signals, init_logs};
+
+use super::serving::control_runtime;
+use crate::arguments::OperatorArguments;
+
+/// Runs the operator until it is asked to end, or loses its lease.
+pub(super) fn run(arguments: OperatorArguments) -> anyhow::Result<()> {
+    init_logs(arguments.log_format, "info")?;
+    let installation = match &arguments.policy {
+        Some(path) => policy(path)?,
+        None => Installation::default(),
+    };
+    let settings = Settings {
+        class: arguments.class,
+        namespace: arguments.namespace,
+        installation,
+        gateway_selector: arguments.gateway_selector,
+        gateway_admin_port: arguments.gateway_admin_port,
+        anchor: arguments.anchor,
+        keyring_secret: arguments.keyring_secret,
+        identity: arguments.identity.unwrap_or_else(identity),
+    };
+    let runtime = control_runtime()?;
+    let outcome = runtime.block_on(async {
+        let mut signals = Signals::catch().context("cannot catch signals")?;
+        let (readiness, mut registry) = (Readiness::default(), Registry::default());
+        let operator = Operator::new(settings, readiness.clone(), &mut registry).await?;
+        let admin = AdminServer::bind(arguments.admin, readiness.clone(), Arc::new(registry), Vec::new());
+        let admin = tokio::spawn(admin.await.context("--admin")?.run());
+        let stop = async {
+            let signal = signals.next().await;
+            tracing::info!(signal = signal.name(), "asked to end");
+            readiness.leave();
+        };
+        let outcome = operator.run(stop).await;
+        admin.abort();
+        tracing::info!("ended");
+        outcome.map_err(Into::into)
+    });
+    runtime.shutdown_background();
+    outcome
+}
+
+fn policy(path: &Path) -> anyhow::Result<Installation> {
+    let text =
+        fs::read_to_string(path).with_context(|| format!("cannot read --policy {}", path.display()))?;
+    Installation::parse(&text).with_context(|| format!("--policy {}", path.display()))
+}
+
+/// In a pod the host's name is the pod's, and no other pod has it.
+fn identity() -> String {
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{}-{}", host.trim(), std::process::id())
+}

@@ -1,0 +1,236 @@
+//! Who writes: one operator of an installation, by a Lease of the API server.
+//!
+//! Others watch it and take it over when it was not renewed for its whole life, by their own clocks: what counts is when
+//! a change was seen, never what a timestamp of another machine says. A leader that could not renew in time ends its
+//! process, before anybody else may begin to write.
+
+use std::time::{Duration, Instant};
+
+use k8s_openapi::{
+    api::coordination::v1::{Lease, LeaseSpec},
+    apimachinery::pkg::apis::meta::v1::MicroTime,
+    jiff::Timestamp,
+};
+use kube::{
+    Api, Client,
+    api::{ObjectMeta, PostParams},
+};
+use tokio::{sync::watch, time::sleep};
+
+use crate::error::OperatorError;
+
+/// How long a lease lives that nobody renews (as in Kubernetes' own components).
+const LIFE: Duration = Duration::from_secs(15);
+/// A leader that could not renew for so long gives up; well before others may begin.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// Between two looks at the lease.
+const EVERY: Duration = Duration::from_secs(2);
+
+/// The lease as it was seen last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Observed {
+    holder: String,
+    life: Duration,
+    /// When this form of it was seen first.
+    since: Instant,
+}
+
+/// What to do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// Nobody has it, or its holder is gone.
+    Acquire,
+    /// It is ours.
+    Renew,
+    /// Another has it.
+    Wait,
+}
+
+/// What `me` should do now.
+pub(crate) fn evaluate(observed: Option<&Observed>, me: &str, now: Instant) -> Decision {
+    match observed {
+        None => Decision::Acquire,
+        Some(lease) if lease.holder == me => Decision::Renew,
+        Some(lease) if lease.holder.is_empty() => Decision::Acquire,
+        Some(lease) if now.saturating_duration_since(lease.since) > lease.life => Decision::Acquire,
+        Some(_) => Decision::Wait,
+    }
+}
+
+/// One operator's view of the lease.
+pub(crate) struct Elector {
+    api: Api<Lease>,
+    name: String,
+    me: String,
+    lease: Option<Lease>,
+    observed: Option<Observed>,
+}
+
+impl Elector {
+    pub(crate) fn new(client: Client, namespace: &str, class: &str, me: &str) -> Self {
+        Self {
+            api: Api::namespaced(client, namespace),
+            name: format!("splittoken-operator-{class}"),
+            me: me.to_owned(),
+            lease: None,
+            observed: None,
+        }
+    }
+
+    /// Takes part in the election, and tells whether this process leads, until the lease is lost or `stop` completes.
+    /// Asked to stop, a leader gives the lease back, so that nobody has to wait for its end.
+    pub(crate) async fn run(
+        mut self,
+        leads: watch::Sender<bool>,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), OperatorError> {
+        let mut stop = std::pin::pin!(stop);
+        let mut renewed = Instant::now();
+        loop {
+            match self.step().await {
+                Ok(true) => {
+                    renewed = Instant::now();
+                    if !leads.send_replace(true) {
+                        tracing::info!(me = self.me, "leading");
+                    }
+                }
+                Ok(false) if *leads.borrow() => return Err(OperatorError::LeaseLost),
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "cannot look after the lease"
+                    );
+                    if *leads.borrow() && renewed.elapsed() > DEADLINE {
+                        return Err(OperatorError::LeaseLost);
+                    }
+                }
+            }
+            tokio::select! {
+                () = sleep(EVERY) => {}
+                () = &mut stop => break,
+            }
+        }
+        if *leads.borrow() {
+            leads.send_replace(false);
+            self.write("").await?;
+        }
+        Ok(())
+    }
+
+    /// One look and what follows from it: whether the lease is ours now.
+    async fn step(&mut self) -> Result<bool, OperatorError> {
+        let found = self.api.get_opt(&self.name).await;
+        self.observe(found.map_err(OperatorError::api("get", "the lease"))?);
+        match evaluate(self.observed.as_ref(), &self.me, Instant::now()) {
+            Decision::Wait => Ok(false),
+            Decision::Acquire | Decision::Renew => {
+                let me = self.me.clone();
+                self.write(&me).await
+            }
+        }
+    }
+
+    /// A form of the lease that was not seen before lives from now on.
+    fn observe(&mut self, found: Option<Lease>) {
+        if found == self.lease {
+            return;
+        }
+        let spec = found.as_ref().and_then(|lease| lease.spec.clone());
+        self.observed = spec.map(|spec| Observed {
+            holder: spec.holder_identity.unwrap_or_default(),
+            life: spec
+                .lease_duration_seconds
+                .and_then(|s| u64::try_from(s).ok())
+                .map_or(LIFE, Duration::from_secs),
+            since: Instant::now(),
+        });
+        self.lease = found;
+    }
+
+    /// Writes the lease over the form that was seen. `false` if somebody else was faster.
+    async fn write(&mut self, holder: &str) -> Result<bool, OperatorError> {
+        let lease = self.next(holder);
+        let written = match &self.lease {
+            Some(_) => self.api.replace(&self.name, &PostParams::default(), &lease).await,
+            None => self.api.create(&PostParams::default(), &lease).await,
+        };
+        match written {
+            Ok(lease) => {
+                self.observe(Some(lease));
+                Ok(true)
+            }
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
+            Err(error) => Err(OperatorError::api("write", "the lease")(error)),
+        }
+    }
+
+    fn next(&self, holder: &str) -> Lease {
+        let before = self
+            .lease
+            .as_ref()
+            .and_then(|lease| lease.spec.clone())
+            .unwrap_or_default();
+        let now = Some(MicroTime(Timestamp::now()));
+        let is_change = before.holder_identity.as_deref() != Some(holder);
+        let transitions = before.lease_transitions.unwrap_or_default();
+        Lease {
+            metadata: ObjectMeta {
+                name: Some(self.name.clone()),
+                resource_version: self
+                    .lease
+                    .as_ref()
+                    .and_then(|lease| lease.metadata.resource_version.clone()),
+                ..ObjectMeta::default()
+            },
+            spec: Some(LeaseSpec {
+                holder_identity: Some(holder.to_owned()),
+                lease_duration_seconds: i32::try_from(LIFE.as_secs()).ok(),
+                acquire_time: if is_change {
+                    now.clone()
+                } else {
+                    before.acquire_time
+                },
+                renew_time: now,
+                lease_transitions: Some(transitions.saturating_add(i32::from(is_change))),
+                ..LeaseSpec::default()
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_is_taken_when_it_is_free_or_was_not_renewed_for_its_life() {
+        let since = Instant::now();
+        let lease = |holder: &str| Observed {
+            holder: holder.to_owned(),
+            life: LIFE,
+            since,
+        };
+        let later = |seconds| since + Duration::from_secs(seconds);
+        for (observed, now, expected) in [
+            (None, 0, Decision::Acquire),
+            (Some(lease("me")), 0, Decision::Renew),
+            // Ours, and nobody took it meanwhile.
+            (Some(lease("me")), 60, Decision::Renew),
+            (Some(lease("other")), 0, Decision::Wait),
+            (Some(lease("other")), 15, Decision::Wait),
+            (Some(lease("other")), 16, Decision::Acquire),
+            (Some(lease("")), 0, Decision::Acquire),
+        ] {
+            assert_eq!(
+                evaluate(observed.as_ref(), "me", later(now)),
+                expected,
+                "{observed:?} {now}"
+            );
+        }
+        assert!(
+            DEADLINE + EVERY < LIFE,
+            "a leader must have ended before another begins"
+        );
+    }
+}

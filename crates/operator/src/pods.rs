@@ -1,0 +1,258 @@
+//! The gateway pods, and what they say of themselves on their admin ports.
+
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+
+use reqwest::Client;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::error::OperatorError;
+
+/// A pod in the same cluster answers in milliseconds; one that does not is not waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A gateway pod that is ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pod {
+    pub(crate) ip: IpAddr,
+}
+
+/// What a pod serves.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Report {
+    /// Names the set of all routes with their revisions.
+    pub(crate) digest: String,
+    /// Route to revision.
+    pub(crate) revisions: BTreeMap<String, String>,
+    /// By route.
+    pub(crate) rejected: BTreeMap<String, Rejected>,
+    /// By issuer.
+    pub(crate) issuers: BTreeMap<String, IssuerReport>,
+    /// The ids of its keyring, and which of them it writes with.
+    pub(crate) keyring: KeyringReport,
+}
+
+/// A route that a pod refuses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Rejected {
+    /// The revision that it refuses; `None` where it could not even read that.
+    pub(crate) revision: Option<String>,
+    /// Why.
+    pub(crate) message: String,
+}
+
+/// An issuer as a pod sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct IssuerReport {
+    /// Whether its documents could be fetched.
+    pub(crate) ready: bool,
+    /// Why not.
+    pub(crate) message: Option<String>,
+}
+
+/// The keyring of a pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub(crate) struct KeyringReport {
+    pub(crate) write: u8,
+    pub(crate) ids: Vec<u8>,
+}
+
+impl Pod {
+    /// Name and address of a pod that is ready and not on its way out.
+    pub(crate) fn ready(raw: &Value) -> Option<(String, Self)> {
+        let name = raw["metadata"]["name"].as_str()?;
+        if !raw["metadata"]["deletionTimestamp"].is_null() {
+            return None;
+        }
+        let conditions = raw["status"]["conditions"].as_array()?;
+        let is_ready = |condition: &Value| condition["type"] == "Ready" && condition["status"] == "True";
+        let ip = raw["status"]["podIP"].as_str()?.parse().ok()?;
+        conditions
+            .iter()
+            .any(is_ready)
+            .then(|| (name.to_owned(), Self { ip }))
+    }
+}
+
+impl Rejected {
+    /// Whether this is about that revision, as far as can be told.
+    pub(crate) fn is_of(&self, revision: &str) -> bool {
+        self.revision.as_deref().is_none_or(|refused| refused == revision)
+    }
+}
+
+/// Asks pods.
+#[derive(Clone, Debug)]
+pub(crate) struct Asker {
+    http: Client,
+    port: u16,
+}
+
+/// The page `/config/digest`.
+#[derive(Deserialize)]
+struct Digest {
+    #[serde(rename = "digest")]
+    of_routes: String,
+    rejected: usize,
+    keyring: KeyringReport,
+}
+
+#[derive(Deserialize)]
+struct Config {
+    digest: String,
+    routes: Vec<RouteView>,
+    rejected: Vec<RejectedView>,
+    issuers: Vec<IssuerView>,
+    keyring: KeyringReport,
+}
+
+#[derive(Deserialize)]
+struct RouteView {
+    name: String,
+    revision: String,
+}
+
+#[derive(Deserialize)]
+struct RejectedView {
+    route: String,
+    revision: Option<String>,
+    message: String,
+}
+
+#[derive(Deserialize)]
+struct IssuerView {
+    name: String,
+    /// `None` where none is wanted.
+    discovery: Option<DocumentView>,
+    /// `None` where no published key is needed.
+    jwks: Option<DocumentView>,
+}
+
+#[derive(Deserialize)]
+struct DocumentView {
+    ok: bool,
+    error: Option<String>,
+}
+
+impl Asker {
+    pub(crate) fn new(port: u16) -> Result<Self, OperatorError> {
+        let http = Client::builder().no_proxy().timeout(PATIENCE).build();
+        Ok(Self {
+            http: http.map_err(OperatorError::Http)?,
+            port,
+        })
+    }
+
+    /// What a pod serves. Where its digest is that of `known` and nothing is wrong, that is the answer already.
+    pub(crate) async fn ask(&self, pod: &Pod, known: Option<&Report>, is_due: bool) -> Option<Report> {
+        let digest: Digest = self.get(pod, "/config/digest").await?;
+        let same = known.filter(|known| {
+            let is_quiet = digest.rejected == 0 && known.rejected.is_empty();
+            known.digest == digest.of_routes && known.keyring == digest.keyring && is_quiet && !is_due
+        });
+        if let Some(known) = same {
+            return Some(known.clone());
+        }
+        let config: Config = self.get(pod, "/config").await?;
+        Some(config.into())
+    }
+
+    async fn get<T: serde::de::DeserializeOwned>(&self, pod: &Pod, path: &str) -> Option<T> {
+        let host = match pod.ip {
+            IpAddr::V4(ip) => ip.to_string(),
+            IpAddr::V6(ip) => format!("[{ip}]"),
+        };
+        let url = format!("http://{host}:{}{path}", self.port);
+        let answer = async {
+            self.http
+                .get(&url)
+                .send()
+                .await?
+                .error_for_status()?
+                .bytes()
+                .await
+        };
+        match answer.await.map(|body| serde_json::from_slice(&body)) {
+            Ok(Ok(answer)) => Some(answer),
+            Ok(Err(error)) => {
+                tracing::debug!(url, %error, "a gateway pod says something else than expected");
+                None
+            }
+            Err(error) => {
+                tracing::debug!(url, %error, "a gateway pod does not answer");
+                None
+            }
+        }
+    }
+}
+
+impl IssuerView {
+    fn report(self) -> (String, IssuerReport) {
+        let documents = [self.discovery, self.jwks];
+        let mut missing = documents.into_iter().flatten().filter(|document| !document.ok);
+        let report = match missing.next() {
+            None => IssuerReport {
+                ready: true,
+                message: None,
+            },
+            Some(document) => IssuerReport {
+                ready: false,
+                message: document.error,
+            },
+        };
+        (self.name, report)
+    }
+}
+
+impl From<Config> for Report {
+    fn from(config: Config) -> Self {
+        let rejected = config.rejected.into_iter().map(|view| {
+            let rejected = Rejected {
+                revision: view.revision,
+                message: view.message,
+            };
+            (view.route, rejected)
+        });
+        Self {
+            digest: config.digest,
+            revisions: config
+                .routes
+                .into_iter()
+                .map(|route| (route.name, route.revision))
+                .collect(),
+            rejected: rejected.collect(),
+            issuers: config.issuers.into_iter().map(IssuerView::report).collect(),
+            keyring: config.keyring,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_pods_that_are_ready_and_stay_count() {
+        let pod = json!({
+            "metadata": {"name": "a"},
+            "status": {"podIP": "10.0.0.7", "conditions": [{"type": "Ready", "status": "True"}]},
+        });
+        assert_eq!(Pod::ready(&pod).unwrap().1.ip.to_string(), "10.0.0.7");
+        for (pointer, value) in [
+            ("/metadata/deletionTimestamp", json!("2026-01-01T00:00:00Z")),
+            (
+                "/status/conditions",
+                json!([{"type": "Ready", "status": "False"}]),
+            ),
+            ("/status/podIP", json!(null)),
+            ("/status/conditions", json!(null)),
+        ] {
+            let mut other = pod.clone();
+            let (parent, name) = pointer.rsplit_once('/').unwrap();
+            other.pointer_mut(parent).unwrap()[name] = value;
+            assert!(Pod::ready(&other).is_none(), "{pointer}");
+        }
+    }
+}

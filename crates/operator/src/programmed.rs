@@ -1,0 +1,118 @@
+//! Which routes the gateway pods really serve, as they say themselves.
+
+use std::collections::BTreeMap;
+
+use crate::pods::Report;
+
+/// What is known of one route on all ready pods.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Programmed {
+    /// Every ready pod serves this revision.
+    Everywhere(usize),
+    /// Some do not yet: how many do, of how many.
+    Pending(usize, usize),
+    /// There is no ready pod.
+    NoPods,
+    /// A pod refuses it, and says why.
+    Rejected(String),
+}
+
+/// Looks at what the pods say about a revision of a route. `None` stands for a pod that has not answered.
+pub(crate) fn programmed(route: &str, revision: &str, pods: &BTreeMap<String, Option<Report>>) -> Programmed {
+    if pods.is_empty() {
+        return Programmed::NoPods;
+    }
+    let reports = || pods.values().flatten();
+    let refusal = reports().find_map(|report| {
+        report
+            .rejected
+            .get(route)
+            .filter(|rejected| rejected.is_of(revision))
+    });
+    if let Some(rejected) = refusal {
+        return Programmed::Rejected(rejected.message.clone());
+    }
+    let served = reports()
+        .filter(|report| {
+            report
+                .revisions
+                .get(route)
+                .is_some_and(|served| served == revision)
+        })
+        .count();
+    if served == pods.len() {
+        Programmed::Everywhere(served)
+    } else {
+        Programmed::Pending(served, pods.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pods::Rejected;
+
+    fn serving(revision: &str) -> Report {
+        Report {
+            revisions: BTreeMap::from([("shop/orders".to_owned(), revision.to_owned())]),
+            ..Report::default()
+        }
+    }
+
+    fn pods(reports: impl IntoIterator<Item = Option<Report>>) -> BTreeMap<String, Option<Report>> {
+        let numbered = reports.into_iter().enumerate();
+        numbered
+            .map(|(number, report)| (format!("pod-{number}"), report))
+            .collect()
+    }
+
+    #[test]
+    fn a_route_is_programmed_when_every_pod_serves_its_newest_revision() {
+        for (reports, expected) in [
+            (vec![], Programmed::NoPods),
+            (vec![Some(serving("new"))], Programmed::Everywhere(1)),
+            (
+                vec![Some(serving("new")), Some(serving("old"))],
+                Programmed::Pending(1, 2),
+            ),
+            (vec![Some(serving("new")), None], Programmed::Pending(1, 2)),
+            (
+                vec![Some(serving("new")), Some(Report::default())],
+                Programmed::Pending(1, 2),
+            ),
+            (
+                vec![Some(serving("new")), Some(serving("new"))],
+                Programmed::Everywhere(2),
+            ),
+        ] {
+            assert_eq!(programmed("shop/orders", "new", &pods(reports)), expected);
+        }
+    }
+
+    #[test]
+    fn a_pod_s_own_reason_comes_before_any_count() {
+        let rejecting = |revision: Option<&str>| {
+            let rejected = Rejected {
+                revision: revision.map(str::to_owned),
+                message: "has format 2".to_owned(),
+            };
+            let mut report = serving("old");
+            report.rejected.insert("shop/orders".to_owned(), rejected);
+            Some(report)
+        };
+        let refused = Programmed::Rejected("has format 2".to_owned());
+        assert_eq!(
+            programmed("shop/orders", "new", &pods([rejecting(Some("new"))])),
+            refused
+        );
+        assert_eq!(
+            programmed("shop/orders", "new", &pods([rejecting(None)])),
+            refused
+        );
+        let older = pods([rejecting(Some("older"))]);
+        assert_eq!(
+            programmed("shop/orders", "new", &older),
+            Programmed::Pending(0, 1)
+        );
+    }
+}

@@ -1,0 +1,341 @@
+//! The loop: gather changes, look at the whole set, write what is missing, say how it went.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{Api, Client};
+use prometheus_client::registry::Registry;
+use splittoken_api::{CompileOptions, Compiled, compile};
+use splittoken_routing::wire;
+use splittoken_runtime::Readiness;
+use tokio::{
+    sync::{mpsc, watch},
+    task::block_in_place,
+    time::{sleep, sleep_until},
+};
+
+use crate::{
+    asking::{self, Reports},
+    bootstrap,
+    error::OperatorError,
+    kinds::Kind,
+    lease::Elector,
+    metrics::Metrics,
+    pods::{Asker, Pod},
+    references::References,
+    rendered::{Frame, plan, render},
+    settings::Settings,
+    statuses::Statuses,
+    watches,
+    world::{Change, World},
+    writer::Writer,
+};
+
+/// Changes that come within this time belong together…
+const QUIET: Duration = Duration::from_millis(20);
+/// …but nobody waits longer than this.
+const PATIENCE: Duration = Duration::from_millis(250);
+/// Until what failed is tried again.
+const AGAIN: Duration = Duration::from_secs(2);
+/// Changes on their way from the watches.
+const QUEUE: usize = 1024;
+
+/// An operator that is about to run.
+pub struct Operator {
+    client: Client,
+    namespace: String,
+    settings: Settings,
+    readiness: Readiness,
+    metrics: Metrics,
+}
+
+impl Operator {
+    /// How the API server is reached is taken from the pod, or from a kubeconfig outside of one. Nothing is asked yet.
+    pub async fn new(
+        settings: Settings,
+        readiness: Readiness,
+        registry: &mut Registry,
+    ) -> Result<Self, OperatorError> {
+        let client = Client::try_default().await.map_err(OperatorError::Client)?;
+        let namespace = settings.namespace.clone();
+        Ok(Self {
+            namespace: namespace.unwrap_or_else(|| client.default_namespace().to_owned()),
+            client,
+            settings,
+            readiness,
+            metrics: Metrics::new(registry),
+        })
+    }
+
+    /// Runs until `stop` completes, or the lease is lost.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), OperatorError> {
+        let (leads, is_leader) = watch::channel(false);
+        let elector = Elector::new(
+            self.client.clone(),
+            &self.namespace,
+            &self.settings.class,
+            &self.settings.identity,
+        );
+        let mut election = pin!(elector.run(leads, stop));
+        tokio::select! {
+            ended = &mut election => ended,
+            ended = self.control(is_leader) => ended,
+        }
+    }
+
+    async fn control(self, leads: watch::Receiver<bool>) -> Result<(), OperatorError> {
+        let (send, changes) = mpsc::channel(QUEUE);
+        watches::start(
+            &self.client,
+            &self.namespace,
+            &self.settings,
+            &self.readiness,
+            &send,
+        );
+        let guard = self.readiness.guard("the key of revisions");
+        let revision_key = patiently("the key of revisions", || {
+            bootstrap::revision_key(&self.client, &self.namespace, &self.settings.class)
+        })
+        .await;
+        drop(guard);
+        if let Some(name) = &self.settings.keyring_secret {
+            let _guard = self.readiness.guard("the keyring");
+            patiently("the keyring", || {
+                bootstrap::keyring(&self.client, &self.namespace, name)
+            })
+            .await;
+        }
+        let frame = Frame {
+            class: self.settings.class.clone(),
+            namespace: self.namespace.clone(),
+            owner: patiently("the anchor", || self.owner()).await,
+        };
+        let (pods, pods_seen) = watch::channel(BTreeMap::new());
+        let (digest, digest_wanted) = watch::channel(String::new());
+        let (reports, reports_seen) = watch::channel(Arc::default());
+        let asker = Asker::new(self.settings.gateway_admin_port)?;
+        tokio::spawn(asking::run(asker, pods_seen, digest_wanted, reports));
+        Control {
+            writer: Writer::new(self.client.clone(), frame),
+            statuses: Statuses::new(&self.client, &self.settings.identity),
+            client: self.client,
+            settings: self.settings,
+            metrics: self.metrics,
+            revision_key,
+            world: World::default(),
+            references: References::default(),
+            listed: BTreeSet::new(),
+            compiled: Compiled::default(),
+            dirty: false,
+            again: None,
+            changes,
+            leads,
+            reports: reports_seen,
+            pods,
+            digest,
+        }
+        .run()
+        .await
+    }
+
+    /// What the rendered objects go with.
+    async fn owner(&self) -> Result<Option<(String, String)>, OperatorError> {
+        let Some(name) = &self.settings.anchor else {
+            return Ok(None);
+        };
+        let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
+        let anchor = api
+            .get(name)
+            .await
+            .map_err(OperatorError::api("get", format!("ConfigMap {name}")))?;
+        Ok(Some((name.clone(), anchor.metadata.uid.unwrap_or_default())))
+    }
+}
+
+/// Tries until it works: what is missing may come.
+async fn patiently<T, F: Future<Output = Result<T, OperatorError>>>(
+    what: &str,
+    attempt: impl Fn() -> F,
+) -> T {
+    loop {
+        match attempt().await {
+            Ok(value) => return value,
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "{what} is not there: trying again"
+                );
+                sleep(AGAIN).await;
+            }
+        }
+    }
+}
+
+/// Everything that the loop holds.
+struct Control {
+    client: Client,
+    settings: Settings,
+    metrics: Metrics,
+    revision_key: [u8; 32],
+    writer: Writer,
+    statuses: Statuses,
+    world: World,
+    references: References,
+    listed: BTreeSet<Kind>,
+    compiled: Compiled,
+    /// Something has changed that routes depend on.
+    dirty: bool,
+    /// When something that failed, or was put off, is due.
+    again: Option<Instant>,
+    changes: mpsc::Receiver<Change>,
+    leads: watch::Receiver<bool>,
+    reports: watch::Receiver<Arc<Reports>>,
+    pods: watch::Sender<BTreeMap<String, Pod>>,
+    digest: watch::Sender<String>,
+}
+
+impl Control {
+    async fn run(mut self) -> Result<(), OperatorError> {
+        loop {
+            self.wait().await;
+            if self.listed.len() < Kind::ALL.len() {
+                continue;
+            }
+            self.pods.send_if_modified(|before| {
+                let is_new = *before != self.world.pods;
+                if is_new {
+                    before.clone_from(&self.world.pods);
+                }
+                is_new
+            });
+            self.again = self.references.due();
+            if std::mem::take(&mut self.dirty) {
+                self.reconcile().await?;
+            }
+            self.tell().await;
+        }
+    }
+
+    /// Waits until there is something to do, and for what else comes with it.
+    async fn wait(&mut self) {
+        let again = self
+            .again
+            .unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
+        tokio::select! {
+            change = self.changes.recv() => self.take(change),
+            _ = self.reports.changed() => {}
+            // A new leader looks at everything: whoever led before may have left something undone.
+            _ = self.leads.changed() => self.dirty = true,
+            () = sleep_until(again.into()) => self.dirty = true,
+        }
+        let mut last = pin!(sleep(PATIENCE));
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut last => return,
+                change = self.changes.recv() => self.take(change),
+                () = sleep(QUIET) => return,
+            }
+        }
+    }
+
+    fn take(&mut self, change: Option<Change>) {
+        let Some(change) = change else { return };
+        if let Change::All(kind, _) = &change {
+            self.listed.insert(*kind);
+        }
+        let kind = change.kind();
+        if self.world.apply(change) {
+            // Pods serve routes, but no route depends on them.
+            self.dirty |= kind != Kind::Pod;
+            if matches!(kind, Kind::Route | Kind::Issuer) {
+                self.references.expire();
+            }
+        }
+    }
+
+    /// Looks at the whole set and, as a leader, writes what is missing.
+    async fn reconcile(&mut self) -> Result<(), OperatorError> {
+        let start = Instant::now();
+        self.references
+            .refresh(&self.client, &self.settings.class, &mut self.world.resources)
+            .await;
+        self.compiled = block_in_place(|| {
+            let options = CompileOptions {
+                class: Some(&self.settings.class),
+                installation: &self.settings.installation,
+                services: &self.world.services,
+                grants: &self.world.grants,
+                revision_key: &self.revision_key,
+            };
+            compile(&self.world.resources, &options)
+        });
+        let routes = &self.compiled.routes;
+        let digest = wire::digest(
+            routes
+                .iter()
+                .map(|route| (&route.config.name, route.revision.as_str())),
+        );
+        if *self.leads.borrow() {
+            let rendered = render(routes)?;
+            let plan = plan(&rendered, &self.world.existing);
+            let written = self.writer.carry_out(&plan, &mut self.world.existing).await;
+            self.metrics
+                .writes
+                .inc_by((written.applied + written.deleted) as u64);
+            self.metrics.failures.inc_by(written.failed as u64);
+            if written.failed > 0 {
+                self.again = Some(Instant::now() + AGAIN);
+            }
+            if written.applied + written.deleted > 0 {
+                tracing::info!(
+                    routes = routes.len(),
+                    applied = written.applied,
+                    deleted = written.deleted,
+                    failed = written.failed,
+                    "routes rendered"
+                );
+            }
+        }
+        self.digest.send_replace(digest);
+        self.metrics
+            .routes
+            .set(i64::try_from(routes.len()).unwrap_or(i64::MAX));
+        self.metrics.reconciles.inc();
+        self.metrics.duration.observe(start.elapsed().as_secs_f64());
+        Ok(())
+    }
+
+    /// Brings every status up to date with what is known.
+    async fn tell(&mut self) {
+        let reports = Arc::clone(&self.reports.borrow_and_update());
+        let digest = self.digest.borrow().clone();
+        let agreeing = reports
+            .values()
+            .flatten()
+            .filter(|report| report.digest == digest)
+            .count();
+        let gauge = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        self.metrics.pods.set(gauge(self.world.pods.len()));
+        self.metrics.pods_programmed.set(gauge(agreeing));
+        let leads = *self.leads.borrow();
+        self.metrics.leads.set(i64::from(leads));
+        let writer = leads.then_some(&self.writer);
+        let later = self
+            .statuses
+            .bring_up_to_date(
+                &self.compiled,
+                &self.world.objects,
+                &reports,
+                writer,
+                &self.metrics,
+            )
+            .await;
+        self.again = [self.again, later].into_iter().flatten().min();
+    }
+}

@@ -1,0 +1,150 @@
+//! What is known of the cluster, kept up to date change by change. Plain data: no clock, no client.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use splittoken_api::{ClusterServices, Grants, ObjectName, Resources};
+
+use crate::{kinds::Kind, pods::Pod, rendered::Existing};
+
+/// What a watch says.
+#[derive(Debug)]
+pub(crate) enum Change {
+    /// All objects of a kind: whatever else was known of it is gone.
+    All(Kind, Vec<Value>),
+    /// One is there, or is another than it was.
+    Put(Kind, Value),
+    /// One is gone.
+    Gone(Kind, Value),
+}
+
+impl Change {
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            Self::All(kind, _) | Self::Put(kind, _) | Self::Gone(kind, _) => *kind,
+        }
+    }
+}
+
+/// Everything that routes depend on, and what was written for them before.
+#[derive(Debug, Default)]
+pub(crate) struct World {
+    pub(crate) resources: Resources,
+    pub(crate) services: ClusterServices,
+    pub(crate) grants: Grants,
+    /// The gateway pods that are ready, by name.
+    pub(crate) pods: BTreeMap<String, Pod>,
+    /// What stands in the cluster for routes.
+    pub(crate) existing: Existing,
+    /// Routes and issuers as their objects are.
+    pub(crate) objects: BTreeMap<ObjectName, Object>,
+}
+
+/// What a status is written against.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Object {
+    pub(crate) generation: i64,
+    pub(crate) uid: String,
+    pub(crate) status: Value,
+}
+
+impl World {
+    /// Takes a change in. Says whether anything may come out otherwise than before.
+    pub(crate) fn apply(&mut self, change: Change) -> bool {
+        match change {
+            Change::All(kind, objects) => self.replace(kind, &objects),
+            Change::Put(kind, object) => self.put(kind, &object),
+            Change::Gone(kind, object) => self.remove(kind, &object),
+        }
+    }
+
+    fn replace(&mut self, kind: Kind, objects: &[Value]) -> bool {
+        self.forget(kind, objects);
+        for object in objects {
+            self.put(kind, object);
+        }
+        true
+    }
+
+    /// Forgets what is not among `objects`.
+    fn forget(&mut self, kind: Kind, objects: &[Value]) {
+        match kind {
+            Kind::Route | Kind::Issuer => {
+                let there: Vec<ObjectName> = objects.iter().filter_map(ObjectName::of).collect();
+                let known = self.objects.keys().filter(|name| name.kind == kind.type_meta().1);
+                let gone: Vec<ObjectName> = known.filter(|name| !there.contains(name)).cloned().collect();
+                for name in gone {
+                    self.objects.remove(&name);
+                    self.resources.remove(&name);
+                }
+            }
+            Kind::Namespace => self.resources.forget_namespaces(),
+            Kind::Service => self.services.clear(),
+            Kind::Grant => self.grants.clear(),
+            Kind::Pod => self.pods.clear(),
+            Kind::Config => self.existing.configs.clear(),
+            Kind::Secret => self.existing.secrets.clear(),
+        }
+    }
+
+    fn put(&mut self, kind: Kind, raw: &Value) -> bool {
+        match kind {
+            Kind::Route | Kind::Issuer => self.put_object(raw),
+            Kind::Namespace => {
+                // A Namespace always has a name, and nothing else of it is looked at.
+                let _ = self.resources.put(raw);
+                true
+            }
+            Kind::Service => self.services.put(raw),
+            Kind::Grant => self.grants.put(raw),
+            Kind::Pod => match Pod::ready(raw) {
+                Some((name, pod)) => self.pods.insert(name, pod.clone()) != Some(pod),
+                None => self.remove(kind, raw),
+            },
+            Kind::Config => self.existing.put_config(raw),
+            Kind::Secret => self.existing.put_secrets(raw),
+        }
+    }
+
+    /// A route or an issuer. That its status was written, which we do ourselves, is nothing new.
+    fn put_object(&mut self, raw: &Value) -> bool {
+        let Some(name) = ObjectName::of(raw) else {
+            return false;
+        };
+        let text = |pointer| raw.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let object = Object {
+            generation: raw
+                .pointer("/metadata/generation")
+                .and_then(Value::as_i64)
+                .unwrap_or_default(),
+            uid: text("/metadata/uid").to_owned(),
+            status: raw["status"].clone(),
+        };
+        let before = self.objects.insert(name, object.clone());
+        if before.is_some_and(|before| (before.generation, before.uid) == (object.generation, object.uid)) {
+            return false;
+        }
+        if let Err(faults) = self.resources.put(raw) {
+            // It gets no verdict, so this is all that can be said.
+            let fault = faults.first().map(ToString::to_string).unwrap_or_default();
+            tracing::warn!(fault, "an object that cannot be looked at is left out");
+        }
+        true
+    }
+
+    fn remove(&mut self, kind: Kind, raw: &Value) -> bool {
+        let text = |pointer| raw.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
+        match kind {
+            Kind::Route | Kind::Issuer | Kind::Namespace => ObjectName::of(raw).is_some_and(|name| {
+                self.objects.remove(&name);
+                self.resources.remove(&name)
+            }),
+            Kind::Service => self.services.remove(namespace, name),
+            Kind::Grant => self.grants.remove(namespace, name),
+            Kind::Pod => self.pods.remove(name).is_some(),
+            Kind::Config => self.existing.configs.remove(name).is_some(),
+            Kind::Secret => self.existing.secrets.remove(name).is_some(),
+        }
+    }
+}

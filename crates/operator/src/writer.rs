@@ -1,0 +1,151 @@
+//! Everything that the operator writes. Only a leader gets here.
+
+use futures_util::{StreamExt, stream};
+use kube::{
+    Api, Client,
+    api::{DeleteParams, Patch, PatchParams},
+    core::DynamicObject,
+};
+use serde_json::Value;
+use splittoken_api::ObjectName;
+
+use crate::{
+    error::OperatorError,
+    kinds::Kind,
+    rendered::{Existing, Frame, Plan, Rendered},
+};
+
+/// The field manager of everything that is applied.
+const MANAGER: &str = "splittoken-operator";
+/// How many objects are written at a time.
+const AT_ONCE: usize = 16;
+
+/// Writes to the API server.
+#[derive(Clone)]
+pub(crate) struct Writer {
+    client: Client,
+    frame: Frame,
+}
+
+/// How a plan went.
+#[derive(Debug, Default)]
+pub(crate) struct Written {
+    pub(crate) applied: usize,
+    pub(crate) deleted: usize,
+    pub(crate) failed: usize,
+}
+
+impl Writer {
+    pub(crate) fn new(client: Client, frame: Frame) -> Self {
+        Self { client, frame }
+    }
+
+    /// Carries out a plan. What fails is logged and left for the next time; the rest goes on.
+    pub(crate) async fn carry_out(&self, plan: &Plan<'_>, existing: &mut Existing) -> Written {
+        let mut written = Written::default();
+        let mut applied = stream::iter(&plan.apply)
+            .map(|object| async move { (self.apply_route(object).await, object) })
+            .buffer_unordered(AT_ONCE);
+        while let Some((outcome, object)) = applied.next().await {
+            if written.count(outcome, |written| &mut written.applied) {
+                object.settle(existing);
+            }
+        }
+        for (kind, names) in [
+            (Kind::Config, &plan.delete_configs),
+            (Kind::Secret, &plan.delete_secrets),
+        ] {
+            for name in names {
+                let outcome = self.delete(kind, name).await;
+                if written.count(outcome, |written| &mut written.deleted) {
+                    match kind {
+                        Kind::Config => existing.configs.remove(name).is_some(),
+                        _ => existing.secrets.remove(name).is_some(),
+                    };
+                }
+            }
+        }
+        written
+    }
+
+    /// The Secret first: a gateway takes the route over when its `ConfigMap` comes.
+    async fn apply_route(&self, object: &Rendered) -> Result<(), OperatorError> {
+        if let Some(secret) = object.secret(&self.frame) {
+            self.apply(Kind::Secret, &object.name, &secret).await?;
+        }
+        self.apply(Kind::Config, &object.name, &object.config_map(&self.frame))
+            .await
+    }
+
+    async fn apply(&self, kind: Kind, name: &str, object: &Value) -> Result<(), OperatorError> {
+        let parameters = PatchParams::apply(MANAGER).force();
+        let patched = self
+            .own(kind)
+            .patch(name, &parameters, &Patch::Apply(object))
+            .await;
+        patched
+            .map(drop)
+            .map_err(OperatorError::api("apply", format!("{} {name}", kind.resource())))
+    }
+
+    async fn delete(&self, kind: Kind, name: &str) -> Result<(), OperatorError> {
+        match self.own(kind).delete(name, &DeleteParams::default()).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            Err(error) => Err(OperatorError::api(
+                "delete",
+                format!("{} {name}", kind.resource()),
+            )(error)),
+        }
+    }
+
+    /// Replaces the status of a route or an issuer, in the form of a merge patch that names all that is ours. An object
+    /// that is gone needs none.
+    pub(crate) async fn write_status(&self, name: &ObjectName, patch: &Value) -> Result<(), OperatorError> {
+        let kind = if name.kind == Kind::Route.type_meta().1 {
+            Kind::Route
+        } else {
+            Kind::Issuer
+        };
+        let resource = kind.api_resource();
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &name.namespace, &resource);
+        let parameters = PatchParams::default();
+        match api
+            .patch_status(&name.name, &parameters, &Patch::Merge(patch))
+            .await
+        {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            Err(error) => Err(OperatorError::api("write the status of", name.to_string())(error)),
+        }
+    }
+
+    fn own(&self, kind: Kind) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), &self.frame.namespace, &kind.api_resource())
+    }
+}
+
+impl Written {
+    /// Whether it went well; counted either way.
+    fn count(
+        &mut self,
+        outcome: Result<(), OperatorError>,
+        well: impl FnOnce(&mut Self) -> &mut usize,
+    ) -> bool {
+        match outcome {
+            Ok(()) => {
+                *well(self) += 1;
+                true
+            }
+            Err(error) => {
+                tracing::warn!(
+                    reason = error.reason(),
+                    error = &error as &dyn std::error::Error,
+                    "left for the next time"
+                );
+                self.failed += 1;
+                false
+            }
+        }
+    }
+}
