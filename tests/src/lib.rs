@@ -10,6 +10,7 @@
 //! made at run time. It is blocking on purpose, so that a test reads from top to bottom.
 
 pub mod answers;
+pub mod apiserver;
 pub mod browser;
 pub mod caller;
 pub mod certs;
@@ -20,8 +21,10 @@ pub mod gateway;
 pub mod hand;
 pub mod hostile;
 pub mod http;
+pub mod installation;
 pub mod jwt;
 pub mod keycloak;
+pub mod kube;
 pub mod load;
 pub mod markdown;
 pub mod marks;

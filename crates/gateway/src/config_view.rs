@@ -51,7 +51,8 @@ impl KeyringView {
 /// What tells whether there is anything new to read in the rest.
 #[derive(Serialize)]
 struct Digest {
-    digest: String,
+    #[serde(rename = "digest")]
+    of_routes: String,
     has_problem: bool,
     rejected: usize,
     keyring: KeyringView,
@@ -60,7 +61,7 @@ struct Digest {
 /// The few things of `/config` that somebody asks for often, as JSON text.
 pub(crate) fn digest(shared: &Shared, status: &ConfigStatus, keyring: &Keyring) -> String {
     let digest = Digest {
-        digest: shared.snapshots.load().table.digest(),
+        of_routes: shared.snapshots.load().table.digest(),
         has_problem: status.problem().is_some(),
         rejected: status.rejected().len(),
         keyring: KeyringView::of(keyring),

@@ -1,0 +1,295 @@
+//! An installation at a real API server: an operator, gateways that take their routes from it, and Pod objects that
+//! stand for those gateways. Only the kubelet is missing: what it would start, the test starts.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::apiserver::ApiServer;
+use crate::gateway;
+use crate::http::{Answer, Client};
+use crate::kube::Kube;
+use crate::process::Process;
+use crate::{ports, secret, wait};
+
+/// A class of its own in a namespace of its own, so that many fit on one API server.
+pub struct Installation {
+    kubeconfig: PathBuf,
+    /// The administrator.
+    pub kube: Kube,
+    /// The class, and the namespace of its operator and gateways.
+    pub name: String,
+    admin_port: u16,
+    http: Client,
+    folder: TempDir,
+}
+
+/// A running operator.
+pub struct Operator {
+    process: Process,
+    admin: SocketAddr,
+    http: Client,
+}
+
+/// A running gateway with the Pod object that stands for it.
+pub struct Pod {
+    process: Process,
+    kube: Kube,
+    namespace: String,
+    name: String,
+    address: IpAddr,
+    port: u16,
+    admin_port: u16,
+    http: Client,
+}
+
+impl Installation {
+    /// Installs the CRDs, as `splittoken crd` prints them, and makes a namespace.
+    pub fn at(server: &ApiServer) -> Result<Self> {
+        let kube = server.admin()?;
+        install_crds(&kube)?;
+        let name = format!(
+            "test-{}",
+            &secret::text().to_lowercase().replace(['-', '_'], "x")[..12]
+        );
+        kube.apply(&namespace(&name, &json!({})))?;
+        Ok(Self {
+            kubeconfig: server.kubeconfig(),
+            kube,
+            name,
+            admin_port: ports::free()?,
+            http: Client::new()?,
+            folder: tempfile::tempdir()?,
+        })
+    }
+
+    /// Another namespace, for a team, with labels. Its name begins with the installation's.
+    pub fn team(&self, name: &str, labels: &Value) -> Result<String> {
+        let name = format!("{}-{name}", self.name);
+        self.kube.apply(&namespace(&name, labels))?;
+        Ok(name)
+    }
+
+    /// Starts an operator and waits until it is ready.
+    pub fn operator(&self, policy: &str) -> Result<Operator> {
+        let mut operator = self.operator_of(&self.kubeconfig, policy)?;
+        operator.wait_ready()?;
+        Ok(operator)
+    }
+
+    /// Starts an operator with other credentials, without waiting.
+    pub fn operator_of(&self, kubeconfig: &PathBuf, policy: &str) -> Result<Operator> {
+        let file = self.folder.path().join(format!("policy-{}.yaml", secret::text()));
+        std::fs::write(&file, policy)?;
+        let admin = SocketAddr::from(([127, 0, 0, 1], ports::free()?));
+        let mut command = Command::new(gateway::binary()?);
+        command
+            .env("KUBECONFIG", kubeconfig)
+            .args([
+                "operator",
+                "--class",
+                &self.name,
+                "--namespace",
+                &self.name,
+                "--policy",
+            ])
+            .arg(file)
+            .args(["--admin", &admin.to_string(), "--keyring-secret", "keyring"])
+            .args(["--gateway-admin-port", &self.admin_port.to_string()])
+            .env("RUST_LOG", "info,splittoken_operator=debug");
+        Ok(Operator {
+            process: Process::start("splittoken operator", &command)?,
+            admin,
+            http: self.http.clone(),
+        })
+    }
+
+    /// Starts gateway number `number` (1 to 250), with an address of its own, and tells the API server of it.
+    pub fn pod(&self, number: u8) -> Result<Pod> {
+        let mut pod = self.pod_of(number)?;
+        pod.wait_ready()?;
+        pod.announce(true)?;
+        Ok(pod)
+    }
+
+    /// Starts a gateway without waiting for it, and without a Pod object.
+    pub fn pod_of(&self, number: u8) -> Result<Pod> {
+        // Loopback is 127.0.0.0/8, so every pod can have the same port, as in a cluster.
+        let address = IpAddr::V4(Ipv4Addr::new(127, 0, 1, number));
+        let port = ports::free()?;
+        let name = format!("gateway-{number}");
+        let state = self.folder.path().join(&name);
+        std::fs::create_dir_all(&state)?;
+        let mut command = Command::new(gateway::binary()?);
+        command
+            .env("KUBECONFIG", &self.kubeconfig)
+            .args([
+                "gateway",
+                "--kubernetes",
+                "--class",
+                &self.name,
+                "--namespace",
+                &self.name,
+            ])
+            .arg("--state-dir")
+            .arg(state)
+            .args(["--listen", &SocketAddr::new(address, port).to_string()])
+            .args(["--admin", &SocketAddr::new(address, self.admin_port).to_string()])
+            .args(["--threads", "1", "--min-drain", "1s"])
+            .env("RUST_LOG", "info,splittoken_feed=debug");
+        Ok(Pod {
+            process: Process::start("splittoken gateway", &command)?,
+            kube: self.kube.clone(),
+            namespace: self.name.clone(),
+            name,
+            address,
+            port,
+            admin_port: self.admin_port,
+            http: self.http.clone(),
+        })
+    }
+
+    /// A route of this class, with an issuer of its own at `issuer` and one rule for everything.
+    pub fn route(&self, namespace: &str, name: &str, issuer: &str, backend: &Value) -> Value {
+        json!({
+            "apiVersion": "splittoken.dev/v1alpha1",
+            "kind": "SplitTokenRoute",
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": {
+                "className": self.name,
+                "hostnames": [self.host(name)],
+                "issuer": {"url": issuer, "transport": "PlainHTTPAllowed"},
+                "tokenEndpoints": {"token": {}},
+                "rules": [{"name": "api", "backendRefs": [backend]}],
+            },
+        })
+    }
+
+    /// A hostname that no other test uses.
+    pub fn host(&self, name: &str) -> String {
+        format!("{name}.{}.example", self.name)
+    }
+}
+
+/// Installs the CRDs and waits until the API server serves them.
+pub fn install_crds(kube: &Kube) -> Result<()> {
+    let printed = gateway::run(&["crd"])?;
+    let text = String::from_utf8(printed.stdout)?;
+    let crds: Vec<Value> = serde_saphyr::from_multiple(&text)?;
+    kube.apply_all(&crds)?;
+    wait::until_true(wait::START, "the custom resources to be served", || {
+        ["SplitTokenRoute", "SplitTokenIssuer"]
+            .iter()
+            .all(|kind| kube.list(kind, "default", "").is_ok())
+    })
+}
+
+fn namespace(name: &str, labels: &Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
+}
+
+impl Operator {
+    /// A page of its admin server.
+    pub fn admin(&self, path: &str) -> Result<Answer> {
+        self.http.get(&format!("http://{}{path}", self.admin))
+    }
+
+    /// Waits until `/readyz` says so.
+    pub fn wait_ready(&mut self) -> Result<()> {
+        let (http, url) = (&self.http, format!("http://{}/readyz", self.admin));
+        self.process.ready(wait::START, |_| {
+            http.get(&url).ok().filter(|answer| answer.status == 200)
+        })?;
+        Ok(())
+    }
+
+    /// What it wrote so far.
+    pub fn text(&self) -> String {
+        self.process.text()
+    }
+
+    /// The process.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+}
+
+impl Pod {
+    /// A page of its admin server.
+    pub fn admin(&self, path: &str) -> Result<Answer> {
+        self.http.get(&format!(
+            "http://{}{path}",
+            SocketAddr::new(self.address, self.admin_port)
+        ))
+    }
+
+    /// GET at a host of the gateway.
+    pub fn call(&self, host: &str, path: &str, token: Option<&str>) -> Result<u16> {
+        let url = format!("http://{}{path}", SocketAddr::new(self.address, self.port));
+        let mut request = self.http.inner().get(url).header("Host", host);
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        Ok(request.send()?.status().as_u16())
+    }
+
+    /// A token with `client_credentials` at a host of the gateway.
+    pub fn token(&self, host: &str) -> Result<String> {
+        let url = format!("http://{}/oauth/token", SocketAddr::new(self.address, self.port));
+        let request = self
+            .http
+            .inner()
+            .post(url)
+            .header("Host", host)
+            .basic_auth("shop", Some("secret"));
+        let answer = request.form(&[("grant_type", "client_credentials")]).send()?;
+        let (status, body) = (answer.status(), answer.text()?);
+        let json: Value = serde_json::from_str(&body).with_context(|| format!("{status}: {body}"))?;
+        json["access_token"]
+            .as_str()
+            .map(str::to_owned)
+            .with_context(|| format!("{status}: {body}"))
+    }
+
+    /// Waits until `/readyz` says so.
+    pub fn wait_ready(&mut self) -> Result<()> {
+        let url = format!("http://{}/readyz", SocketAddr::new(self.address, self.admin_port));
+        let http = &self.http;
+        self.process.ready(wait::START, |_| {
+            http.get(&url).ok().filter(|answer| answer.status == 200)
+        })?;
+        Ok(())
+    }
+
+    /// Says at the API server whether it is ready, as a kubelet would.
+    pub fn announce(&self, is_ready: bool) -> Result<()> {
+        self.kube.apply(&json!({
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "name": self.name,
+                "namespace": self.namespace,
+                "labels": {"app.kubernetes.io/component": "gateway"},
+            },
+            "spec": {"containers": [{"name": "gateway", "image": "localhost/splittoken:test"}]},
+        }))?;
+        let ready = if is_ready { "True" } else { "False" };
+        let status = json!({
+            "podIP": self.address.to_string(),
+            "podIPs": [{"ip": self.address.to_string()}],
+            "conditions": [{"type": "Ready", "status": ready}],
+        });
+        self.kube
+            .merge_status("Pod", &self.namespace, &self.name, &status)?;
+        Ok(())
+    }
+
+    /// The process.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+}

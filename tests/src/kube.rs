@@ -1,0 +1,218 @@
+//! A client of a Kubernetes API server: objects as JSON, and what the server says as it says it.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::{Value, json};
+
+use crate::http::{Answer, Client};
+use crate::wait;
+
+/// Somebody at an API server.
+#[derive(Debug, Clone)]
+pub struct Kube {
+    http: Client,
+    url: String,
+    token: String,
+}
+
+impl Kube {
+    /// Whoever has this token.
+    pub fn new(url: &str, ca_pem: &str, token: &str) -> Result<Self> {
+        Ok(Self {
+            http: Client::trusting(ca_pem)?,
+            url: url.to_owned(),
+            token: token.to_owned(),
+        })
+    }
+
+    /// GET of any path.
+    pub fn get(&self, path: &str) -> Result<Answer> {
+        self.http.get_with(&format!("{}{path}", self.url), &self.token)
+    }
+
+    /// Applies an object server-side, as `kubectl apply --server-side --force-conflicts` does. What the server refuses is an error
+    /// with its words.
+    pub fn apply(&self, object: &Value) -> Result<Value> {
+        self.patch(
+            &path_of(object)?,
+            "application/apply-patch+yaml",
+            "?fieldManager=test&force=true",
+            object,
+        )
+    }
+
+    /// Applies all documents of a YAML text that was read into JSON.
+    pub fn apply_all(&self, objects: &[Value]) -> Result<()> {
+        objects.iter().try_for_each(|object| self.apply(object).map(drop))
+    }
+
+    /// Creates an object, with strict checks as `kubectl` asks for them.
+    pub fn create(&self, object: &Value) -> Result<Value> {
+        let path = path_of(object)?;
+        let (collection, _) = path.rsplit_once('/').context("no collection")?;
+        let url = format!("{}{collection}?fieldValidation=Strict", self.url);
+        expect(self.http.post_json(&url, &self.token, object)?)
+    }
+
+    /// Merges members into an object.
+    pub fn merge(&self, kind: &str, namespace: &str, name: &str, members: &Value) -> Result<Value> {
+        self.patch(
+            &path(kind, namespace, name)?,
+            "application/merge-patch+json",
+            "",
+            members,
+        )
+    }
+
+    /// Merges members into an object's status.
+    pub fn merge_status(&self, kind: &str, namespace: &str, name: &str, status: &Value) -> Result<Value> {
+        let path = format!("{}/status", path(kind, namespace, name)?);
+        self.patch(
+            &path,
+            "application/merge-patch+json",
+            "",
+            &json!({"status": status}),
+        )
+    }
+
+    /// An object; `None` where there is none.
+    pub fn find(&self, kind: &str, namespace: &str, name: &str) -> Result<Option<Value>> {
+        let answer = self.get(&path(kind, namespace, name)?)?;
+        if answer.status == 404 {
+            return Ok(None);
+        }
+        expect(answer).map(Some)
+    }
+
+    /// All objects of a kind in a namespace that a label selector picks; an empty one picks all.
+    pub fn list(&self, kind: &str, namespace: &str, selector: &str) -> Result<Vec<Value>> {
+        let path = path(kind, namespace, "")?;
+        let path = path.trim_end_matches('/');
+        let selector = selector.replace('=', "%3D").replace(',', "%2C");
+        let list = expect(self.get(&format!("{path}?labelSelector={selector}"))?)?;
+        Ok(list["items"].as_array().cloned().unwrap_or_default())
+    }
+
+    /// Deletes an object that is there.
+    pub fn delete(&self, kind: &str, namespace: &str, name: &str) -> Result<()> {
+        let url = format!("{}{}", self.url, path(kind, namespace, name)?);
+        let answer = self.http.inner().delete(url).bearer_auth(&self.token).send()?;
+        ensure!(
+            answer.status().is_success(),
+            "{}: {}",
+            answer.status(),
+            answer.text()?
+        );
+        Ok(())
+    }
+
+    /// A condition of an object's status: its status and its reason.
+    pub fn condition(
+        &self,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+        condition: &str,
+    ) -> Result<(String, String)> {
+        let object = self
+            .find(kind, namespace, name)?
+            .with_context(|| format!("no {kind} {namespace}/{name}"))?;
+        let conditions = object["status"]["conditions"].as_array();
+        let found = conditions
+            .into_iter()
+            .flatten()
+            .find(|found| found["type"] == condition);
+        let text = |member: &str| {
+            found
+                .and_then(|found| found[member].as_str())
+                .unwrap_or_default()
+                .to_owned()
+        };
+        Ok((text("status"), text("reason")))
+    }
+
+    /// Waits until a condition of the newest generation has this reason; gives the object.
+    pub fn wait_for(
+        &self,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+        condition: &str,
+        reason: &str,
+    ) -> Result<Value> {
+        let what = format!("{kind} {namespace}/{name} to have {condition} with {reason}");
+        let mut last = Value::Null;
+        let found = wait::until(Duration::from_secs(30), &what, || {
+            let object = self.find(kind, namespace, name).ok()??;
+            last = object["status"].clone();
+            let is_current = object["status"]["observedGeneration"] == object["metadata"]["generation"];
+            let conditions = object["status"]["conditions"].as_array()?;
+            let has_it = conditions
+                .iter()
+                .any(|found| found["type"] == condition && found["reason"] == reason);
+            (is_current && has_it).then_some(object)
+        });
+        found.with_context(|| format!("its status: {last:#}"))
+    }
+
+    fn patch(&self, path: &str, content_type: &str, query: &str, body: &Value) -> Result<Value> {
+        let request = self.http.inner().patch(format!("{}{path}{query}", self.url));
+        let request = request
+            .bearer_auth(&self.token)
+            .header("Content-Type", content_type);
+        let answer = request.body(body.to_string()).send()?;
+        let (status, body) = (answer.status(), answer.text()?);
+        ensure!(status.is_success(), "{status}: {body}");
+        Ok(serde_json::from_str(&body)?)
+    }
+}
+
+fn expect(answer: Answer) -> Result<Value> {
+    ensure!(
+        (200..300).contains(&answer.status),
+        "{}: {}",
+        answer.status,
+        answer.text()
+    );
+    answer.json()
+}
+
+/// The path of an object.
+fn path_of(object: &Value) -> Result<String> {
+    let text = |pointer: &str| {
+        object
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
+    path(text("/kind"), text("/metadata/namespace"), text("/metadata/name"))
+}
+
+/// The path of an object of a kind that tests use. Kinds without namespaces ignore it.
+fn path(kind: &str, namespace: &str, name: &str) -> Result<String> {
+    let (group, plural, is_namespaced) = match kind {
+        "Namespace" => ("api/v1", "namespaces", false),
+        "Service" => ("api/v1", "services", true),
+        "Secret" => ("api/v1", "secrets", true),
+        "ConfigMap" => ("api/v1", "configmaps", true),
+        "Pod" => ("api/v1", "pods", true),
+        "Event" => ("apis/events.k8s.io/v1", "events", true),
+        "ServiceAccount" => ("api/v1", "serviceaccounts", true),
+        "Lease" => ("apis/coordination.k8s.io/v1", "leases", true),
+        "SplitTokenRoute" => ("apis/splittoken.dev/v1alpha1", "splittokenroutes", true),
+        "SplitTokenIssuer" => ("apis/splittoken.dev/v1alpha1", "splittokenissuers", true),
+        "ReferenceGrant" => ("apis/gateway.networking.k8s.io/v1beta1", "referencegrants", true),
+        "ClusterRole" => ("apis/rbac.authorization.k8s.io/v1", "clusterroles", false),
+        "ClusterRoleBinding" => ("apis/rbac.authorization.k8s.io/v1", "clusterrolebindings", false),
+        "Role" => ("apis/rbac.authorization.k8s.io/v1", "roles", true),
+        "RoleBinding" => ("apis/rbac.authorization.k8s.io/v1", "rolebindings", true),
+        "CustomResourceDefinition" => ("apis/apiextensions.k8s.io/v1", "customresourcedefinitions", false),
+        _ => bail!("tests do not know where {kind} is"),
+    };
+    Ok(if is_namespaced {
+        format!("/{group}/namespaces/{namespace}/{plural}/{name}")
+    } else {
+        format!("/{group}/{plural}/{name}")
+    })
+}
