@@ -48,11 +48,12 @@ impl Drain {
                 "leaving: not ready, still accepting"
             );
             sleep(times.min_drain).await;
-            sender.send_replace(DrainPhase::Closing);
+            // Before the others know: a gateway with nothing in flight ends the process in no time.
             tracing::info!(
                 seconds = times.drain.as_secs_f32(),
                 "closing: finishing what is in flight"
             );
+            sender.send_replace(DrainPhase::Closing);
             // Whoever waits for a phase must not see the channel close before they have read the last one.
             sender.closed().await;
         };
