@@ -45,7 +45,7 @@ fn it_shows_what_is_served() -> Result<()> {
     assert_eq!(
         members(&config),
         [
-            "digest", "issuers", "keyring", "problem", "routes", "store", "version"
+            "digest", "issuers", "keyring", "problem", "rejected", "routes", "store", "version"
         ]
     );
     assert_eq!(config["version"], env!("CARGO_PKG_VERSION"));
