@@ -7,6 +7,7 @@ use std::{
 };
 
 use prometheus_client::registry::Registry;
+use splittoken_provider::KeptKeys;
 use splittoken_runtime::{Drain, DrainPhase, JsonPage, Readiness, ReadyGuard};
 use splittoken_store::{Store, StoreConfig};
 use splittoken_token::Keyring;
@@ -123,7 +124,8 @@ impl Gateway {
         let listener = acceptor::listen(address).map_err(|source| StartError::Bind { address, source })?;
         let health = StoreHealth::default();
         let metrics = Metrics::new(registry, &health);
-        let shared = Shared::new(settings, Snapshots::new(Arc::clone(&metrics)), metrics);
+        let kept = settings.state_dir.as_deref().map(KeptKeys::in_folder);
+        let shared = Shared::new(settings, Snapshots::new(Arc::clone(&metrics), kept), metrics);
         let cache = Tokens::cache();
         let store_name = store.describe();
         let store = Store::open(store, cache.clone());

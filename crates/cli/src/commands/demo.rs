@@ -35,6 +35,7 @@ pub(super) fn run(arguments: &DemoArguments) -> anyhow::Result<()> {
             threads: threads(None),
             trusted_proxies: Vec::new(),
             access_log: AccessLog::Off,
+            state_dir: None,
         },
         listen: arguments.listen,
         admin: SocketAddr::from(([127, 0, 0, 1], 0)),

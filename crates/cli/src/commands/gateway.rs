@@ -21,6 +21,7 @@ pub(super) fn run(arguments: GatewayArguments) -> anyhow::Result<()> {
             threads: threads(arguments.threads),
             trusted_proxies: arguments.trusted_proxies,
             access_log: arguments.access_log,
+            state_dir: arguments.source.state_dir.clone(),
         },
         listen: arguments.listen,
         admin: arguments.admin,

@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod discovery;
 #[cfg(test)]
+mod kept;
 mod keys;
 #[cfg(test)]
 mod revoke;
