@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use crate::error::OperatorError;
 
 const REVISION_KEY_ENTRY: &str = "revision-key";
-const KEYRING_ENTRY: &str = "keyring.json";
+pub(crate) const KEYRING_ENTRY: &str = "keyring.json";
 
 /// The key of revisions: the same for every operator of an installation, now and later.
 pub(crate) async fn revision_key(

@@ -15,6 +15,7 @@
 mod asking;
 mod bootstrap;
 mod error;
+mod keyring;
 mod kinds;
 mod lease;
 mod metrics;
@@ -22,6 +23,7 @@ mod pods;
 mod programmed;
 mod references;
 mod rendered;
+mod rotation;
 mod run;
 mod settings;
 mod status;
@@ -31,5 +33,6 @@ mod world;
 mod writer;
 
 pub use error::OperatorError;
+pub use keyring::request_rotation;
 pub use run::Operator;
 pub use settings::Settings;

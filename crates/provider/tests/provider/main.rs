@@ -4,6 +4,7 @@
 mod discovery;
 #[cfg(test)]
 mod kept;
+#[cfg(test)]
 mod keys;
 #[cfg(test)]
 mod revoke;
