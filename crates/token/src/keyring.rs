@@ -155,6 +155,7 @@ impl Keyring {
     }
 
     /// The second step: new records are written with the other key.
+    #[must_use]
     pub fn switched(&self) -> Self {
         let other = self.keys.keys().copied().find(|kid| *kid != self.write);
         Self {
@@ -164,6 +165,7 @@ impl Keyring {
     }
 
     /// The last step: nothing is read any more that was written with another key than the current one.
+    #[must_use]
     pub fn without_old_keys(&self) -> Self {
         let mut keys = self.keys.clone();
         keys.retain(|kid, _| *kid == self.write);
