@@ -15,7 +15,7 @@ use std::{
 };
 
 use crate::{
-    arguments::{Arguments, Command, KeyringCommand},
+    arguments::{Arguments, Command},
     redact::redact,
 };
 
