@@ -63,8 +63,10 @@ fn a_hostname_is_compared_without_port_case_and_final_dot() -> Result<()> {
         ("SHOP.EU.example.com.:1", "/own", "deeper"),
         ("LOCALHOST:80", "/", "single"),
         ("XN--BCHER-KVA.example", "/", "idna"),
-        // One dot ends a name; two are no name, or at least not this one.
-        ("api.example.com..", "/own", "404"),
+        // One dot ends a name; two are no name, and a wildcard covers none of nothing.
+        ("api.example.com..", "/own", "400"),
+        (".example.com", "/own", "400"),
+        ("api..example.com", "/own", "400"),
         ("api.example.com:0", "/own", "400"),
         ("api.example.com:+80", "/own", "400"),
     ];
