@@ -3,8 +3,10 @@
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// Headers that upstreams trust to name a person. A client's own copies never pass (the names are those that
-/// common proxies and frameworks use).
-const IDENTITY: [&str; 16] = [
+/// common proxies and frameworks use, and those of client certificates, RFC 9440 §4).
+const IDENTITY: [&str; 18] = [
+    "client-cert",
+    "client-cert-chain",
     "forwarded",
     "remote-user",
     "x-authenticated-user",
@@ -137,6 +139,8 @@ mod tests {
             ("forwarded", "for=1.2.3.4"),
             ("x-real-ip", "1.2.3.4"),
             ("remote-user", "root"),
+            ("client-cert", ":AAAA:"),
+            ("client-cert-chain", ":AAAA:"),
             ("x-user-id", "root"),
             ("content-type", "text/plain"),
         ]);
