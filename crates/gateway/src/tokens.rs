@@ -11,7 +11,7 @@ use splittoken_provider::FillError;
 use splittoken_routing::ServedRoute;
 use splittoken_store::{
     Health, PutOutcome, Store, StoreError, StoreSession,
-    near::{Filled, Lookup, NearCache, NearConfig, Now, Overloaded, Stale},
+    near::{Filled, Lookup, MayRefuse, NearCache, NearConfig, Now, Overloaded, Stale},
 };
 use splittoken_token::{
     Claims, Jws, Keyring, Keys, Live, LookupId, Meta, Opaque, Realm, RecordError, SealedRecord, Stored, Use,
@@ -55,6 +55,12 @@ pub(crate) enum LookupError {
 impl From<Overloaded> for LookupError {
     fn from(_: Overloaded) -> Self {
         Self::Overloaded
+    }
+}
+
+impl MayRefuse for LookupError {
+    fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused(_))
     }
 }
 
