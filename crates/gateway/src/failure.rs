@@ -144,7 +144,7 @@ impl Failure {
             }
             Self::Denied(_, scope) => denied(realm, scope.as_ref()),
             Self::Unavailable(_) => {
-                let text = "The token cannot be checked right now.";
+                let text = "Tokens can be neither checked nor issued right now. Try again soon.";
                 Answer::new(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", text)
                     .retry_later()
                     .done()
