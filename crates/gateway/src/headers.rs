@@ -3,8 +3,10 @@
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// Headers that upstreams trust to name a person. A client's own copies never pass (the names are those that
-/// common proxies and frameworks use).
-const IDENTITY: [&str; 16] = [
+/// common proxies and frameworks use, and those of client certificates, RFC 9440 §4).
+const IDENTITY: [&str; 18] = [
+    "client-cert",
+    "client-cert-chain",
     "forwarded",
     "remote-user",
     "x-authenticated-user",
@@ -17,6 +19,9 @@ const IDENTITY: [&str; 16] = [
     "x-auth-request-access-token",
     "x-credential-identifier",
     "x-consumer-username",
+    // Some servers serve these paths in place of the one that was matched.
+    "x-original-url",
+    "x-rewrite-url",
     "x-real-ip",
     "x-remote-user",
     "x-userinfo",
@@ -136,7 +141,11 @@ mod tests {
             ("x-forwarded-anything", "x"),
             ("forwarded", "for=1.2.3.4"),
             ("x-real-ip", "1.2.3.4"),
+            ("x-original-url", "/admin"),
+            ("x-rewrite-url", "/admin"),
             ("remote-user", "root"),
+            ("client-cert", ":AAAA:"),
+            ("client-cert-chain", ":AAAA:"),
             ("x-user-id", "root"),
             ("content-type", "text/plain"),
         ]);

@@ -8,7 +8,7 @@ use splittoken_tests::stand::{Stand, request};
 use super::{routes, stand};
 
 /// Names by which upstreams know a person, or where a request came from.
-const SPOOFED: [&str; 24] = [
+const SPOOFED: [&str; 26] = [
     "X-Shop-User",
     "X-Forwarded-User",
     "X-Forwarded-Email",
@@ -33,6 +33,8 @@ const SPOOFED: [&str; 24] = [
     "X-Consumer-Username",
     "X-Credential-Identifier",
     "X-Userinfo",
+    "Client-Cert",
+    "Client-Cert-Chain",
 ];
 
 #[test]

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use aws_lc_rs::rand;
-use splittoken_api::Finding;
+use splittoken_api::{Finding, crd::DEFAULT_CLASS};
 use splittoken_feed::{FeedOptions, FeedState, FileFeed};
 use splittoken_gateway::{Config, Problem, Settings};
 use splittoken_routing::{RouteTable, TableError};
@@ -36,7 +36,8 @@ pub(super) fn run(arguments: GatewayArguments) -> anyhow::Result<()> {
     let feed = FileFeed::new(
         arguments.routes,
         FeedOptions {
-            class: None,
+            // As an installation of the chart: what is of another class is somebody else's, and may be in the way.
+            class: Some(DEFAULT_CLASS.to_owned()),
             revision_key: revision_key()?,
         },
     );
