@@ -2,9 +2,9 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-/// Headers that upstreams trust to name a person. A client's own copies never pass (the names are those that
+/// Headers that upstreams trust to name a person or a path. A client's own copies never pass (the names are those that
 /// common proxies and frameworks use, and those of client certificates, RFC 9440 §4).
-const IDENTITY: [&str; 18] = [
+const SPOOFABLE: [&str; 20] = [
     "client-cert",
     "client-cert-chain",
     "forwarded",
@@ -48,7 +48,7 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
 /// Whether a client's own copy of the header must not reach an upstream.
 fn is_ours_alone(name: &HeaderName) -> bool {
     let name = name.as_str();
-    name.starts_with("x-forwarded-") || IDENTITY.contains(&name)
+    name.starts_with("x-forwarded-") || SPOOFABLE.contains(&name)
 }
 
 /// Removes from a client's request what must not travel on: hop-by-hop headers and what `Connection` names, the
