@@ -156,7 +156,7 @@ pub(crate) struct SourceArguments {
     #[arg(long, env = "SPLITTOKEN_KUBERNETES")]
     pub(crate) kubernetes: bool,
 
-    /// With --kubernetes: the installation whose routes are served.
+    /// The installation that this gateway is part of: routes and issuers with another spec.className are left alone.
     #[arg(
         long,
         env = "SPLITTOKEN_CLASS",

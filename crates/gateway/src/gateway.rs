@@ -164,8 +164,9 @@ impl Gateway {
             Arc::clone(&self.status),
             Arc::clone(&self.keyring),
         );
-        let (name, health, workers) = (
+        let (name, store, health, workers) = (
             self.store_name.clone(),
+            self.store.clone(),
             self.health.clone(),
             self.shared.settings.threads,
         );
@@ -174,6 +175,7 @@ impl Gateway {
                 name: &name,
                 workers,
                 workers_up: health.up(),
+                evicting_policy: store.evicting_policy(),
             };
             view(&shared, &status, &keyring, store)
         })

@@ -11,7 +11,7 @@ use splittoken_provider::FillError;
 use splittoken_routing::ServedRoute;
 use splittoken_store::{
     Health, PutOutcome, Store, StoreError, StoreSession,
-    near::{Filled, Lookup, NearCache, NearConfig, Now, Overloaded, Stale},
+    near::{Filled, Lookup, MayRefuse, NearCache, NearConfig, Now, Overloaded, Stale},
 };
 use splittoken_token::{
     Claims, Jws, Keyring, Keys, Live, LookupId, Meta, Opaque, Realm, RecordError, SealedRecord, Stored, Use,
@@ -55,6 +55,12 @@ pub(crate) enum LookupError {
 impl From<Overloaded> for LookupError {
     fn from(_: Overloaded) -> Self {
         Self::Overloaded
+    }
+}
+
+impl MayRefuse for LookupError {
+    fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused(_))
     }
 }
 
@@ -222,17 +228,8 @@ impl Tokens {
         let fetched = self.session.get(ids).await.map_err(LookupError::Store)?;
         // Taken before the keys are looked at, so that what they vouch for goes when they go.
         let stamp = issuer.stamp();
-        let found = keys
-            .iter()
-            .zip(fetched.records)
-            .find_map(|(keys, record)| Some((keys, record?)));
-        let Some((keys, record)) = found else {
+        let Some((keys, live)) = self.live(keys, fetched.records)? else {
             return Ok(None);
-        };
-        let live = match open(&self.keyring, keys, &record) {
-            Ok(Stored::Live(live)) => live,
-            Ok(Stored::Revoked) => return Err(LookupError::Refused("revoked")),
-            Err(error) => return Err(self.broken(error)),
         };
         let now = epoch_seconds(SystemTime::now());
         if live.expires_at <= now {
@@ -261,6 +258,25 @@ impl Tokens {
             connection: fetched.stamp,
             issuer: stamp,
         }))
+    }
+
+    /// The live record of a token among what lay under its names. A tombstone counts wherever it stands: the token may
+    /// have been stored, revoked, and stored once more under a newer pepper.
+    fn live<'k>(
+        &self,
+        keys: &'k [Keys],
+        records: Vec<Option<SealedRecord>>,
+    ) -> Result<Option<(&'k Keys, Live)>, LookupError> {
+        let mut found = None;
+        for (keys, record) in keys.iter().zip(records) {
+            let Some(record) = record else { continue };
+            match open(&self.keyring, keys, &record) {
+                Ok(Stored::Live(live)) => found = found.or(Some((keys, live))),
+                Ok(Stored::Revoked) => return Err(LookupError::Refused("revoked")),
+                Err(error) => return Err(self.broken(error)),
+            }
+        }
+        Ok(found)
     }
 
     /// A record that does not open: somebody else wrote to our store, or the keyring is not the one it was.
