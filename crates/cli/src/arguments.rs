@@ -7,7 +7,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
-use splittoken_api::GepDuration;
+use splittoken_api::{GepDuration, crd::DEFAULT_CLASS};
 use splittoken_gateway::AccessLog;
 use splittoken_runtime::LogFormat;
 
@@ -161,7 +161,7 @@ pub(crate) struct SourceArguments {
         long,
         env = "SPLITTOKEN_CLASS",
         value_name = "NAME",
-        default_value = "default"
+        default_value = DEFAULT_CLASS
     )]
     pub(crate) class: String,
 
@@ -189,7 +189,7 @@ pub(crate) struct OperatorArguments {
         long,
         env = "SPLITTOKEN_CLASS",
         value_name = "NAME",
-        default_value = "default"
+        default_value = DEFAULT_CLASS
     )]
     pub(crate) class: String,
 
