@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use prometheus_client::registry::Registry;
 use splittoken_provider::KeptKeys;
 use splittoken_runtime::{Drain, DrainPhase, JsonPage, Readiness, ReadyGuard};
@@ -57,6 +58,9 @@ impl StartError {
     }
 }
 
+/// What records are sealed with. Whoever holds it may put another keyring in its place: from then on that one counts.
+pub type SharedKeyring = Arc<ArcSwap<Keyring>>;
+
 /// Everything a gateway is made of.
 #[derive(Debug)]
 pub struct Ingredients<'i> {
@@ -67,7 +71,7 @@ pub struct Ingredients<'i> {
     /// Where records lie.
     pub store: &'i StoreConfig,
     /// What they are sealed with.
-    pub keyring: Arc<Keyring>,
+    pub keyring: SharedKeyring,
     /// What it serves, now and later.
     pub configs: watch::Receiver<Arc<Config>>,
     /// When it ends.
@@ -89,7 +93,7 @@ pub struct Gateway {
     store: Store,
     store_name: String,
     health: StoreHealth,
-    keyring: Arc<Keyring>,
+    keyring: SharedKeyring,
     configs: watch::Receiver<Arc<Config>>,
     drain: Drain,
     drain_limit: Duration,
@@ -177,7 +181,7 @@ impl Gateway {
                 workers_up: health.up(),
                 evicting_policy: store.evicting_policy(),
             };
-            view(&shared, &status, &keyring, store)
+            view(&shared, &status, &keyring.load(), store)
         })
     }
 
@@ -188,7 +192,7 @@ impl Gateway {
             Arc::clone(&self.status),
             Arc::clone(&self.keyring),
         );
-        Arc::new(move || digest(&shared, &status, &keyring))
+        Arc::new(move || digest(&shared, &status, &keyring.load()))
     }
 
     /// Serves until the drain is over. Every request that was in flight by then has been finished, or

@@ -11,8 +11,9 @@ use splittoken_store::Store;
 use tokio::sync::watch;
 
 use super::{
+    keyring_file::keyring,
     print,
-    serving::{AT_ONCE, Serving, control_runtime, keyring, store, threads},
+    serving::{AT_ONCE, Serving, control_runtime, store, threads},
 };
 use crate::{
     arguments::DemoArguments,

@@ -5,6 +5,7 @@ mod crd;
 mod demo;
 mod gateway;
 mod keyring;
+mod keyring_file;
 mod operator;
 mod serving;
 mod source;
