@@ -48,9 +48,12 @@ fn is_refused(
     ensure!(text.contains(message), "{text}");
     let served_since = Instant::now();
     while served_since.elapsed() < SERVED {
+        let answer = stand.get("/orders", token)?;
         ensure!(
-            stand.get("/orders", token)?.status == 200,
-            "the last good set is not served"
+            answer.status == 200,
+            "the last good set is not served: {} {}",
+            answer.status,
+            answer.text()
         );
     }
     ensure!(revisions(gateway)? == served, "other routes are served");

@@ -95,21 +95,28 @@ impl RedisStore {
 }
 
 impl RedisSession {
+    /// Reads, and reads once more where no answer came: for 100 ms this process itself may have had no time, which is
+    /// no reason to turn a client away.
     pub(crate) async fn get(&self, ids: &[LookupId]) -> Result<Fetched, StoreError> {
-        let connected = self.connected()?;
-        // Before the read: if the connection goes while it is under way, the answer is already stale.
-        let stamp = connected.epoch.stamp();
-        if ids.is_empty() {
-            return Ok(Fetched {
-                records: Vec::new(),
-                stamp,
-            });
-        }
         let mut pipeline = Pipeline::with_capacity(ids.len());
         for id in ids {
             pipeline.cmd("GET").arg(id.redis_key());
         }
-        let values = self.send(connected.connection, &pipeline).await?;
+        match self.read(&pipeline).await {
+            Err(error) if error.outcome_unknown() => self.read(&pipeline).await,
+            outcome => outcome,
+        }
+    }
+
+    async fn read(&self, pipeline: &Pipeline) -> Result<Fetched, StoreError> {
+        let connected = self.connected()?;
+        // Before the read: if the connection goes while it is under way, the answer is already stale.
+        let stamp = connected.epoch.stamp();
+        let values = if pipeline.is_empty() {
+            Vec::new()
+        } else {
+            self.send(connected.connection, pipeline).await?
+        };
         let records = values.into_iter().map(reply::record).collect::<Result<_, _>>()?;
         Ok(Fetched { records, stamp })
     }
