@@ -15,6 +15,7 @@ use splittoken_tests::mint::Mint;
 use splittoken_tests::upstream::Upstream;
 use splittoken_tests::{gateway, parts, ports, wait};
 
+use super::install_monitoring_kinds;
 use super::lifecycle::there;
 
 /// A release whose pods the test runs.
@@ -142,6 +143,7 @@ fn the_programs_work_together_with_what_the_chart_gives_them_and_leave_nothing()
     });
     kube.merge_status("Pod", namespace, "gateway", &status)?;
 
+    install_monitoring_kinds(kube)?;
     let (mint, upstream) = (Mint::start()?, Upstream::start()?);
     let shop = release.installation.team("shop", &json!({}))?;
     let backend = json!({"url": upstream.url()});
