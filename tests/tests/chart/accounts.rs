@@ -1,12 +1,13 @@
 //! The programs with the accounts, arguments and files that the chart gives them: enough to work, and not more.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use splittoken_tests::apiserver::ApiServer;
-use splittoken_tests::helm::{Helm, RELEASE, chart};
+use splittoken_tests::helm::{Helm, RELEASE, Rendered, chart};
 use splittoken_tests::http::Client;
 use splittoken_tests::installation::Installation;
 use splittoken_tests::kube::Kube;
@@ -15,8 +16,8 @@ use splittoken_tests::mint::Mint;
 use splittoken_tests::upstream::Upstream;
 use splittoken_tests::{gateway, parts, ports, wait};
 
-use super::install_monitoring_kinds;
 use super::lifecycle::there;
+use super::{everything, install_monitoring_kinds};
 
 /// A release whose pods the test runs.
 struct Release {
@@ -74,6 +75,24 @@ impl Release {
         Ok(object.with_context(|| name.clone())?["spec"]["template"].clone())
     }
 
+    /// Runs what `helm test` runs.
+    fn test_pod(&self, operator: IpAddr, gateway: IpAddr) -> Result<Started> {
+        let hooks = ["get", "hooks", RELEASE, "--namespace", self.namespace()];
+        let rendered = Rendered::read(&self.helm.run(&hooks, &Value::Null)?)?;
+        let service = |name: &str| format!("{RELEASE}-{name}.{}.svc", self.namespace());
+        let kubelet = Kubelet {
+            kube: self.kube(),
+            namespace: self.namespace(),
+            program: gateway::binary()?,
+            kubeconfig: None,
+            replace: vec![
+                (service("operator"), operator.to_string()),
+                (service("gateway-admin"), gateway.to_string()),
+            ],
+        };
+        kubelet.start("helm test", &rendered.get("Pod", "splittoken-test")?["spec"])
+    }
+
     /// Runs a component as its pod would run, at `address`.
     fn start(&self, kind: &str, component: &str, program: PathBuf, address: IpAddr) -> Result<Started> {
         let store = format!("{RELEASE}-store.{}.svc:6379", self.namespace());
@@ -93,6 +112,25 @@ impl Release {
         };
         kubelet.start(component, &self.pod(kind, component)?["spec"])
     }
+}
+
+/// An alert of a metric with another name would never fire.
+fn every_alert_is_of_metrics_that_there_are(metrics: &str) -> Result<()> {
+    let values = json!({"metrics": {"prometheusRule": {"enabled": true}}});
+    let rendered = Helm::newest()?.template(&values)?;
+    let rule = rendered.get("PrometheusRule", RELEASE)?.to_string();
+    let words = rule.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    let names: BTreeSet<&str> = words.filter(|word| word.starts_with("splittoken_")).collect();
+    ensure!(names.len() > 4, "{names:?}");
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let readme = std::fs::read_to_string(readme)?;
+    for name in names {
+        let family = format!("# TYPE {} ", name.trim_end_matches("_total"));
+        // A metric with labels is there once there is something to count; README.md's table is checked elsewhere.
+        let is_known = metrics.contains(&family) || readme.contains(&format!("| `{name}` |"));
+        ensure!(is_known, "{name} is not in {metrics}");
+    }
+    Ok(())
 }
 
 /// Loopback is 127.0.0.0/8. Ports of pods are always the same, so each gets an address that no other process has.
@@ -171,6 +209,17 @@ fn the_programs_work_together_with_what_the_chart_gives_them_and_leave_nothing()
     let call = http.inner().get(at("/orders")).header("Host", &host);
     assert_eq!(call.bearer_auth(token).send()?.status(), 200);
 
+    release
+        .test_pod(address(1), address(3))?
+        .process
+        .finish(wait::START)?;
+    let metrics = [address(1), address(3)].map(|pod| {
+        let url = format!("http://{}/metrics", SocketAddr::new(pod, 9090));
+        http.get(&url).map(|answer| answer.text())
+    });
+    let [of_operator, of_gateway] = metrics;
+    every_alert_is_of_metrics_that_there_are(&format!("{}{}", of_operator?, of_gateway?))?;
+
     // Nobody may do more than that at the store, and without its password nothing at all.
     let mut stranger = splittoken_tests::redis::Connection::open(([127, 0, 0, 1], release.store).into())?;
     ensure!(stranger.command(&["GET", "st1:x"]).is_err());
@@ -205,6 +254,18 @@ fn a_keyring_that_is_to_be_kept_belongs_to_nobody() -> Result<()> {
     };
     assert_eq!(owners("splittoken-keyring")?, Value::Null);
     assert_eq!(owners("splittoken-store")?[0]["name"], RELEASE);
+    Ok(())
+}
+
+/// What the schema of the values accepts, the operator accepts too.
+#[test]
+fn the_operator_takes_a_policy_with_everything_in_it() -> Result<()> {
+    let installation = Installation::at(ApiServer::shared()?)?;
+    for values in [everything(), Value::Null] {
+        let rendered = Helm::newest()?.template(&values)?;
+        let policy = &rendered.get("ConfigMap", "splittoken-policy")?["data"]["policy.yaml"];
+        installation.operator(policy.as_str().context("no policy")?)?;
+    }
     Ok(())
 }
 
