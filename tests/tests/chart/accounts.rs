@@ -34,22 +34,31 @@ impl Release {
         let server = ApiServer::shared()?;
         let installation = Installation::at(server)?;
         let helm = Helm::newest()?.at(server.kubeconfig());
-        let chart = chart();
-        let chart = chart.to_str().context("an odd path")?;
-        let mut values = values;
-        values["className"] = json!(installation.name);
-        // They are there, and other tests need them too.
-        values["crds"] = json!({"enabled": false});
-        helm.run(
-            &["install", RELEASE, chart, "--namespace", &installation.name],
-            &values,
-        )?;
-        Ok(Self {
+        let release = Self {
             server,
             installation,
             helm,
             store: ports::free()?,
-        })
+        };
+        release.upgrade(values)?;
+        Ok(release)
+    }
+
+    fn upgrade(&self, mut values: Value) -> Result<()> {
+        let chart = chart();
+        let chart = chart.to_str().context("an odd path")?;
+        values["className"] = json!(self.namespace());
+        // They are there, and other tests need them too.
+        values["crds"] = json!({"enabled": false});
+        let command = [
+            "upgrade",
+            "--install",
+            RELEASE,
+            chart,
+            "--namespace",
+            self.namespace(),
+        ];
+        self.helm.run(&command, &values).map(drop)
     }
 
     fn kube(&self) -> &Kube {
@@ -242,18 +251,28 @@ fn the_programs_work_together_with_what_the_chart_gives_them_and_leave_nothing()
     Ok(())
 }
 
-/// The sessions in a Redis that stays are of no use without it.
+/// The sessions in a Redis that stays are of no use without it. It can be decided later, and anew.
 #[test]
 fn a_keyring_that_is_to_be_kept_belongs_to_nobody() -> Result<()> {
-    let release = Release::install(json!({"keyring": {"keep": true}}))?;
-    let mut operator = release.start("Deployment", "operator", gateway::binary()?, address(4))?;
-    wait_ready(&mut operator, address(4))?;
+    let release = Release::install(json!({}))?;
     let owners = |name: &str| {
         let secret = release.kube().find("Secret", release.namespace(), name)?;
         anyhow::Ok(secret.with_context(|| name.to_owned())?["metadata"]["ownerReferences"].clone())
     };
-    assert_eq!(owners("splittoken-keyring")?, Value::Null);
-    assert_eq!(owners("splittoken-store")?[0]["name"], RELEASE);
+    let mut keyrings = BTreeSet::new();
+    for (number, keep) in [(4, false), (5, true), (6, false)] {
+        release.upgrade(json!({"keyring": {"keep": keep}}))?;
+        let mut operator = release.start("Deployment", "operator", gateway::binary()?, address(number))?;
+        wait_ready(&mut operator, address(number))?;
+        let owner = owners("splittoken-keyring")?[0]["name"].clone();
+        assert_eq!(owner, if keep { Value::Null } else { json!(RELEASE) });
+        assert_eq!(owners("splittoken-store")?[0]["name"], RELEASE);
+        let secret = release
+            .kube()
+            .find("Secret", release.namespace(), "splittoken-keyring")?;
+        keyrings.insert(secret.context("no keyring")?["data"].to_string());
+    }
+    assert_eq!(keyrings.len(), 1, "the keyring itself stays as it is");
     Ok(())
 }
 
