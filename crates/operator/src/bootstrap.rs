@@ -17,7 +17,7 @@ use crate::{anchor::Anchor, error::OperatorError, settings::StoreSecret};
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 const OPERATOR: &str = "splittoken-operator";
 const REVISION_KEY_ENTRY: &str = "revision-key";
-const KEYRING_ENTRY: &str = "keyring.json";
+pub(crate) const KEYRING_ENTRY: &str = "keyring.json";
 const PASSWORD_ENTRY: &str = "password";
 /// A file for the option `--aclfile` of Redis and Valkey.
 const USERS_ENTRY: &str = "users.acl";

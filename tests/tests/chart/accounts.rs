@@ -229,6 +229,18 @@ fn the_programs_work_together_with_what_the_chart_gives_them_and_leave_nothing()
     let [of_operator, of_gateway] = metrics;
     every_alert_is_of_metrics_that_there_are(&format!("{}{}", of_operator?, of_gateway?))?;
 
+    let keyring = || {
+        let secret = kube.find("Secret", namespace, "splittoken-keyring")?;
+        anyhow::Ok(secret.context("no keyring")?["data"]["keyring.json"].clone())
+    };
+    let before = keyring()?;
+    let wanted = json!({"metadata": {"annotations": {"splittoken.dev/rotate-keyring": "now"}}});
+    kube.merge("Secret", namespace, "splittoken-keyring", &wanted)?;
+    wait::until_true(wait::START, "a new key", || {
+        keyring().is_ok_and(|now| now != before)
+    })
+    .with_context(|| operator.process.text())?;
+
     // Nobody may do more than that at the store, and without its password nothing at all.
     let mut stranger = splittoken_tests::redis::Connection::open(([127, 0, 0, 1], release.store).into())?;
     ensure!(stranger.command(&["GET", "st1:x"]).is_err());
