@@ -4,16 +4,17 @@ use anyhow::Result;
 
 use super::run;
 
-const COMMANDS: [&[&str]; 9] = [
+const COMMANDS: [&[&str]; 10] = [
     &[],
     &["gateway"],
+    &["operator"],
+    &["probe"],
     &["demo"],
     &["check"],
     &["crd"],
     &["keyring"],
     &["keyring", "new"],
     &["keyring", "rotate"],
-    &["operator"],
 ];
 
 fn help(command: &[&str]) -> Result<String> {

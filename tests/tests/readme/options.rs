@@ -98,12 +98,13 @@ fn every_option_of_the_gateway_can_be_given_in_the_environment() -> Result<()> {
 
 #[test]
 fn every_option_that_a_text_mentions_exists() -> Result<()> {
-    let commands: [&[&str]; 7] = [
+    let commands: [&[&str]; 8] = [
         &["gateway"],
         &["operator"],
         &["demo"],
         &["check"],
         &["crd"],
+        &["probe"],
         &["keyring", "new"],
         &["keyring", "rotate"],
     ];

@@ -17,6 +17,8 @@ use crate::arguments::GatewayArguments;
 /// Runs the gateway until it is asked to end.
 pub(super) fn run(arguments: GatewayArguments) -> anyhow::Result<()> {
     init_logs(arguments.log_format, "info")?;
+    // A store that cannot be used is said before what it would need.
+    let store = store(&arguments.store)?;
     let shared_keyring = keyring(arguments.keyring.as_deref(), &arguments.store)?;
     let serving = Serving {
         settings: Settings {
@@ -27,7 +29,7 @@ pub(super) fn run(arguments: GatewayArguments) -> anyhow::Result<()> {
         },
         listen: arguments.listen,
         admin: arguments.admin,
-        store: store(&arguments.store)?,
+        store,
         keyring: SharedKeyring::clone(&shared_keyring),
         drain: DrainTimes {
             min_drain: arguments.min_drain,

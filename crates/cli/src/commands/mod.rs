@@ -7,6 +7,7 @@ mod gateway;
 mod keyring;
 mod keyring_file;
 mod operator;
+mod probe;
 mod serving;
 mod source;
 
@@ -38,6 +39,7 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Check(arguments) => check::run(&arguments),
         Command::Crd(arguments) => crd::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Probe(arguments) => probe::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Keyring(command) => keyring::run(command).map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| fail(&error))
