@@ -53,9 +53,11 @@ pub(crate) async fn run(
             .filter(|(_, pod)| pod.answered || pod.since.elapsed() > GRACE)
             .map(|(name, pod)| (name.clone(), pod.report.clone()))
             .collect();
-        let agree = known
-            .values()
-            .all(|pod| pod.report.as_ref().is_some_and(|report| report.digest == digest));
+        let agree = known.values().all(|pod| {
+            pod.report
+                .as_ref()
+                .is_some_and(|report| report.digest == digest && !report.is_asking)
+        });
         reports.send_if_modified(|before| {
             let is_new = **before != all;
             if is_new {
@@ -93,7 +95,8 @@ async fn ask_all(asker: &Asker, known: &mut BTreeMap<String, Known>) {
 }
 
 async fn ask(asker: Asker, name: String, mut known: Known) -> (String, Known) {
-    let is_due = known.full_at.is_none_or(|at| at.elapsed() > FULL);
+    let is_asking = known.report.as_ref().is_some_and(|report| report.is_asking);
+    let is_due = is_asking || known.full_at.is_none_or(|at| at.elapsed() > FULL);
     let report = asker.ask(&known.pod, known.report.as_ref(), is_due).await;
     if is_due && report.is_some() {
         known.full_at = Some(Instant::now());

@@ -11,7 +11,7 @@ use kube::{
 use splittoken_token::Keyring;
 use zeroize::Zeroizing;
 
-use crate::error::OperatorError;
+use crate::error::{OperatorError, in_time};
 
 const REVISION_KEY_ENTRY: &str = "revision-key";
 const KEYRING_ENTRY: &str = "keyring.json";
@@ -63,10 +63,7 @@ async fn ensure(
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let what = format!("Secret {namespace}/{name}");
     loop {
-        let found = api
-            .get_opt(name)
-            .await
-            .map_err(OperatorError::api("get", &*what))?;
+        let found = in_time("get", &what, api.get_opt(name)).await?;
         if let Some(secret) = found {
             let bytes = secret.data.unwrap_or_default().remove(entry).unwrap_or_default();
             return Ok(Zeroizing::new(bytes.0));

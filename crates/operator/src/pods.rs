@@ -26,8 +26,10 @@ pub(crate) struct Report {
     pub(crate) revisions: BTreeMap<String, String>,
     /// By route.
     pub(crate) rejected: BTreeMap<String, Rejected>,
-    /// By issuer.
+    /// By issuer, those that the pod has asked.
     pub(crate) issuers: BTreeMap<String, IssuerReport>,
+    /// Whether there are others, which it is asking just now.
+    pub(crate) is_asking: bool,
     /// The ids of its keyring, and which of them it writes with.
     pub(crate) keyring: KeyringReport,
 }
@@ -187,20 +189,23 @@ impl Asker {
 }
 
 impl IssuerView {
-    fn report(self) -> (String, IssuerReport) {
+    /// `None` where the pod has not tried yet.
+    fn report(self) -> Option<(String, IssuerReport)> {
         let documents = [self.discovery, self.jwks];
-        let mut missing = documents.into_iter().flatten().filter(|document| !document.ok);
-        let report = match missing.next() {
-            None => IssuerReport {
-                ready: true,
-                message: None,
-            },
-            Some(document) => IssuerReport {
-                ready: false,
-                message: document.error,
-            },
-        };
-        (self.name, report)
+        let missing: Vec<DocumentView> = documents
+            .into_iter()
+            .flatten()
+            .filter(|document| !document.ok)
+            .collect();
+        let is_ready = missing.is_empty();
+        let message = missing.into_iter().find_map(|document| document.error);
+        (is_ready || message.is_some()).then(|| {
+            let report = IssuerReport {
+                ready: is_ready,
+                message,
+            };
+            (self.name, report)
+        })
     }
 }
 
@@ -213,7 +218,15 @@ impl From<Config> for Report {
             };
             (view.route, rejected)
         });
+        let all = config.issuers.len();
+        let issuers: BTreeMap<String, IssuerReport> = config
+            .issuers
+            .into_iter()
+            .filter_map(IssuerView::report)
+            .collect();
         Self {
+            is_asking: issuers.len() < all,
+            issuers,
             digest: config.digest,
             revisions: config
                 .routes
@@ -221,7 +234,6 @@ impl From<Config> for Report {
                 .map(|route| (route.name, route.revision))
                 .collect(),
             rejected: rejected.collect(),
-            issuers: config.issuers.into_iter().map(IssuerView::report).collect(),
             keyring: config.keyring,
         }
     }
@@ -232,6 +244,27 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn an_issuer_that_a_pod_has_not_asked_yet_is_neither_here_nor_there() {
+        let config = json!({
+            "digest": "d", "routes": [], "rejected": [], "keyring": {"write": 1, "ids": [1]},
+            "issuers": [
+                {"name": "new", "discovery": {"ok": false, "error": null}, "jwks": {"ok": false, "error": null}},
+                {"name": "bad", "discovery": {"ok": false, "error": "refused"}, "jwks": {"ok": false, "error": null}},
+                {"name": "good", "discovery": {"ok": true, "error": null}, "jwks": null},
+            ],
+        });
+        let report = Report::from(serde_json::from_value::<Config>(config).unwrap());
+        assert!(report.is_asking);
+        let said: Vec<_> = report
+            .issuers
+            .iter()
+            .map(|(name, said)| (name.as_str(), said.ready))
+            .collect();
+        assert_eq!(said, [("bad", false), ("good", true)]);
+        assert_eq!(report.issuers["bad"].message.as_deref(), Some("refused"));
+    }
 
     #[test]
     fn only_pods_that_are_ready_and_stay_count() {

@@ -17,17 +17,22 @@ pub(crate) enum Programmed {
     Rejected(String),
 }
 
-/// Looks at what the pods say about a revision of a route. `None` stands for a pod that has not answered.
-pub(crate) fn programmed(route: &str, revision: &str, pods: &BTreeMap<String, Option<Report>>) -> Programmed {
+/// Looks at what the pods say about a revision of a route, which is `object` in the cluster. `None` stands for a pod
+/// that has not answered.
+pub(crate) fn programmed(
+    route: &str,
+    object: &str,
+    revision: &str,
+    pods: &BTreeMap<String, Option<Report>>,
+) -> Programmed {
     if pods.is_empty() {
         return Programmed::NoPods;
     }
     let reports = || pods.values().flatten();
     let refusal = reports().find_map(|report| {
-        report
-            .rejected
-            .get(route)
-            .filter(|rejected| rejected.is_of(revision))
+        // A pod that cannot read which route it is can only name the object.
+        let rejected = report.rejected.get(route).or_else(|| report.rejected.get(object));
+        rejected.filter(|rejected| rejected.is_of(revision))
     });
     if let Some(rejected) = refusal {
         return Programmed::Rejected(rejected.message.clone());
@@ -85,7 +90,10 @@ mod tests {
                 Programmed::Everywhere(2),
             ),
         ] {
-            assert_eq!(programmed("shop/orders", "new", &pods(reports)), expected);
+            assert_eq!(
+                programmed("shop/orders", "route-1", "new", &pods(reports)),
+                expected
+            );
         }
     }
 
@@ -102,16 +110,26 @@ mod tests {
         };
         let refused = Programmed::Rejected("has format 2".to_owned());
         assert_eq!(
-            programmed("shop/orders", "new", &pods([rejecting(Some("new"))])),
+            programmed("shop/orders", "route-1", "new", &pods([rejecting(Some("new"))])),
             refused
         );
         assert_eq!(
-            programmed("shop/orders", "new", &pods([rejecting(None)])),
+            programmed("shop/orders", "route-1", "new", &pods([rejecting(None)])),
+            refused
+        );
+        let mut unread = serving("old");
+        let nameless = Rejected {
+            revision: None,
+            message: "has format 2".to_owned(),
+        };
+        unread.rejected.insert("route-1".to_owned(), nameless);
+        assert_eq!(
+            programmed("shop/orders", "route-1", "new", &pods([Some(unread)])),
             refused
         );
         let older = pods([rejecting(Some("older"))]);
         assert_eq!(
-            programmed("shop/orders", "new", &older),
+            programmed("shop/orders", "route-1", "new", &older),
             Programmed::Pending(0, 1)
         );
     }

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use splittoken_routing::{CompiledRoute, wire};
+use splittoken_api::ObjectName;
+use splittoken_routing::{CompiledRoute, RouteName, wire};
 use zeroize::Zeroizing;
 
 use crate::error::OperatorError;
@@ -120,6 +121,22 @@ pub(crate) fn plan<'r>(rendered: &'r [Rendered], existing: &Existing) -> Plan<'r
     }
 }
 
+impl Plan<'_> {
+    /// Leaves the objects of these routes alone, whatever was worked out for them.
+    pub(crate) fn spare(&mut self, routes: &BTreeSet<ObjectName>) {
+        let names = routes.iter().map(|route| {
+            wire::object_name(&RouteName {
+                namespace: route.namespace.clone(),
+                name: route.name.clone(),
+            })
+        });
+        let names: BTreeSet<String> = names.collect();
+        self.apply.retain(|object| !names.contains(&object.name));
+        self.delete_configs.retain(|name| !names.contains(name));
+        self.delete_secrets.retain(|name| !names.contains(name));
+    }
+}
+
 fn missing_in<'n>(names: impl Iterator<Item = &'n String>, wanted: &BTreeSet<&str>) -> Vec<String> {
     names
         .filter(|name| !wanted.contains(name.as_str()))
@@ -191,3 +208,6 @@ fn base64(bytes: &[u8]) -> Zeroizing<String> {
             .unwrap_or_default(),
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use std::{
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
 use prometheus_client::registry::Registry;
-use splittoken_api::{CompileOptions, Compiled, compile};
+use splittoken_api::{CompileOptions, Compiled, ObjectName, compile};
 use splittoken_routing::wire;
 use splittoken_runtime::Readiness;
 use tokio::{
@@ -22,7 +22,7 @@ use tokio::{
 use crate::{
     asking::{self, Reports},
     bootstrap,
-    error::OperatorError,
+    error::{OperatorError, in_full, in_time},
     kinds::Kind,
     lease::Elector,
     metrics::Metrics,
@@ -30,7 +30,7 @@ use crate::{
     references::References,
     rendered::{Frame, plan, render},
     settings::Settings,
-    statuses::Statuses,
+    statuses::{Known, Statuses},
     watches,
     world::{Change, World},
     writer::Writer,
@@ -80,6 +80,7 @@ impl Operator {
             &self.namespace,
             &self.settings.class,
             &self.settings.identity,
+            self.readiness.guard("the lease was not looked at yet"),
         );
         let mut election = pin!(elector.run(leads, stop));
         tokio::select! {
@@ -97,15 +98,13 @@ impl Operator {
             &self.readiness,
             &send,
         );
-        let guard = self.readiness.guard("the key of revisions");
-        let revision_key = patiently("the key of revisions", || {
-            bootstrap::revision_key(&self.client, &self.namespace, &self.settings.class)
-        })
-        .await;
-        drop(guard);
+        let revision_key = self
+            .patiently("the key of revisions", || {
+                bootstrap::revision_key(&self.client, &self.namespace, &self.settings.class)
+            })
+            .await;
         if let Some(name) = &self.settings.keyring_secret {
-            let _guard = self.readiness.guard("the keyring");
-            patiently("the keyring", || {
+            self.patiently("the keyring", || {
                 bootstrap::keyring(&self.client, &self.namespace, name)
             })
             .await;
@@ -113,7 +112,7 @@ impl Operator {
         let frame = Frame {
             class: self.settings.class.clone(),
             namespace: self.namespace.clone(),
-            owner: patiently("the anchor", || self.owner()).await,
+            owner: self.patiently("the anchor", || self.owner()).await,
         };
         let (pods, pods_seen) = watch::channel(BTreeMap::new());
         let (digest, digest_wanted) = watch::channel(String::new());
@@ -131,8 +130,10 @@ impl Operator {
             references: References::default(),
             listed: BTreeSet::new(),
             compiled: Compiled::default(),
+            held: BTreeSet::new(),
             dirty: false,
-            again: None,
+            retry: None,
+            later: None,
             changes,
             leads,
             reports: reports_seen,
@@ -149,28 +150,28 @@ impl Operator {
             return Ok(None);
         };
         let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
-        let anchor = api
-            .get(name)
-            .await
-            .map_err(OperatorError::api("get", format!("ConfigMap {name}")))?;
+        let anchor = in_time("get", format!("ConfigMap {name}"), api.get(name)).await?;
         Ok(Some((name.clone(), anchor.metadata.uid.unwrap_or_default())))
     }
-}
 
-/// Tries until it works: what is missing may come.
-async fn patiently<T, F: Future<Output = Result<T, OperatorError>>>(
-    what: &str,
-    attempt: impl Fn() -> F,
-) -> T {
-    loop {
-        match attempt().await {
-            Ok(value) => return value,
-            Err(error) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "{what} is not there: trying again"
-                );
-                sleep(AGAIN).await;
+    /// Tries until it works: what is missing may come. Until then the process is not ready, and says why.
+    async fn patiently<T, F: Future<Output = Result<T, OperatorError>>>(
+        &self,
+        what: &str,
+        attempt: impl Fn() -> F,
+    ) -> T {
+        let guard = self.readiness.guard(what);
+        loop {
+            match attempt().await {
+                Ok(value) => return value,
+                Err(error) => {
+                    guard.explain(format!("{what}: {}", in_full(&error)));
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "{what} is not there: trying again"
+                    );
+                    sleep(AGAIN).await;
+                }
             }
         }
     }
@@ -190,8 +191,12 @@ struct Control {
     compiled: Compiled,
     /// Something has changed that routes depend on.
     dirty: bool,
-    /// When something that failed, or was put off, is due.
-    again: Option<Instant>,
+    /// Objects of which nothing can be said yet: what they refer to could not be read. They stay as they are.
+    held: BTreeSet<ObjectName>,
+    /// When writes that failed are tried again.
+    retry: Option<Instant>,
+    /// When statuses that were put off are due.
+    later: Option<Instant>,
     changes: mpsc::Receiver<Change>,
     leads: watch::Receiver<bool>,
     reports: watch::Receiver<Arc<Reports>>,
@@ -213,7 +218,6 @@ impl Control {
                 }
                 is_new
             });
-            self.again = self.references.due();
             if std::mem::take(&mut self.dirty) {
                 self.reconcile().await?;
             }
@@ -223,15 +227,15 @@ impl Control {
 
     /// Waits until there is something to do, and for what else comes with it.
     async fn wait(&mut self) {
-        let again = self
-            .again
-            .unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
+        let never = Instant::now() + Duration::from_secs(3600);
+        let again = [self.retry, self.references.due()].into_iter().flatten().min();
         tokio::select! {
             change = self.changes.recv() => self.take(change),
             _ = self.reports.changed() => {}
             // A new leader looks at everything: whoever led before may have left something undone.
             _ = self.leads.changed() => self.dirty = true,
-            () = sleep_until(again.into()) => self.dirty = true,
+            () = sleep_until(again.unwrap_or(never).into()) => self.dirty = true,
+            () = sleep_until(self.later.unwrap_or(never).into()) => {}
         }
         let mut last = pin!(sleep(PATIENCE));
         loop {
@@ -250,11 +254,17 @@ impl Control {
             self.listed.insert(*kind);
         }
         let kind = change.kind();
+        let object = match &change {
+            Change::Put(_, raw) => ObjectName::of(raw),
+            _ => None,
+        };
         if self.world.apply(change) {
             // Pods serve routes, but no route depends on them.
             self.dirty |= kind != Kind::Pod;
-            if matches!(kind, Kind::Route | Kind::Issuer) {
-                self.references.expire();
+            // Whoever touches an object expects that what it refers to is looked at.
+            if let Some(object) = object.filter(|_| matches!(kind, Kind::Route | Kind::Issuer)) {
+                self.references
+                    .expire(&self.world.resources.references_of(&object));
             }
         }
     }
@@ -262,9 +272,11 @@ impl Control {
     /// Looks at the whole set and, as a leader, writes what is missing.
     async fn reconcile(&mut self) -> Result<(), OperatorError> {
         let start = Instant::now();
+        self.retry = None;
         self.references
             .refresh(&self.client, &self.settings.class, &mut self.world.resources)
             .await;
+        self.held = self.world.resources.dependents(&self.references.unknown());
         self.compiled = block_in_place(|| {
             let options = CompileOptions {
                 class: Some(&self.settings.class),
@@ -283,14 +295,15 @@ impl Control {
         );
         if *self.leads.borrow() {
             let rendered = render(routes)?;
-            let plan = plan(&rendered, &self.world.existing);
+            let mut plan = plan(&rendered, &self.world.existing);
+            plan.spare(&self.held);
             let written = self.writer.carry_out(&plan, &mut self.world.existing).await;
             self.metrics
                 .writes
                 .inc_by((written.applied + written.deleted) as u64);
             self.metrics.failures.inc_by(written.failed as u64);
             if written.failed > 0 {
-                self.again = Some(Instant::now() + AGAIN);
+                self.retry = Some(Instant::now() + AGAIN);
             }
             if written.applied + written.deleted > 0 {
                 tracing::info!(
@@ -325,17 +338,24 @@ impl Control {
         self.metrics.pods_programmed.set(gauge(agreeing));
         let leads = *self.leads.borrow();
         self.metrics.leads.set(i64::from(leads));
+        if reports.is_empty() && !self.world.pods.is_empty() {
+            // They were not asked yet: nothing is known of them, least of all that there are none.
+            self.later = None;
+            return;
+        }
         let writer = leads.then_some(&self.writer);
-        let later = self
+        self.later = self
             .statuses
             .bring_up_to_date(
-                &self.compiled,
-                &self.world.objects,
-                &reports,
+                &Known {
+                    compiled: &self.compiled,
+                    objects: &self.world.objects,
+                    held: &self.held,
+                    reports: &reports,
+                },
                 writer,
                 &self.metrics,
             )
             .await;
-        self.again = [self.again, later].into_iter().flatten().min();
     }
 }

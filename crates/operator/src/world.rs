@@ -1,6 +1,6 @@
 //! What is known of the cluster, kept up to date change by change. Plain data: no clock, no client.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use splittoken_api::{ClusterServices, Grants, ObjectName, Resources};
@@ -70,7 +70,7 @@ impl World {
     fn forget(&mut self, kind: Kind, objects: &[Value]) {
         match kind {
             Kind::Route | Kind::Issuer => {
-                let there: Vec<ObjectName> = objects.iter().filter_map(ObjectName::of).collect();
+                let there: BTreeSet<ObjectName> = objects.iter().filter_map(ObjectName::of).collect();
                 let known = self.objects.keys().filter(|name| name.kind == kind.type_meta().1);
                 let gone: Vec<ObjectName> = known.filter(|name| !there.contains(name)).cloned().collect();
                 for name in gone {
@@ -148,3 +148,6 @@ impl World {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

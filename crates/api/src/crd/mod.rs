@@ -29,6 +29,6 @@ pub const GROUP: &str = "splittoken.dev";
 /// The one version there is.
 pub const VERSION: &str = "v1alpha1";
 
-fn default_class() -> String {
+pub(crate) fn default_class() -> String {
     "default".into()
 }
