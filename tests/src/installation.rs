@@ -188,6 +188,31 @@ pub fn install_crds(kube: &Kube) -> Result<()> {
     })
 }
 
+/// Installs as much of Gateway API's `ReferenceGrant` as anybody here needs, and waits until it is served.
+pub fn install_reference_grants(kube: &Kube) -> Result<()> {
+    let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    kube.apply(&json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": "referencegrants.gateway.networking.k8s.io",
+            // Without it the server refuses definitions of Kubernetes' own groups.
+            "annotations": {"api-approved.kubernetes.io": "https://github.com/kubernetes-sigs/gateway-api/pull/1538"},
+        },
+        "spec": {
+            "group": "gateway.networking.k8s.io",
+            "scope": "Namespaced",
+            "names": {"kind": "ReferenceGrant", "plural": "referencegrants", "singular": "referencegrant"},
+            "versions": [{
+                "name": "v1beta1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema},
+            }],
+        },
+    }))?;
+    wait::until_true(wait::START, "ReferenceGrants to be served", || {
+        kube.list("ReferenceGrant", "default", "").is_ok()
+    })
+}
+
 fn namespace(name: &str, labels: &Value) -> Value {
     json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
 }
