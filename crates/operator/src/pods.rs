@@ -1,6 +1,6 @@
 //! The gateway pods, and what they say of themselves on their admin ports.
 
-use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
 use reqwest::Client;
 use serde::Deserialize;
@@ -146,17 +146,22 @@ impl Asker {
     }
 
     /// What a pod serves. Where its digest is that of `known` and nothing is wrong, that is the answer already.
-    pub(crate) async fn ask(&self, pod: &Pod, known: Option<&Report>, is_due: bool) -> Option<Report> {
+    pub(crate) async fn ask(
+        &self,
+        pod: &Pod,
+        known: Option<&Arc<Report>>,
+        is_due: bool,
+    ) -> Option<Arc<Report>> {
         let digest: Digest = self.get(pod, "/config/digest").await?;
         let same = known.filter(|known| {
             let is_quiet = digest.rejected == 0 && known.rejected.is_empty();
             known.digest == digest.of_routes && known.keyring == digest.keyring && is_quiet && !is_due
         });
         if let Some(known) = same {
-            return Some(known.clone());
+            return Some(Arc::clone(known));
         }
         let config: Config = self.get(pod, "/config").await?;
-        Some(config.into())
+        Some(Arc::new(config.into()))
     }
 
     async fn get<T: serde::de::DeserializeOwned>(&self, pod: &Pod, path: &str) -> Option<T> {

@@ -1,8 +1,6 @@
 //! Which routes the gateway pods really serve, as they say themselves.
 
-use std::collections::BTreeMap;
-
-use crate::pods::Report;
+use crate::asking::Reports;
 
 /// What is known of one route on all ready pods.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,12 +17,7 @@ pub(crate) enum Programmed {
 
 /// Looks at what the pods say about a revision of a route, which is `object` in the cluster. `None` stands for a pod
 /// that has not answered.
-pub(crate) fn programmed(
-    route: &str,
-    object: &str,
-    revision: &str,
-    pods: &BTreeMap<String, Option<Report>>,
-) -> Programmed {
+pub(crate) fn programmed(route: &str, object: &str, revision: &str, pods: &Reports) -> Programmed {
     if pods.is_empty() {
         return Programmed::NoPods;
     }
@@ -54,8 +47,10 @@ pub(crate) fn programmed(
 
 #[cfg(test)]
 mod tests {
+    use std::{collections::BTreeMap, sync::Arc};
+
     use super::*;
-    use crate::pods::Rejected;
+    use crate::pods::{Rejected, Report};
 
     fn serving(revision: &str) -> Report {
         Report {
@@ -64,10 +59,10 @@ mod tests {
         }
     }
 
-    fn pods(reports: impl IntoIterator<Item = Option<Report>>) -> BTreeMap<String, Option<Report>> {
+    fn pods(reports: impl IntoIterator<Item = Option<Report>>) -> Reports {
         let numbered = reports.into_iter().enumerate();
         numbered
-            .map(|(number, report)| (format!("pod-{number}"), report))
+            .map(|(number, report)| (format!("pod-{number}"), report.map(Arc::new)))
             .collect()
     }
 

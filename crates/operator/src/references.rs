@@ -21,6 +21,8 @@ pub(crate) const FRESH: Duration = Duration::from_secs(60);
 /// How many are read at a time.
 const AT_ONCE: usize = 16;
 
+/// How old it may be that there is none: a Secret often comes a little after the route that needs it.
+const SOON: Duration = Duration::from_secs(10);
 /// Until what could not be read is tried again.
 const AGAIN: Duration = Duration::from_secs(2);
 
@@ -34,15 +36,28 @@ pub(crate) struct References {
 #[derive(Clone, Copy, Debug)]
 struct Read {
     at: Instant,
-    /// Whether this try worked.
-    worked: bool,
+    outcome: Outcome,
     /// Whether any did: only then is it known what the object says, or that it is not there.
     known: bool,
 }
 
+#[derive(Clone, Copy, Debug)]
+enum Outcome {
+    There,
+    NotThere,
+    Failed,
+    /// Whatever came of it, it is too old.
+    Expired,
+}
+
 impl Read {
     fn due(self) -> Instant {
-        self.at + if self.worked { FRESH } else { AGAIN }
+        match self.outcome {
+            Outcome::There => self.at + FRESH,
+            Outcome::NotThere => self.at + SOON,
+            Outcome::Failed => self.at + AGAIN,
+            Outcome::Expired => self.at,
+        }
     }
 }
 
@@ -51,9 +66,7 @@ impl References {
     pub(crate) fn expire(&mut self, names: &[ObjectName]) {
         for name in names {
             if let Some(read) = self.read.get_mut(name) {
-                // Whatever came of the last try, it is due.
-                read.worked = false;
-                read.at = read.at.checked_sub(AGAIN).unwrap_or(read.at);
+                read.outcome = Outcome::Expired;
             }
         }
     }
@@ -90,6 +103,11 @@ impl References {
             .map(|name| async move { (get(client, &name).await, name) })
             .buffer_unordered(AT_ONCE);
         while let Some((found, name)) = found.next().await {
+            let outcome = match &found {
+                Ok(Some(_)) => Outcome::There,
+                Ok(None) => Outcome::NotThere,
+                Err(_) => Outcome::Failed,
+            };
             let worked = found.is_ok();
             match found {
                 Ok(Some(object)) => {
@@ -109,7 +127,7 @@ impl References {
             }
             let known = worked || self.read.get(&name).is_some_and(|read| read.known);
             let at = Instant::now();
-            self.read.insert(name, Read { at, worked, known });
+            self.read.insert(name, Read { at, outcome, known });
         }
     }
 }
@@ -126,4 +144,58 @@ async fn get(client: &Client, name: &ObjectName) -> Result<Option<Value>, Operat
     let found = in_time("get", name, api.get_opt(&name.name)).await?;
     // Only maps with other keys than text could fail, and JSON has none.
     Ok(found.map(|object| serde_json::to_value(object).unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(outcome: Outcome, known: bool) -> References {
+        let name = ObjectName::new("Secret", "shop", "key");
+        let read = Read {
+            at: Instant::now(),
+            outcome,
+            known,
+        };
+        References {
+            read: BTreeMap::from([(name, read)]),
+        }
+    }
+
+    #[test]
+    fn what_failed_is_due_first_and_what_is_there_last() {
+        let due = |outcome| read(outcome, true).due().unwrap();
+        let order = [
+            Outcome::Expired,
+            Outcome::Failed,
+            Outcome::NotThere,
+            Outcome::There,
+        ]
+        .map(due);
+        assert!(order.is_sorted(), "{order:?}");
+        assert!(References::default().due().is_none());
+    }
+
+    #[test]
+    fn a_change_makes_what_it_refers_to_due_and_nothing_else() {
+        let mut references = read(Outcome::There, true);
+        references.expire(&[ObjectName::new("Secret", "shop", "other")]);
+        assert!(references.due().unwrap() > Instant::now());
+        references.expire(&[ObjectName::new("Secret", "shop", "key")]);
+        assert!(references.due().unwrap() <= Instant::now());
+        assert!(
+            references.unknown().is_empty(),
+            "what it said last is still known"
+        );
+    }
+
+    #[test]
+    fn nothing_is_known_of_what_was_never_read() {
+        assert!(read(Outcome::NotThere, true).unknown().is_empty());
+        assert_eq!(read(Outcome::Failed, false).unknown().len(), 1);
+        assert!(
+            read(Outcome::Failed, true).unknown().is_empty(),
+            "it was read once"
+        );
+    }
 }

@@ -1,6 +1,9 @@
 //! What is known of the cluster, kept up to date change by change. Plain data: no clock, no client.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hash, Hasher},
+};
 
 use serde_json::Value;
 use splittoken_api::{ClusterServices, Grants, ObjectName, Resources};
@@ -46,6 +49,22 @@ pub(crate) struct Object {
     pub(crate) generation: i64,
     pub(crate) uid: String,
     pub(crate) status: Value,
+    /// Stands for its annotations. A new one is how people say "look again".
+    pub(crate) annotations: u64,
+}
+
+impl Object {
+    /// Whether only the status may be another.
+    fn is_as(&self, other: &Self) -> bool {
+        let of = |object: &Self| (object.generation, object.uid.clone(), object.annotations);
+        of(self) == of(other)
+    }
+}
+
+fn hash(value: &Value) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.to_string().hash(&mut hasher);
+    hasher.finish()
 }
 
 impl World {
@@ -119,9 +138,10 @@ impl World {
                 .unwrap_or_default(),
             uid: text("/metadata/uid").to_owned(),
             status: raw["status"].clone(),
+            annotations: hash(&raw["metadata"]["annotations"]),
         };
         let before = self.objects.insert(name, object.clone());
-        if before.is_some_and(|before| (before.generation, before.uid) == (object.generation, object.uid)) {
+        if before.is_some_and(|before| before.is_as(&object)) {
             return false;
         }
         if let Err(faults) = self.resources.put(raw) {

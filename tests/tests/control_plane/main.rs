@@ -3,9 +3,15 @@
 //! One binary, so that most of these tests share one API server. Each has a class and namespaces of its own.
 
 mod crds;
+mod faults;
+mod leaders;
 mod neighbours;
+mod permissions;
 mod references;
 mod routes;
+mod scale;
+mod secrets;
+mod status;
 mod tenancy;
 
 use std::collections::BTreeMap;
@@ -28,9 +34,13 @@ struct Stage {
 
 impl Stage {
     fn new() -> Result<Self> {
+        Self::with(ApiServer::shared()?, Mint::start()?)
+    }
+
+    fn with(server: &ApiServer, mint: Mint) -> Result<Self> {
         Ok(Self {
-            installation: Installation::at(ApiServer::shared()?)?,
-            mint: Mint::start()?,
+            installation: Installation::at(server)?,
+            mint,
             upstream: Upstream::start()?,
         })
     }

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use serde_json::json;
 use splittoken_api::Verdict;
 
@@ -24,7 +26,7 @@ fn object() -> Object {
     Object {
         generation: 1,
         uid: "uid".to_owned(),
-        status: Value::Null,
+        ..Object::default()
     }
 }
 
@@ -116,10 +118,10 @@ async fn counts_of_pods_are_written_seldom_and_reasons_at_once() {
 #[test]
 fn what_pods_say_of_issuers_is_gathered_by_issuer() {
     let pod = |ready: bool| {
-        Some(Report {
+        Some(Arc::new(Report {
             issuers: BTreeMap::from([("SplitTokenIssuer/id/login".to_owned(), report(ready))]),
             ..Report::default()
-        })
+        }))
     };
     let reports = BTreeMap::from([
         ("a".to_owned(), pod(true)),

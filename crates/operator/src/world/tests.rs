@@ -139,6 +139,8 @@ fn a_status_is_remembered_but_changes_nothing() {
 
     raw["metadata"]["generation"] = json!(2);
     assert!(world.apply(Change::Put(Kind::Route, raw.clone())), "an edit");
+    raw["metadata"]["annotations"] = json!({"look": "again"});
+    assert!(world.apply(Change::Put(Kind::Route, raw.clone())), "a touch");
     raw["metadata"]["uid"] = json!("another");
     assert!(
         world.apply(Change::Put(Kind::Route, raw)),
