@@ -26,6 +26,8 @@ pub(crate) struct Report {
     pub(crate) revisions: BTreeMap<String, String>,
     /// By route.
     pub(crate) rejected: BTreeMap<String, Rejected>,
+    /// Why it has not taken over the newest set at all.
+    pub(crate) problem: Option<String>,
     /// By issuer, those that the pod has asked.
     pub(crate) issuers: BTreeMap<String, IssuerReport>,
     /// Whether there are others, which it is asking just now.
@@ -95,6 +97,7 @@ pub(crate) struct Asker {
 struct Digest {
     #[serde(rename = "digest")]
     of_routes: String,
+    has_problem: bool,
     rejected: usize,
     keyring: KeyringReport,
 }
@@ -102,10 +105,16 @@ struct Digest {
 #[derive(Deserialize)]
 struct Config {
     digest: String,
+    problem: Option<ProblemView>,
     routes: Vec<RouteView>,
     rejected: Vec<RejectedView>,
     issuers: Vec<IssuerView>,
     keyring: KeyringReport,
+}
+
+#[derive(Deserialize)]
+struct ProblemView {
+    message: String,
 }
 
 #[derive(Deserialize)]
@@ -154,7 +163,8 @@ impl Asker {
     ) -> Option<Arc<Report>> {
         let digest: Digest = self.get(pod, "/config/digest").await?;
         let same = known.filter(|known| {
-            let is_quiet = digest.rejected == 0 && known.rejected.is_empty();
+            let was_quiet = known.rejected.is_empty() && known.problem.is_none();
+            let is_quiet = was_quiet && digest.rejected == 0 && !digest.has_problem;
             known.digest == digest.of_routes && known.keyring == digest.keyring && is_quiet && !is_due
         });
         if let Some(known) = same {
@@ -233,6 +243,7 @@ impl From<Config> for Report {
             is_asking: issuers.len() < all,
             issuers,
             digest: config.digest,
+            problem: config.problem.map(|problem| problem.message),
             revisions: config
                 .routes
                 .into_iter()
@@ -253,7 +264,7 @@ mod tests {
     #[test]
     fn an_issuer_that_a_pod_has_not_asked_yet_is_neither_here_nor_there() {
         let config = json!({
-            "digest": "d", "routes": [], "rejected": [], "keyring": {"write": 1, "ids": [1]},
+            "digest": "d", "problem": null, "routes": [], "rejected": [], "keyring": {"write": 1, "ids": [1]},
             "issuers": [
                 {"name": "new", "discovery": {"ok": false, "error": null}, "jwks": {"ok": false, "error": null}},
                 {"name": "bad", "discovery": {"ok": false, "error": "refused"}, "jwks": {"ok": false, "error": null}},

@@ -1,6 +1,6 @@
 //! Which routes the gateway pods really serve, as they say themselves.
 
-use crate::asking::Reports;
+use crate::{asking::Reports, pods::Report};
 
 /// What is known of one route on all ready pods.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,14 +30,19 @@ pub(crate) fn programmed(route: &str, object: &str, revision: &str, pods: &Repor
     if let Some(rejected) = refusal {
         return Programmed::Rejected(rejected.message.clone());
     }
-    let served = reports()
-        .filter(|report| {
-            report
-                .revisions
-                .get(route)
-                .is_some_and(|served| served == revision)
-        })
-        .count();
+    let is_there = |report: &Report| {
+        report
+            .revisions
+            .get(route)
+            .is_some_and(|served| served == revision)
+    };
+    let problem = reports()
+        .filter(|report| !is_there(report))
+        .find_map(|report| report.problem.as_ref());
+    if let Some(problem) = problem {
+        return Programmed::Rejected(problem.clone());
+    }
+    let served = reports().filter(|report| is_there(report)).count();
     if served == pods.len() {
         Programmed::Everywhere(served)
     } else {
@@ -50,7 +55,7 @@ mod tests {
     use std::{collections::BTreeMap, sync::Arc};
 
     use super::*;
-    use crate::pods::{Rejected, Report};
+    use crate::pods::Rejected;
 
     fn serving(revision: &str) -> Report {
         Report {
@@ -127,5 +132,19 @@ mod tests {
             programmed("shop/orders", "route-1", "new", &older),
             Programmed::Pending(0, 1)
         );
+    }
+    #[test]
+    fn a_pod_that_refuses_the_whole_set_says_why_of_what_it_does_not_serve() {
+        let stuck = |revision: &str| {
+            let mut report = serving(revision);
+            report.problem = Some("too many hosts".to_owned());
+            pods([Some(report), Some(serving("new"))])
+        };
+        assert_eq!(
+            programmed("shop/orders", "route-1", "new", &stuck("old")),
+            Programmed::Rejected("too many hosts".to_owned())
+        );
+        let served = programmed("shop/orders", "route-1", "new", &stuck("new"));
+        assert_eq!(served, Programmed::Everywhere(2));
     }
 }

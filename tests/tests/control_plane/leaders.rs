@@ -95,3 +95,26 @@ fn a_leader_whose_lease_was_taken_ends() -> Result<()> {
     assert_eq!(holder(&plane)?, "somebody-else");
     Ok(())
 }
+
+/// Whoever hangs must have ended before another may begin, which is after 15 s.
+#[test]
+fn a_leader_that_gets_no_answers_ends_in_time() -> Result<()> {
+    let server = ApiServer::start()?;
+    let plane = Installation::at(&server)?;
+    let mut operator = plane.operator("")?;
+    wait_leader(&operator, LIFE)?;
+    server.pause()?;
+    let start = Instant::now();
+    let status = operator.process().wait(LIFE)?;
+    println!("a leader without answers ends after {:?}", start.elapsed());
+    ensure!(
+        !status.success() && start.elapsed() < Duration::from_secs(15),
+        "{status}"
+    );
+    ensure!(
+        operator.text().contains("the lease is lost"),
+        "{}",
+        operator.text()
+    );
+    server.resume()
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use splittoken_tests::apiserver::ApiServer;
-use splittoken_tests::installation::{Installation, Operator, install_crds};
+use splittoken_tests::installation::{Installation, Operator, install_crds, install_reference_grants};
 use splittoken_tests::wait;
 
 use super::{apply_and_expect, rendered, wait_rendered};
@@ -191,5 +191,32 @@ fn missing_definitions_are_named_and_may_come_later() -> Result<()> {
     let backend = json!({"url": "http://upstream.example"});
     let route = plane.route(&plane.name, "orders", "https://iam.example", &backend);
     apply_and_expect(&plane, &route, "Accepted", "Accepted")?;
-    Ok(())
+
+    // Grants count as soon as there are any.
+    let (shop, backends) = (
+        plane.team("shop", &json!({}))?,
+        plane.team("backends", &json!({}))?,
+    );
+    plane.kube.apply(&json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "orders", "namespace": backends},
+        "spec": {"selector": {"app": "orders"}, "ports": [{"port": 80}]},
+    }))?;
+    let backend = json!({"name": "orders", "namespace": backends, "port": 80});
+    let route = plane.route(&shop, "granted", "https://iam.example", &backend);
+    apply_and_expect(&plane, &route, "ResolvedRefs", "RefNotPermitted")?;
+    install_reference_grants(&plane.kube)?;
+    plane.kube.apply(&json!({
+        "apiVersion": "gateway.networking.k8s.io/v1beta1", "kind": "ReferenceGrant",
+        "metadata": {"name": "grant", "namespace": backends},
+        "spec": {
+            "from": [{"group": "splittoken.dev", "kind": "SplitTokenRoute", "namespace": shop}],
+            "to": [{"group": "", "kind": "Service"}],
+        },
+    }))?;
+    wait::until_true(AGAIN, "the grant to be seen", || {
+        let found = plane
+            .kube
+            .condition("SplitTokenRoute", &shop, "granted", "ResolvedRefs");
+        found.is_ok_and(|(status, _)| status == "True")
+    })
 }

@@ -64,8 +64,7 @@ fn play_pod(address: SocketAddr, object: &str) -> Result<()> {
     let keyring = json!({"write": 1, "ids": [1]});
     let digest = json!({"digest": "none", "has_problem": false, "rejected": 1, "keyring": keyring});
     let rejected = json!({"route": object, "revision": null, "reason": "wire_format", "message": "has format 2, this gateway reads 1"});
-    let config =
-        json!({"digest": "none", "routes": [], "rejected": [rejected], "issuers": [], "keyring": keyring});
+    let config = json!({"digest": "none", "problem": null, "routes": [], "rejected": [rejected], "issuers": [], "keyring": keyring});
     thread::spawn(move || {
         for stream in listener.incoming() {
             let Ok(mut stream) = stream else { return };

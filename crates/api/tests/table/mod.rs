@@ -8,16 +8,16 @@ use serde_json::Value;
 /// Good objects, and what makes them bad.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Table {
-    pub bases: BTreeMap<String, Value>,
-    pub cases: Vec<Case>,
+pub(crate) struct Table {
+    pub(crate) bases: BTreeMap<String, Value>,
+    pub(crate) cases: Vec<Case>,
 }
 
 /// One fault. See the head of the file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Case {
-    pub name: String,
+pub(crate) struct Case {
+    pub(crate) name: String,
     base: String,
     #[serde(default)]
     with: BTreeMap<String, Value>,
@@ -26,27 +26,27 @@ pub struct Case {
     #[serde(default, deserialize_with = "even_null")]
     bad: Option<Value>,
     good: Option<Value>,
-    pub field: String,
-    pub reason: String,
-    pub message: String,
+    pub(crate) field: String,
+    pub(crate) reason: String,
+    pub(crate) message: String,
 }
 
 fn even_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
     Value::deserialize(deserializer).map(Some)
 }
 
-pub fn table() -> Table {
+pub(crate) fn table() -> Table {
     serde_saphyr::from_str(include_str!("../bad_objects.yaml")).unwrap()
 }
 
 impl Case {
     /// The object with its fault.
-    pub fn bad(&self, table: &Table) -> Value {
+    pub(crate) fn bad(&self, table: &Table) -> Value {
         self.object(table, self.bad.as_ref())
     }
 
     /// The object without it.
-    pub fn good(&self, table: &Table) -> Value {
+    pub(crate) fn good(&self, table: &Table) -> Value {
         self.object(table, self.good.as_ref())
     }
 

@@ -206,3 +206,12 @@ fn an_object_that_is_not_valid_stays_for_its_verdict() {
     assert_eq!(world.objects.len(), 2);
     assert_eq!(world.resources.references("default").len(), 1);
 }
+
+#[test]
+fn that_there_are_still_no_grants_is_nothing_new() {
+    let mut world = World::default();
+    assert!(!world.apply(Change::All(Kind::Grant, vec![])));
+    assert!(world.apply(Change::All(Kind::Grant, vec![plain(Kind::Grant, "a")])));
+    assert!(world.apply(Change::All(Kind::Grant, vec![])));
+    assert!(!world.apply(Change::All(Kind::Grant, vec![])));
+}
