@@ -82,6 +82,10 @@ test-e2e name="*":
 bench: build
     cargo bench --locked -p splittoken-tests --bench peers
 
+# What ten thousand routes (or another number) cost: from apply to rendered, served and told, and the operator's memory.
+scale count="10000": build
+    SPLITTOKEN_SCALE={{count}} cargo test --locked -p splittoken-tests --test control_plane -- --nocapture scale::
+
 # The binary as it is shipped.
 build:
     cargo build --locked --release -p splittoken

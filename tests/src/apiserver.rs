@@ -97,6 +97,16 @@ impl ApiServer {
         self.server.kill()
     }
 
+    /// It hangs: connections stay open, and nothing is answered.
+    pub fn pause(&self) -> Result<()> {
+        self.server.pause()
+    }
+
+    /// The end of [`Self::pause`].
+    pub fn resume(&self) -> Result<()> {
+        self.server.resume()
+    }
+
     /// Starts it again on the same port.
     pub fn restart(&mut self) -> Result<()> {
         self.server = start_server(&self.folder, &self.etcd_url, self.port)?;

@@ -40,7 +40,7 @@ pub struct Pod {
     process: Process,
     kube: Kube,
     namespace: String,
-    name: String,
+    number: u8,
     address: IpAddr,
     port: u16,
     admin_port: u16,
@@ -50,8 +50,13 @@ pub struct Pod {
 impl Installation {
     /// Installs the CRDs, as `splittoken crd` prints them, and makes a namespace.
     pub fn at(server: &ApiServer) -> Result<Self> {
+        install_crds(&server.admin()?)?;
+        Self::without_crds(server)
+    }
+
+    /// Makes a namespace and nothing else.
+    pub fn without_crds(server: &ApiServer) -> Result<Self> {
         let kube = server.admin()?;
-        install_crds(&kube)?;
         let name = format!(
             "test-{}",
             &secret::text().to_lowercase().replace(['-', '_'], "x")[..12]
@@ -118,8 +123,7 @@ impl Installation {
 
     /// Starts a gateway without waiting for it, and without a Pod object.
     pub fn pod_of(&self, number: u8) -> Result<Pod> {
-        // Loopback is 127.0.0.0/8, so every pod can have the same port, as in a cluster.
-        let address = IpAddr::V4(Ipv4Addr::new(127, 0, 1, number));
+        let address = address_of(number);
         let port = ports::free()?;
         let name = format!("gateway-{number}");
         let state = self.folder.path().join(&name);
@@ -145,7 +149,7 @@ impl Installation {
             process: Process::start("splittoken gateway", &command)?,
             kube: self.kube.clone(),
             namespace: self.name.clone(),
-            name,
+            number,
             address,
             port,
             admin_port: self.admin_port,
@@ -169,6 +173,16 @@ impl Installation {
         })
     }
 
+    /// Where the admin server of pod number `number` is, for a test that plays one.
+    pub fn admin_of(&self, number: u8) -> SocketAddr {
+        SocketAddr::new(address_of(number), self.admin_port)
+    }
+
+    /// Says at the API server whether pod number `number` is ready, as a kubelet would.
+    pub fn announce(&self, number: u8, is_ready: bool) -> Result<()> {
+        announce(&self.kube, &self.name, number, is_ready)
+    }
+
     /// A hostname that no other test uses.
     pub fn host(&self, name: &str) -> String {
         format!("{name}.{}.example", self.name)
@@ -188,6 +202,57 @@ pub fn install_crds(kube: &Kube) -> Result<()> {
     })
 }
 
+/// Installs as much of Gateway API's `ReferenceGrant` as anybody here needs, and waits until it is served.
+pub fn install_reference_grants(kube: &Kube) -> Result<()> {
+    let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    kube.apply(&json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": "referencegrants.gateway.networking.k8s.io",
+            // Without it the server refuses definitions of Kubernetes' own groups.
+            "annotations": {"api-approved.kubernetes.io": "https://github.com/kubernetes-sigs/gateway-api/pull/1538"},
+        },
+        "spec": {
+            "group": "gateway.networking.k8s.io",
+            "scope": "Namespaced",
+            "names": {"kind": "ReferenceGrant", "plural": "referencegrants", "singular": "referencegrant"},
+            "versions": [{
+                "name": "v1beta1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema},
+            }],
+        },
+    }))?;
+    wait::until_true(wait::START, "ReferenceGrants to be served", || {
+        kube.list("ReferenceGrant", "default", "").is_ok()
+    })
+}
+
+/// Loopback is 127.0.0.0/8, so every pod can have the same port, as in a cluster.
+fn address_of(number: u8) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(127, 0, 1, number))
+}
+
+fn announce(kube: &Kube, namespace: &str, number: u8, is_ready: bool) -> Result<()> {
+    let (name, ip) = (format!("gateway-{number}"), address_of(number).to_string());
+    kube.apply(&json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "labels": {"app.kubernetes.io/component": "gateway"},
+        },
+        "spec": {"containers": [{"name": "gateway", "image": "localhost/splittoken:test"}]},
+    }))?;
+    let ready = if is_ready { "True" } else { "False" };
+    let status = json!({
+        "podIP": ip,
+        "podIPs": [{"ip": ip}],
+        "conditions": [{"type": "Ready", "status": ready}],
+    });
+    kube.merge_status("Pod", namespace, &name, &status).map(drop)
+}
+
 fn namespace(name: &str, labels: &Value) -> Value {
     json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
 }
@@ -196,6 +261,14 @@ impl Operator {
     /// A page of its admin server.
     pub fn admin(&self, path: &str) -> Result<Answer> {
         self.http.get(&format!("http://{}{path}", self.admin))
+    }
+
+    /// The value of one of its metrics that has no labels: `leads` for `splittoken_operator_leads`.
+    pub fn metric(&self, name: &str) -> Result<u64> {
+        let text = self.admin("/metrics")?.text();
+        let name = format!("splittoken_operator_{name} ");
+        let value = text.lines().find_map(|line| line.strip_prefix(&name));
+        Ok(value.with_context(|| format!("no {name}"))?.parse()?)
     }
 
     /// Waits until `/readyz` says so.
@@ -267,25 +340,12 @@ impl Pod {
 
     /// Says at the API server whether it is ready, as a kubelet would.
     pub fn announce(&self, is_ready: bool) -> Result<()> {
-        self.kube.apply(&json!({
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {
-                "name": self.name,
-                "namespace": self.namespace,
-                "labels": {"app.kubernetes.io/component": "gateway"},
-            },
-            "spec": {"containers": [{"name": "gateway", "image": "localhost/splittoken:test"}]},
-        }))?;
-        let ready = if is_ready { "True" } else { "False" };
-        let status = json!({
-            "podIP": self.address.to_string(),
-            "podIPs": [{"ip": self.address.to_string()}],
-            "conditions": [{"type": "Ready", "status": ready}],
-        });
-        self.kube
-            .merge_status("Pod", &self.namespace, &self.name, &status)?;
-        Ok(())
+        announce(&self.kube, &self.namespace, self.number, is_ready)
+    }
+
+    /// What it wrote so far.
+    pub fn text(&self) -> String {
+        self.process.text()
     }
 
     /// The process.

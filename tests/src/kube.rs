@@ -55,6 +55,35 @@ impl Kube {
         expect(self.http.post_json(&url, &self.token, object)?)
     }
 
+    /// A token of a `ServiceAccount`, as a pod gets it.
+    pub fn token_of(&self, namespace: &str, account: &str) -> Result<String> {
+        let url = format!(
+            "{}/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token",
+            self.url
+        );
+        let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}});
+        let answer = expect(self.http.post_json(&url, &self.token, &request)?)?;
+        let token = answer["status"]["token"].as_str();
+        Ok(token.context("no token")?.to_owned())
+    }
+
+    /// What the server would say to an object that is created, with strict checks; nothing is kept.
+    pub fn try_create(&self, object: &Value) -> Result<Answer> {
+        let path = path_of(object)?;
+        let (collection, _) = path.rsplit_once('/').context("no collection")?;
+        let url = format!("{}{collection}?fieldValidation=Strict&dryRun=All", self.url);
+        self.http.post_json(&url, &self.token, object)
+    }
+
+    /// A list as `kubectl get` shows it: the names of its columns, with their priorities, and the cells of each row.
+    pub fn table(&self, kind: &str, namespace: &str) -> Result<Value> {
+        let path = path(kind, namespace, "")?;
+        let url = format!("{}{}", self.url, path.trim_end_matches('/'));
+        let request = self.http.inner().get(url).bearer_auth(&self.token);
+        let request = request.header("Accept", "application/json;as=Table;v=v1;g=meta.k8s.io");
+        Ok(serde_json::from_str(&request.send()?.text()?)?)
+    }
+
     /// Merges members into an object.
     pub fn merge(&self, kind: &str, namespace: &str, name: &str, members: &Value) -> Result<Value> {
         self.patch(

@@ -38,6 +38,11 @@ impl Grants {
         self.0.remove(&(namespace.to_owned(), name.to_owned())).is_some()
     }
 
+    /// Whether nobody has granted anything.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Forgets all.
     pub fn clear(&mut self) {
         self.0.clear();

@@ -28,6 +28,7 @@ mod manifest;
 mod metadata;
 mod object;
 mod patterns;
+pub mod rendered;
 mod resources;
 mod schema;
 mod services;

@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use crate::{
     admit::{admit_issuer, admit_route},
-    crd::{GROUP, SplitTokenIssuer, SplitTokenRoute, VERSION},
+    compile::issuer_name,
+    crd::{GROUP, SplitTokenIssuer, SplitTokenRoute, VERSION, default_class},
     data::{ConfigMapData, SecretData},
     field_error::{FieldError, FieldReason},
     metadata,
@@ -16,11 +17,29 @@ use crate::{
 /// An object that is not valid stays in the set as what it is, so that it gets a verdict of its own.
 #[derive(Clone, Debug, Default)]
 pub struct Resources {
-    pub(crate) routes: BTreeMap<ObjectName, Result<SplitTokenRoute, Vec<FieldError>>>,
-    pub(crate) issuers: BTreeMap<ObjectName, Result<SplitTokenIssuer, Vec<FieldError>>>,
+    pub(crate) routes: BTreeMap<ObjectName, Result<SplitTokenRoute, Refused>>,
+    pub(crate) issuers: BTreeMap<ObjectName, Result<SplitTokenIssuer, Refused>>,
     pub(crate) secrets: BTreeMap<ObjectName, SecretData>,
     pub(crate) config_maps: BTreeMap<ObjectName, ConfigMapData>,
     pub(crate) namespaces: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+/// An object that is not valid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refused {
+    /// Whose business it is to say so: the installation that it names.
+    pub(crate) class: String,
+    pub(crate) errors: Vec<FieldError>,
+}
+
+impl Refused {
+    fn new(raw: &Value, errors: Vec<FieldError>) -> Self {
+        let class = raw.pointer("/spec/className").and_then(Value::as_str);
+        Self {
+            class: class.map_or_else(default_class, str::to_owned),
+            errors,
+        }
+    }
 }
 
 /// What became of an object that was put in.
@@ -59,8 +78,14 @@ impl Resources {
             return Err(faults);
         };
         let is_new = match kind {
-            Kind::Route => self.routes.insert(name.clone(), admit_route(raw)).is_none(),
-            Kind::Issuer => self.issuers.insert(name.clone(), admit_issuer(raw)).is_none(),
+            Kind::Route => {
+                let route = admit_route(raw).map_err(|errors| Refused::new(raw, errors));
+                self.routes.insert(name.clone(), route).is_none()
+            }
+            Kind::Issuer => {
+                let issuer = admit_issuer(raw).map_err(|errors| Refused::new(raw, errors));
+                self.issuers.insert(name.clone(), issuer).is_none()
+            }
             _ if !faults.is_empty() => return Err(faults),
             Kind::Secret => self
                 .secrets
@@ -126,6 +151,39 @@ impl Resources {
             .chain(issuers)
             .flat_map(|(name, issuer)| issuer.references(&name.namespace))
             .collect()
+    }
+
+    /// The Secrets and `ConfigMap`s that one route or issuer refers to itself.
+    pub fn references_of(&self, object: &ObjectName) -> Vec<ObjectName> {
+        let route = self.routes.get(object).and_then(|route| route.as_ref().ok());
+        let issuer = self.issuers.get(object).and_then(|issuer| issuer.as_ref().ok());
+        let issuer = route
+            .and_then(|route| route.spec.issuer.as_ref())
+            .or(issuer.map(|issuer| &issuer.spec.issuer));
+        issuer.map_or_else(Vec::new, |issuer| issuer.references(&object.namespace))
+    }
+
+    /// The routes and issuers of which nothing can be said without these Secrets and `ConfigMap`s.
+    pub fn dependents(&self, references: &BTreeSet<ObjectName>) -> BTreeSet<ObjectName> {
+        if references.is_empty() {
+            return BTreeSet::new();
+        }
+        let refers = |name: &ObjectName| {
+            self.references_of(name)
+                .iter()
+                .any(|name| references.contains(name))
+        };
+        let issuers: BTreeSet<ObjectName> =
+            self.issuers.keys().filter(|name| refers(name)).cloned().collect();
+        let routes = self.routes.iter().filter(|(name, route)| {
+            let shared = route
+                .as_ref()
+                .ok()
+                .and_then(|route| issuer_name(route, &name.namespace));
+            refers(name) || shared.is_some_and(|shared| issuers.contains(&shared))
+        });
+        let routes: Vec<ObjectName> = routes.map(|(name, _)| name.clone()).collect();
+        issuers.into_iter().chain(routes).collect()
     }
 
     /// The labels of a namespace; Kubernetes itself gives each one its name.
@@ -226,5 +284,34 @@ mod tests {
             .collect();
         assert_eq!(names, ["ConfigMap/id/ca", "Secret/id/ca2", "Secret/id/key"]);
         assert!(resources.references("other").is_empty());
+    }
+
+    #[test]
+    fn who_depends_on_a_secret_is_found_through_the_issuer() {
+        let mut resources = Resources::default();
+        let spec = json!({"url": "https://login.example", "algorithms": ["HS256"], "hmacSecretRef": {"name": "key"}});
+        resources.put(&issuer(&spec)).unwrap();
+        for (name, issuer) in [
+            ("shared", json!({"name": "login", "namespace": "id"})),
+            ("other", json!({"name": "x"})),
+        ] {
+            let route = json!({
+                "apiVersion": "splittoken.dev/v1alpha1", "kind": "SplitTokenRoute",
+                "metadata": {"name": name, "namespace": "shop"},
+                "spec": {"hostnames": ["a.example"], "issuerRef": issuer, "tokenEndpoints": {"token": {}}},
+            });
+            resources.put(&route).unwrap();
+        }
+        let secret = BTreeSet::from([ObjectName::new("Secret", "id", "key")]);
+        let dependents: Vec<String> = resources
+            .dependents(&secret)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(
+            dependents,
+            ["SplitTokenIssuer/id/login", "SplitTokenRoute/shop/shared"]
+        );
+        assert!(resources.dependents(&BTreeSet::new()).is_empty());
     }
 }

@@ -5,64 +5,13 @@
     reason = "in a test a panic is how a failure is told"
 )]
 
-use std::collections::{BTreeMap, BTreeSet};
+mod table;
 
-use serde::{Deserialize, Deserializer};
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 use splittoken_api::{FieldError, admit_issuer, admit_route};
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Table {
-    bases: BTreeMap<String, Value>,
-    cases: Vec<Case>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Case {
-    name: String,
-    base: String,
-    #[serde(default)]
-    with: BTreeMap<String, Value>,
-    at: String,
-    /// Nothing stands for taking the field out; null stands for null.
-    #[serde(default, deserialize_with = "even_null")]
-    bad: Option<Value>,
-    good: Option<Value>,
-    field: String,
-    reason: String,
-    message: String,
-}
-
-fn even_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
-    Value::deserialize(deserializer).map(Some)
-}
-
-fn table() -> Table {
-    serde_saphyr::from_str(include_str!("bad_objects.yaml")).unwrap()
-}
-
-impl Case {
-    fn object(&self, table: &Table, value: Option<&Value>) -> Value {
-        let mut object = table.bases[&self.base].clone();
-        for (pointer, value) in &self.with {
-            set(&mut object, pointer, Some(value).filter(|value| !value.is_null()));
-        }
-        set(&mut object, &self.at, value);
-        object
-    }
-}
-
-fn set(object: &mut Value, pointer: &str, value: Option<&Value>) {
-    let (parent, name) = pointer.rsplit_once('/').unwrap();
-    match (object.pointer_mut(parent).unwrap(), value) {
-        (Value::Object(map), Some(value)) => drop(map.insert(name.to_owned(), value.clone())),
-        (Value::Object(map), None) => drop(map.remove(name)),
-        (Value::Array(list), Some(value)) => list[name.parse::<usize>().unwrap()] = value.clone(),
-        (parent, value) => panic!("{pointer}: {parent} {value:?}"),
-    }
-}
+use table::table;
 
 fn admit(object: &Value) -> Result<(), Vec<FieldError>> {
     match object["kind"].as_str() {
@@ -82,7 +31,7 @@ fn the_bases_are_good() {
 fn every_case_bites_for_its_reason_and_for_no_other() {
     let table = table();
     for case in &table.cases {
-        let errors = admit(&case.object(&table, case.bad.as_ref())).expect_err(&case.name);
+        let errors = admit(&case.bad(&table)).expect_err(&case.name);
         let [error] = &errors[..] else {
             panic!("{}: {errors:#?}", case.name)
         };
@@ -100,12 +49,7 @@ fn every_case_bites_for_its_reason_and_for_no_other() {
 fn every_case_passes_when_mended() {
     let table = table();
     for case in &table.cases {
-        assert_eq!(
-            admit(&case.object(&table, case.good.as_ref())),
-            Ok(()),
-            "{}",
-            case.name
-        );
+        assert_eq!(admit(&case.good(&table)), Ok(()), "{}", case.name);
     }
 }
 

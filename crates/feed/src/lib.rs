@@ -17,7 +17,7 @@ mod stamp;
 mod state;
 mod watcher;
 
-pub use cluster::{CLASS_LABEL, CONFIG_ENTRY, ClusterFeed, PART_LABEL, PART_ROUTE, SECRETS_ENTRY};
+pub use cluster::ClusterFeed;
 pub use error::FeedError;
 pub use file_feed::{FeedOptions, FileFeed, Loaded};
 pub use files::{MAX_FILE_BYTES, read_files};

@@ -3,7 +3,7 @@
 use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::OwnerReference};
 use kube::{Api, Client};
 
-use crate::error::OperatorError;
+use crate::error::{OperatorError, in_time};
 
 /// Name and uid of that `ConfigMap`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,12 +16,20 @@ impl Anchor {
     /// Asks the API server for its uid.
     pub(crate) async fn find(client: &Client, namespace: &str, name: &str) -> Result<Self, OperatorError> {
         let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
-        let found = api.get(name).await;
-        let found = found.map_err(OperatorError::api("get", format!("ConfigMap {namespace}/{name}")))?;
+        let found = in_time("get", format!("ConfigMap {namespace}/{name}"), api.get(name)).await?;
         Ok(Self {
             name: name.to_owned(),
             uid: found.metadata.uid.unwrap_or_default(),
         })
+    }
+
+    /// One that is known without asking.
+    #[cfg(test)]
+    pub(crate) fn known(name: &str, uid: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            uid: uid.to_owned(),
+        }
     }
 
     /// What an owned object says. It does not block the deletion of its owner, which would need a permission of its own.

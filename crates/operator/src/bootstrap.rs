@@ -12,7 +12,11 @@ use serde_json::json;
 use splittoken_token::Keyring;
 use zeroize::Zeroizing;
 
-use crate::{anchor::Anchor, error::OperatorError, settings::StoreSecret};
+use crate::{
+    anchor::Anchor,
+    error::{OperatorError, in_time},
+    settings::StoreSecret,
+};
 
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 const OPERATOR: &str = "splittoken-operator";
@@ -95,10 +99,7 @@ impl Bootstrap<'_> {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), self.namespace);
         let what = format!("Secret {}/{name}", self.namespace);
         loop {
-            let found = api
-                .get_opt(name)
-                .await
-                .map_err(OperatorError::api("get", &*what))?;
+            let found = in_time("get", &what, api.get_opt(name)).await?;
             if let Some(secret) = found {
                 self.own(&api, &secret).await?;
                 let data = secret.data.unwrap_or_default().into_iter();

@@ -1,4 +1,9 @@
+use std::{fmt, time::Duration};
+
 use thiserror::Error;
+
+/// How long one request to the API server may take. Its own limit is a minute, but a leader that hangs must not.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why the operator ended, or a part of its work failed. What is wrong with a custom resource is a verdict, never an error.
 #[derive(Debug, Error)]
@@ -16,6 +21,14 @@ pub enum OperatorError {
         /// Why not.
         #[source]
         source: kube::Error,
+    },
+    /// The API server has not answered in time.
+    #[error("cannot {verb} {what}: no answer within {} s", PATIENCE.as_secs())]
+    Silence {
+        /// What was tried.
+        verb: &'static str,
+        /// On which object.
+        what: String,
     },
     /// Another operator leads now. Its writes and ours must not mix: the process ends and starts anew as a follower.
     #[error("the lease is lost")]
@@ -43,6 +56,7 @@ impl OperatorError {
         match self {
             Self::Client(_) => "client",
             Self::Api { .. } => "api",
+            Self::Silence { .. } => "api_silence",
             Self::LeaseLost => "lease_lost",
             Self::Random => "random",
             Self::Render { .. } => "render",
@@ -54,4 +68,38 @@ impl OperatorError {
         let what = what.into();
         move |source| Self::Api { verb, what, source }
     }
+}
+
+/// Waits for an answer of the API server, but not for ever.
+pub(crate) async fn in_time<T>(
+    verb: &'static str,
+    what: impl fmt::Display,
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, OperatorError> {
+    match tokio::time::timeout(PATIENCE, request).await {
+        Ok(answer) => answer.map_err(OperatorError::api(verb, what.to_string())),
+        Err(_) => Err(OperatorError::Silence {
+            verb,
+            what: what.to_string(),
+        }),
+    }
+}
+
+/// What to say on `/readyz`: the failure with its causes, and RBAC by its name.
+pub(crate) fn in_full(error: &OperatorError) -> String {
+    let mut text = error.to_string();
+    if let OperatorError::Api {
+        source: kube::Error::Api(status),
+        ..
+    } = error
+    {
+        let hint = if status.code == 403 { " (RBAC)" } else { "" };
+        return format!("{text}: {}{hint}", status.message);
+    }
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }

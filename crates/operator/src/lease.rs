@@ -15,9 +15,16 @@ use kube::{
     Api, Client,
     api::{ObjectMeta, PostParams},
 };
-use tokio::{sync::watch, time::sleep};
+use splittoken_runtime::ReadyGuard;
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout_at},
+};
 
-use crate::{anchor::Anchor, error::OperatorError};
+use crate::{
+    anchor::Anchor,
+    error::{OperatorError, in_full, in_time},
+};
 
 /// How long a lease lives that nobody renews (as in Kubernetes' own components).
 const LIFE: Duration = Duration::from_secs(15);
@@ -65,11 +72,20 @@ pub(crate) struct Elector {
     owner: Option<Anchor>,
     lease: Option<Lease>,
     observed: Option<Observed>,
+    /// Until the lease was looked at once.
+    guard: Option<ReadyGuard>,
 }
 
 impl Elector {
-    /// The lease goes with `owner`.
-    pub(crate) fn new(client: Client, namespace: &str, class: &str, me: &str, owner: Option<Anchor>) -> Self {
+    /// The lease goes with `owner`; `guard` until it was looked at once.
+    pub(crate) fn new(
+        client: Client,
+        namespace: &str,
+        class: &str,
+        me: &str,
+        owner: Option<Anchor>,
+        guard: ReadyGuard,
+    ) -> Self {
         Self {
             api: Api::namespaced(client, namespace),
             name: format!("splittoken-operator-{class}"),
@@ -77,6 +93,7 @@ impl Elector {
             owner,
             lease: None,
             observed: None,
+            guard: Some(guard),
         }
     }
 
@@ -90,7 +107,20 @@ impl Elector {
         let mut stop = std::pin::pin!(stop);
         let mut renewed = Instant::now();
         loop {
-            match self.step().await {
+            let looking = self.step();
+            let outcome = if *leads.borrow() {
+                // One that hangs must not lead on while it waits.
+                let deadline = (renewed + DEADLINE).into();
+                timeout_at(deadline, looking)
+                    .await
+                    .map_err(|_| OperatorError::LeaseLost)?
+            } else {
+                looking.await
+            };
+            if outcome.is_ok() {
+                self.guard = None;
+            }
+            match outcome {
                 Ok(true) => {
                     renewed = Instant::now();
                     if !leads.send_replace(true) {
@@ -104,6 +134,9 @@ impl Elector {
                         error = &error as &dyn std::error::Error,
                         "cannot look after the lease"
                     );
+                    if let Some(guard) = &self.guard {
+                        guard.explain(in_full(&error));
+                    }
                     if *leads.borrow() && renewed.elapsed() > DEADLINE {
                         return Err(OperatorError::LeaseLost);
                     }
@@ -123,8 +156,8 @@ impl Elector {
 
     /// One look and what follows from it: whether the lease is ours now.
     async fn step(&mut self) -> Result<bool, OperatorError> {
-        let found = self.api.get_opt(&self.name).await;
-        self.observe(found.map_err(OperatorError::api("get", "the lease"))?);
+        let found = in_time("get", "the lease", self.api.get_opt(&self.name)).await?;
+        self.observe(found);
         match evaluate(self.observed.as_ref(), &self.me, Instant::now()) {
             Decision::Wait => Ok(false),
             Decision::Acquire | Decision::Renew => {
@@ -154,17 +187,28 @@ impl Elector {
     /// Writes the lease over the form that was seen. `false` if somebody else was faster.
     async fn write(&mut self, holder: &str) -> Result<bool, OperatorError> {
         let lease = self.next(holder);
+        let parameters = PostParams::default();
         let written = match &self.lease {
-            Some(_) => self.api.replace(&self.name, &PostParams::default(), &lease).await,
-            None => self.api.create(&PostParams::default(), &lease).await,
+            Some(_) => {
+                in_time(
+                    "write",
+                    "the lease",
+                    self.api.replace(&self.name, &parameters, &lease),
+                )
+                .await
+            }
+            None => in_time("write", "the lease", self.api.create(&parameters, &lease)).await,
         };
         match written {
             Ok(lease) => {
                 self.observe(Some(lease));
                 Ok(true)
             }
-            Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
-            Err(error) => Err(OperatorError::api("write", "the lease")(error)),
+            Err(OperatorError::Api {
+                source: kube::Error::Api(status),
+                ..
+            }) if status.code == 409 => Ok(false),
+            Err(error) => Err(error),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The gateway pods, and what they say of themselves on their admin ports.
 
-use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
 use reqwest::Client;
 use serde::Deserialize;
@@ -26,8 +26,12 @@ pub(crate) struct Report {
     pub(crate) revisions: BTreeMap<String, String>,
     /// By route.
     pub(crate) rejected: BTreeMap<String, Rejected>,
-    /// By issuer.
+    /// Why it has not taken over the newest set at all.
+    pub(crate) problem: Option<String>,
+    /// By issuer, those that the pod has asked.
     pub(crate) issuers: BTreeMap<String, IssuerReport>,
+    /// Whether there are others, which it is asking just now.
+    pub(crate) is_asking: bool,
     /// The ids of its keyring, and which of them it writes with.
     pub(crate) keyring: KeyringReport,
 }
@@ -93,6 +97,7 @@ pub(crate) struct Asker {
 struct Digest {
     #[serde(rename = "digest")]
     of_routes: String,
+    has_problem: bool,
     rejected: usize,
     keyring: KeyringReport,
 }
@@ -100,10 +105,16 @@ struct Digest {
 #[derive(Deserialize)]
 struct Config {
     digest: String,
+    problem: Option<ProblemView>,
     routes: Vec<RouteView>,
     rejected: Vec<RejectedView>,
     issuers: Vec<IssuerView>,
     keyring: KeyringReport,
+}
+
+#[derive(Deserialize)]
+struct ProblemView {
+    message: String,
 }
 
 #[derive(Deserialize)]
@@ -144,17 +155,23 @@ impl Asker {
     }
 
     /// What a pod serves. Where its digest is that of `known` and nothing is wrong, that is the answer already.
-    pub(crate) async fn ask(&self, pod: &Pod, known: Option<&Report>, is_due: bool) -> Option<Report> {
+    pub(crate) async fn ask(
+        &self,
+        pod: &Pod,
+        known: Option<&Arc<Report>>,
+        is_due: bool,
+    ) -> Option<Arc<Report>> {
         let digest: Digest = self.get(pod, "/config/digest").await?;
         let same = known.filter(|known| {
-            let is_quiet = digest.rejected == 0 && known.rejected.is_empty();
+            let was_quiet = known.rejected.is_empty() && known.problem.is_none();
+            let is_quiet = was_quiet && digest.rejected == 0 && !digest.has_problem;
             known.digest == digest.of_routes && known.keyring == digest.keyring && is_quiet && !is_due
         });
         if let Some(known) = same {
-            return Some(known.clone());
+            return Some(Arc::clone(known));
         }
         let config: Config = self.get(pod, "/config").await?;
-        Some(config.into())
+        Some(Arc::new(config.into()))
     }
 
     async fn get<T: serde::de::DeserializeOwned>(&self, pod: &Pod, path: &str) -> Option<T> {
@@ -187,20 +204,23 @@ impl Asker {
 }
 
 impl IssuerView {
-    fn report(self) -> (String, IssuerReport) {
+    /// `None` where the pod has not tried yet.
+    fn report(self) -> Option<(String, IssuerReport)> {
         let documents = [self.discovery, self.jwks];
-        let mut missing = documents.into_iter().flatten().filter(|document| !document.ok);
-        let report = match missing.next() {
-            None => IssuerReport {
-                ready: true,
-                message: None,
-            },
-            Some(document) => IssuerReport {
-                ready: false,
-                message: document.error,
-            },
-        };
-        (self.name, report)
+        let missing: Vec<DocumentView> = documents
+            .into_iter()
+            .flatten()
+            .filter(|document| !document.ok)
+            .collect();
+        let is_ready = missing.is_empty();
+        let message = missing.into_iter().find_map(|document| document.error);
+        (is_ready || message.is_some()).then(|| {
+            let report = IssuerReport {
+                ready: is_ready,
+                message,
+            };
+            (self.name, report)
+        })
     }
 }
 
@@ -213,15 +233,23 @@ impl From<Config> for Report {
             };
             (view.route, rejected)
         });
+        let all = config.issuers.len();
+        let issuers: BTreeMap<String, IssuerReport> = config
+            .issuers
+            .into_iter()
+            .filter_map(IssuerView::report)
+            .collect();
         Self {
+            is_asking: issuers.len() < all,
+            issuers,
             digest: config.digest,
+            problem: config.problem.map(|problem| problem.message),
             revisions: config
                 .routes
                 .into_iter()
                 .map(|route| (route.name, route.revision))
                 .collect(),
             rejected: rejected.collect(),
-            issuers: config.issuers.into_iter().map(IssuerView::report).collect(),
             keyring: config.keyring,
         }
     }
@@ -232,6 +260,27 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn an_issuer_that_a_pod_has_not_asked_yet_is_neither_here_nor_there() {
+        let config = json!({
+            "digest": "d", "problem": null, "routes": [], "rejected": [], "keyring": {"write": 1, "ids": [1]},
+            "issuers": [
+                {"name": "new", "discovery": {"ok": false, "error": null}, "jwks": {"ok": false, "error": null}},
+                {"name": "bad", "discovery": {"ok": false, "error": "refused"}, "jwks": {"ok": false, "error": null}},
+                {"name": "good", "discovery": {"ok": true, "error": null}, "jwks": null},
+            ],
+        });
+        let report = Report::from(serde_json::from_value::<Config>(config).unwrap());
+        assert!(report.is_asking);
+        let said: Vec<_> = report
+            .issuers
+            .iter()
+            .map(|(name, said)| (name.as_str(), said.ready))
+            .collect();
+        assert_eq!(said, [("bad", false), ("good", true)]);
+        assert_eq!(report.issuers["bad"].message.as_deref(), Some("refused"));
+    }
 
     #[test]
     fn only_pods_that_are_ready_and_stay_count() {

@@ -1,8 +1,6 @@
 //! Which routes the gateway pods really serve, as they say themselves.
 
-use std::collections::BTreeMap;
-
-use crate::pods::Report;
+use crate::{asking::Reports, pods::Report};
 
 /// What is known of one route on all ready pods.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,29 +15,34 @@ pub(crate) enum Programmed {
     Rejected(String),
 }
 
-/// Looks at what the pods say about a revision of a route. `None` stands for a pod that has not answered.
-pub(crate) fn programmed(route: &str, revision: &str, pods: &BTreeMap<String, Option<Report>>) -> Programmed {
+/// Looks at what the pods say about a revision of a route, which is `object` in the cluster. `None` stands for a pod
+/// that has not answered.
+pub(crate) fn programmed(route: &str, object: &str, revision: &str, pods: &Reports) -> Programmed {
     if pods.is_empty() {
         return Programmed::NoPods;
     }
     let reports = || pods.values().flatten();
     let refusal = reports().find_map(|report| {
-        report
-            .rejected
-            .get(route)
-            .filter(|rejected| rejected.is_of(revision))
+        // A pod that cannot read which route it is can only name the object.
+        let rejected = report.rejected.get(route).or_else(|| report.rejected.get(object));
+        rejected.filter(|rejected| rejected.is_of(revision))
     });
     if let Some(rejected) = refusal {
         return Programmed::Rejected(rejected.message.clone());
     }
-    let served = reports()
-        .filter(|report| {
-            report
-                .revisions
-                .get(route)
-                .is_some_and(|served| served == revision)
-        })
-        .count();
+    let is_there = |report: &Report| {
+        report
+            .revisions
+            .get(route)
+            .is_some_and(|served| served == revision)
+    };
+    let problem = reports()
+        .filter(|report| !is_there(report))
+        .find_map(|report| report.problem.as_ref());
+    if let Some(problem) = problem {
+        return Programmed::Rejected(problem.clone());
+    }
+    let served = reports().filter(|report| is_there(report)).count();
     if served == pods.len() {
         Programmed::Everywhere(served)
     } else {
@@ -49,6 +52,8 @@ pub(crate) fn programmed(route: &str, revision: &str, pods: &BTreeMap<String, Op
 
 #[cfg(test)]
 mod tests {
+    use std::{collections::BTreeMap, sync::Arc};
+
     use super::*;
     use crate::pods::Rejected;
 
@@ -59,10 +64,10 @@ mod tests {
         }
     }
 
-    fn pods(reports: impl IntoIterator<Item = Option<Report>>) -> BTreeMap<String, Option<Report>> {
+    fn pods(reports: impl IntoIterator<Item = Option<Report>>) -> Reports {
         let numbered = reports.into_iter().enumerate();
         numbered
-            .map(|(number, report)| (format!("pod-{number}"), report))
+            .map(|(number, report)| (format!("pod-{number}"), report.map(Arc::new)))
             .collect()
     }
 
@@ -85,7 +90,10 @@ mod tests {
                 Programmed::Everywhere(2),
             ),
         ] {
-            assert_eq!(programmed("shop/orders", "new", &pods(reports)), expected);
+            assert_eq!(
+                programmed("shop/orders", "route-1", "new", &pods(reports)),
+                expected
+            );
         }
     }
 
@@ -102,17 +110,41 @@ mod tests {
         };
         let refused = Programmed::Rejected("has format 2".to_owned());
         assert_eq!(
-            programmed("shop/orders", "new", &pods([rejecting(Some("new"))])),
+            programmed("shop/orders", "route-1", "new", &pods([rejecting(Some("new"))])),
             refused
         );
         assert_eq!(
-            programmed("shop/orders", "new", &pods([rejecting(None)])),
+            programmed("shop/orders", "route-1", "new", &pods([rejecting(None)])),
+            refused
+        );
+        let mut unread = serving("old");
+        let nameless = Rejected {
+            revision: None,
+            message: "has format 2".to_owned(),
+        };
+        unread.rejected.insert("route-1".to_owned(), nameless);
+        assert_eq!(
+            programmed("shop/orders", "route-1", "new", &pods([Some(unread)])),
             refused
         );
         let older = pods([rejecting(Some("older"))]);
         assert_eq!(
-            programmed("shop/orders", "new", &older),
+            programmed("shop/orders", "route-1", "new", &older),
             Programmed::Pending(0, 1)
         );
+    }
+    #[test]
+    fn a_pod_that_refuses_the_whole_set_says_why_of_what_it_does_not_serve() {
+        let stuck = |revision: &str| {
+            let mut report = serving(revision);
+            report.problem = Some("too many hosts".to_owned());
+            pods([Some(report), Some(serving("new"))])
+        };
+        assert_eq!(
+            programmed("shop/orders", "route-1", "new", &stuck("old")),
+            Programmed::Rejected("too many hosts".to_owned())
+        );
+        let served = programmed("shop/orders", "route-1", "new", &stuck("new"));
+        assert_eq!(served, Programmed::Everywhere(2));
     }
 }

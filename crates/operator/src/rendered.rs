@@ -3,22 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use splittoken_routing::{CompiledRoute, wire};
+use splittoken_api::ObjectName;
+use splittoken_api::rendered::{CLASS_LABEL, CONFIG_ENTRY, PART_LABEL, PART_ROUTE, SECRETS_ENTRY};
+use splittoken_routing::{CompiledRoute, RouteName, wire};
 use zeroize::Zeroizing;
 
 use crate::{anchor::Anchor, error::OperatorError};
 
-/// The label that says which installation an object was rendered for.
-pub(crate) const CLASS_LABEL: &str = "splittoken.dev/class";
-/// The label of rendered routes; its value is [`PART_ROUTE`].
-pub(crate) const PART_LABEL: &str = "splittoken.dev/part";
-/// See [`PART_LABEL`].
-pub(crate) const PART_ROUTE: &str = "route";
 const REVISION_LABEL: &str = "splittoken.dev/revision";
 /// For people: a label could not hold every name.
 const ROUTE_ANNOTATION: &str = "splittoken.dev/route";
-const CONFIG_ENTRY: &str = "route.json";
-const SECRETS_ENTRY: &str = "secrets.json";
 
 /// The texts that stand in the cluster, by object name. Those of Secrets as they are there: in base64.
 #[derive(Debug, Default)]
@@ -120,6 +114,22 @@ pub(crate) fn plan<'r>(rendered: &'r [Rendered], existing: &Existing) -> Plan<'r
     }
 }
 
+impl Plan<'_> {
+    /// Leaves the objects of these routes alone, whatever was worked out for them.
+    pub(crate) fn spare(&mut self, routes: &BTreeSet<ObjectName>) {
+        let names = routes.iter().map(|route| {
+            wire::object_name(&RouteName {
+                namespace: route.namespace.clone(),
+                name: route.name.clone(),
+            })
+        });
+        let names: BTreeSet<String> = names.collect();
+        self.apply.retain(|object| !names.contains(&object.name));
+        self.delete_configs.retain(|name| !names.contains(name));
+        self.delete_secrets.retain(|name| !names.contains(name));
+    }
+}
+
 fn missing_in<'n>(names: impl Iterator<Item = &'n String>, wanted: &BTreeSet<&str>) -> Vec<String> {
     names
         .filter(|name| !wanted.contains(name.as_str()))
@@ -190,3 +200,6 @@ fn base64(bytes: &[u8]) -> Zeroizing<String> {
             .unwrap_or_default(),
     )
 }
+
+#[cfg(test)]
+mod tests;

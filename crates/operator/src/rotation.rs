@@ -55,6 +55,8 @@ pub(crate) fn next(state: State, pods: &Reports, longest: Duration) -> Step {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::pods::Report;
 
@@ -68,7 +70,7 @@ mod tests {
             },
             ..Report::default()
         };
-        let reports = keyrings.iter().map(report).map(Some);
+        let reports = keyrings.iter().map(report).map(Arc::new).map(Some);
         reports
             .enumerate()
             .map(|(number, report)| (format!("pod-{number}"), report))

@@ -9,7 +9,7 @@ use std::{
 
 use kube::Client;
 use prometheus_client::registry::Registry;
-use splittoken_api::{CompileOptions, Compiled, compile};
+use splittoken_api::{CompileOptions, Compiled, ObjectName, compile};
 use splittoken_routing::wire;
 use splittoken_runtime::Readiness;
 use tokio::{
@@ -22,7 +22,7 @@ use crate::{
     anchor::Anchor,
     asking::{self, Reports},
     bootstrap::Bootstrap,
-    error::OperatorError,
+    error::{OperatorError, in_full},
     keyring::Keeper,
     kinds::Kind,
     lease::Elector,
@@ -31,7 +31,7 @@ use crate::{
     references::References,
     rendered::{Frame, plan, render},
     settings::Settings,
-    statuses::Statuses,
+    statuses::{Known, Statuses},
     watches,
     world::{Change, World},
     writer::Writer,
@@ -90,6 +90,7 @@ impl Operator {
             &self.settings.class,
             &self.settings.identity,
             owner.clone(),
+            self.readiness.guard("the lease was not looked at yet"),
         );
         let mut election = pin!(elector.run(leads, stop));
         tokio::select! {
@@ -101,9 +102,8 @@ impl Operator {
     /// What everything that is made here goes with.
     async fn owner(&self) -> Option<Anchor> {
         let name = self.settings.anchor.as_deref()?;
-        let _guard = self.readiness.guard("the anchor");
         let find = || Anchor::find(&self.client, &self.namespace, name);
-        Some(patiently("the anchor", find).await)
+        Some(self.patiently("the anchor", find).await)
     }
 
     async fn control(self, leads: watch::Receiver<bool>, owner: Option<Anchor>) -> Result<(), OperatorError> {
@@ -149,8 +149,10 @@ impl Operator {
             references: References::default(),
             listed: BTreeSet::new(),
             compiled: Compiled::default(),
+            held: BTreeSet::new(),
             dirty: false,
-            again: None,
+            retry: None,
+            later: None,
             changes,
             leads,
             reports: reports_seen,
@@ -170,37 +172,39 @@ impl Operator {
             namespace: &self.namespace,
             owner,
         };
-        let guard = self.readiness.guard("the key of revisions");
-        let revision_key =
-            patiently("the key of revisions", || bootstrap.revision_key(&settings.class)).await;
-        drop(guard);
+        let revision_key = self
+            .patiently("the key of revisions", || bootstrap.revision_key(&settings.class))
+            .await;
         if let Some(name) = &settings.keyring_secret {
-            let _guard = self.readiness.guard("the keyring");
             let owner = owner.filter(|_| !settings.keep_keyring);
-            patiently("the keyring", || Bootstrap { owner, ..bootstrap }.keyring(name)).await;
+            self.patiently("the keyring", || Bootstrap { owner, ..bootstrap }.keyring(name))
+                .await;
         }
         if let Some(secret) = &settings.store_secret {
-            let _guard = self.readiness.guard("the password of the store");
-            patiently("the password of the store", || bootstrap.store(secret)).await;
+            self.patiently("the password of the store", || bootstrap.store(secret))
+                .await;
         }
         revision_key
     }
-}
 
-/// Tries until it works: what is missing may come.
-async fn patiently<T, F: Future<Output = Result<T, OperatorError>>>(
-    what: &str,
-    attempt: impl Fn() -> F,
-) -> T {
-    loop {
-        match attempt().await {
-            Ok(value) => return value,
-            Err(error) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "{what} is not there: trying again"
-                );
-                sleep(AGAIN).await;
+    /// Tries until it works: what is missing may come. Until then the process is not ready, and says why.
+    async fn patiently<T, F: Future<Output = Result<T, OperatorError>>>(
+        &self,
+        what: &str,
+        attempt: impl Fn() -> F,
+    ) -> T {
+        let guard = self.readiness.guard(what);
+        loop {
+            match attempt().await {
+                Ok(value) => return value,
+                Err(error) => {
+                    guard.explain(format!("{what}: {}", in_full(&error)));
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "{what} is not there: trying again"
+                    );
+                    sleep(AGAIN).await;
+                }
             }
         }
     }
@@ -220,8 +224,12 @@ struct Control {
     compiled: Compiled,
     /// Something has changed that routes depend on.
     dirty: bool,
-    /// When something that failed, or was put off, is due.
-    again: Option<Instant>,
+    /// Objects of which nothing can be said yet: what they refer to could not be read. They stay as they are.
+    held: BTreeSet<ObjectName>,
+    /// When writes that failed are tried again.
+    retry: Option<Instant>,
+    /// When statuses that were put off are due.
+    later: Option<Instant>,
     changes: mpsc::Receiver<Change>,
     leads: watch::Receiver<bool>,
     reports: watch::Receiver<Arc<Reports>>,
@@ -244,7 +252,6 @@ impl Control {
                 }
                 is_new
             });
-            self.again = self.references.due();
             if std::mem::take(&mut self.dirty) {
                 self.reconcile().await?;
             }
@@ -254,15 +261,15 @@ impl Control {
 
     /// Waits until there is something to do, and for what else comes with it.
     async fn wait(&mut self) {
-        let again = self
-            .again
-            .unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
+        let never = Instant::now() + Duration::from_secs(3600);
+        let again = [self.retry, self.references.due()].into_iter().flatten().min();
         tokio::select! {
             change = self.changes.recv() => self.take(change),
             _ = self.reports.changed() => {}
             // A new leader looks at everything: whoever led before may have left something undone.
             _ = self.leads.changed() => self.dirty = true,
-            () = sleep_until(again.into()) => self.dirty = true,
+            () = sleep_until(again.unwrap_or(never).into()) => self.dirty = true,
+            () = sleep_until(self.later.unwrap_or(never).into()) => {}
         }
         let mut last = pin!(sleep(PATIENCE));
         loop {
@@ -281,11 +288,17 @@ impl Control {
             self.listed.insert(*kind);
         }
         let kind = change.kind();
+        let object = match &change {
+            Change::Put(_, raw) => ObjectName::of(raw),
+            _ => None,
+        };
         if self.world.apply(change) {
             // Pods serve routes, but no route depends on them.
             self.dirty |= kind != Kind::Pod;
-            if matches!(kind, Kind::Route | Kind::Issuer) {
-                self.references.expire();
+            // Whoever touches an object expects that what it refers to is looked at.
+            if let Some(object) = object.filter(|_| matches!(kind, Kind::Route | Kind::Issuer)) {
+                self.references
+                    .expire(&self.world.resources.references_of(&object));
             }
         }
     }
@@ -293,9 +306,11 @@ impl Control {
     /// Looks at the whole set and, as a leader, writes what is missing.
     async fn reconcile(&mut self) -> Result<(), OperatorError> {
         let start = Instant::now();
+        self.retry = None;
         self.references
             .refresh(&self.client, &self.settings.class, &mut self.world.resources)
             .await;
+        self.held = self.world.resources.dependents(&self.references.unknown());
         self.compiled = block_in_place(|| {
             let options = CompileOptions {
                 class: Some(&self.settings.class),
@@ -314,14 +329,15 @@ impl Control {
         );
         if *self.leads.borrow() {
             let rendered = render(routes)?;
-            let plan = plan(&rendered, &self.world.existing);
+            let mut plan = plan(&rendered, &self.world.existing);
+            plan.spare(&self.held);
             let written = self.writer.carry_out(&plan, &mut self.world.existing).await;
             self.metrics
                 .writes
                 .inc_by((written.applied + written.deleted) as u64);
             self.metrics.failures.inc_by(written.failed as u64);
             if written.failed > 0 {
-                self.again = Some(Instant::now() + AGAIN);
+                self.retry = Some(Instant::now() + AGAIN);
             }
             if written.applied + written.deleted > 0 {
                 tracing::info!(
@@ -359,17 +375,24 @@ impl Control {
         self.metrics.pods_programmed.set(gauge(agreeing));
         let leads = *self.leads.borrow();
         self.metrics.leads.set(i64::from(leads));
+        if reports.is_empty() && !self.world.pods.is_empty() {
+            // They were not asked yet: nothing is known of them, least of all that there are none.
+            self.later = None;
+            return;
+        }
         let writer = leads.then_some(&self.writer);
-        let later = self
+        self.later = self
             .statuses
             .bring_up_to_date(
-                &self.compiled,
-                &self.world.objects,
-                &reports,
+                &Known {
+                    compiled: &self.compiled,
+                    objects: &self.world.objects,
+                    held: &self.held,
+                    reports: &reports,
+                },
                 writer,
                 &self.metrics,
             )
             .await;
-        self.again = [self.again, later].into_iter().flatten().min();
     }
 }

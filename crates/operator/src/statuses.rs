@@ -1,17 +1,19 @@
 //! The statuses of all objects: worked out together, written one by one where they say something new.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
+use futures_util::{StreamExt, stream};
 use k8s_openapi::{api::core::v1::ObjectReference, jiff::Timestamp};
 use kube::{
     Client,
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
+use serde_json::Value;
 use splittoken_api::{Compiled, ObjectName, Verdict};
-use splittoken_routing::{CompiledRoute, Hostname};
+use splittoken_routing::{CompiledRoute, Hostname, wire};
 
 use crate::{
     asking::Reports,
@@ -28,6 +30,10 @@ use crate::{
 const SETTLING: Duration = Duration::from_secs(1);
 /// At most one write of a count of pods in so long.
 const COUNTS: Duration = Duration::from_secs(5);
+/// How many are written before changes are looked at again: an edit does not wait for the statuses of ten thousand routes.
+const AT_A_TIME: usize = 500;
+/// How many of them at once.
+const AT_ONCE: usize = 16;
 /// The controller's name in Events.
 const CONTROLLER: &str = "splittoken-operator";
 
@@ -35,13 +41,37 @@ const CONTROLLER: &str = "splittoken-operator";
 pub(crate) struct Statuses {
     recorder: Recorder,
     told: BTreeMap<ObjectName, Told>,
-    /// Since when each route has its revision.
-    revisions: BTreeMap<ObjectName, (String, Instant)>,
+    /// Since when each object has its form: a route its revision.
+    since: BTreeMap<ObjectName, (String, Instant)>,
 }
 
 struct Told {
     status: Status,
     written: Instant,
+}
+
+/// What statuses are made from.
+pub(crate) struct Known<'k> {
+    pub(crate) compiled: &'k Compiled,
+    pub(crate) objects: &'k BTreeMap<ObjectName, Object>,
+    /// Objects of which nothing can be said for now.
+    pub(crate) held: &'k BTreeSet<ObjectName>,
+    pub(crate) reports: &'k Reports,
+}
+
+/// A status that says something new.
+struct News<'k> {
+    name: &'k ObjectName,
+    object: &'k Object,
+    status: Status,
+    patch: Value,
+}
+
+/// What is to be done about a status.
+enum Task<'k> {
+    Nothing,
+    Later(Instant),
+    Write(News<'k>),
 }
 
 impl Statuses {
@@ -53,7 +83,7 @@ impl Statuses {
         Self {
             recorder: Recorder::new(client.clone(), reporter),
             told: BTreeMap::new(),
-            revisions: BTreeMap::new(),
+            since: BTreeMap::new(),
         }
     }
 
@@ -61,12 +91,16 @@ impl Statuses {
     /// was put off.
     pub(crate) async fn bring_up_to_date(
         &mut self,
-        compiled: &Compiled,
-        objects: &BTreeMap<ObjectName, Object>,
-        reports: &Reports,
+        known: &Known<'_>,
         writer: Option<&Writer>,
         metrics: &Metrics,
     ) -> Option<Instant> {
+        let &Known {
+            compiled,
+            objects,
+            held,
+            reports,
+        } = known;
         let routes: BTreeMap<String, &CompiledRoute> = compiled
             .routes
             .iter()
@@ -75,38 +109,43 @@ impl Statuses {
         let attached = attached(&compiled.routes);
         let issuers = by_issuer(reports);
         self.told.retain(|name, _| objects.contains_key(name));
-        self.revisions.retain(|name, _| objects.contains_key(name));
+        self.since.retain(|name, _| objects.contains_key(name));
         metrics.conditions.clear();
-        let mut later = None;
+        let mut later = Vec::new();
+        let mut due = Vec::new();
         for verdict in &compiled.verdicts {
             let name = &verdict.object;
-            let Some(object) = objects.get(name) else { continue };
+            let Some(object) = objects.get(name).filter(|_| !held.contains(name)) else {
+                continue;
+            };
             let (status, settles) = if name.kind == Kind::Route.type_meta().1 {
-                self.route(
-                    verdict,
-                    object,
-                    routes.get(&format!("{}/{}", name.namespace, name.name)),
-                    reports,
-                )
+                let route = routes.get(&format!("{}/{}", name.namespace, name.name));
+                self.route(verdict, object, route.copied(), reports)
             } else {
                 let key = name.to_string();
                 let reports = issuers.get(key.as_str()).map_or(&[][..], Vec::as_slice);
                 let attached = attached.get(key.as_str()).copied().unwrap_or_default();
-                (of_issuer(verdict, object.generation, reports, attached), None)
+                self.issuer(verdict, object, reports, attached)
             };
             count(metrics, name, &status);
-            let due = settles.or_else(|| self.is_too_soon(name, &status));
-            match (due, writer) {
-                (Some(due), _) => later = Some(later.map_or(due, |later: Instant| later.min(due))),
-                (None, Some(writer)) => {
-                    if !self.write(name, object, status, writer, metrics).await {
-                        later = Some(Instant::now() + COUNTS);
-                    }
+            if let Some(at) = settles {
+                later.push(at);
+            } else if writer.is_some() {
+                match self.task(name, object, status) {
+                    Task::Nothing => {}
+                    Task::Later(at) => later.push(at),
+                    Task::Write(news) => due.push(news),
                 }
-                (None, None) => {}
             }
         }
-        later
+        if let Some(writer) = writer {
+            if due.len() > AT_A_TIME {
+                due.truncate(AT_A_TIME);
+                later.push(Instant::now());
+            }
+            later.extend(self.write(due, writer, metrics).await);
+        }
+        later.into_iter().min()
     }
 
     /// The status of a route and, while its pods are still taking it over, until when that is nobody's business.
@@ -114,23 +153,21 @@ impl Statuses {
         &mut self,
         verdict: &Verdict,
         object: &Object,
-        route: Option<&&CompiledRoute>,
+        route: Option<&CompiledRoute>,
         reports: &Reports,
     ) -> (Status, Option<Instant>) {
         let Some(route) = route else {
-            self.revisions.remove(&verdict.object);
+            self.since.remove(&verdict.object);
             return (of_route(verdict, object.generation, None, None), None);
         };
-        let since = self
-            .revisions
-            .entry(verdict.object.clone())
-            .or_insert_with(|| (String::new(), Instant::now()));
-        if since.0 != route.revision {
-            *since = (route.revision.clone(), Instant::now());
-        }
-        let settled = since.1 + SETTLING;
-        let name = route.config.name.to_string();
-        let programmed = programmed(&name, &route.revision, reports);
+        let settled = self.settled(&verdict.object, &route.revision);
+        let name = &route.config.name;
+        let programmed = programmed(
+            &name.to_string(),
+            &wire::object_name(name),
+            &route.revision,
+            reports,
+        );
         let is_settling = matches!(programmed, Programmed::Pending(..)) && Instant::now() < settled;
         let status = of_route(
             verdict,
@@ -141,6 +178,33 @@ impl Statuses {
         (status, is_settling.then_some(settled))
     }
 
+    /// The status of an issuer and, while pods are asking it for the first time, until when that is nobody's business.
+    fn issuer(
+        &mut self,
+        verdict: &Verdict,
+        object: &Object,
+        reports: &[&IssuerReport],
+        attached: usize,
+    ) -> (Status, Option<Instant>) {
+        let form = format!("{} {}", object.generation, attached > 0);
+        let settled = self.settled(&verdict.object, &form);
+        let is_settling = attached > 0 && reports.is_empty() && Instant::now() < settled;
+        let status = of_issuer(verdict, object.generation, reports, attached);
+        (status, is_settling.then_some(settled))
+    }
+
+    /// Until when an object may still be settling that has this form.
+    fn settled(&mut self, name: &ObjectName, form: &str) -> Instant {
+        match self.since.get(name) {
+            Some((known, since)) if known == form => *since + SETTLING,
+            _ => {
+                let now = Instant::now();
+                self.since.insert(name.clone(), (form.to_owned(), now));
+                now + SETTLING
+            }
+        }
+    }
+
     /// Where only a count of pods would change: when it may be written.
     fn is_too_soon(&self, name: &ObjectName, status: &Status) -> Option<Instant> {
         let told = self.told.get(name)?;
@@ -149,42 +213,62 @@ impl Statuses {
         (only_counts && Instant::now() < due).then_some(due)
     }
 
-    /// Writes a status that says something new, with an Event where the object becomes ready or ceases to be. Whether
-    /// there is nothing left to do.
-    async fn write(
-        &mut self,
-        name: &ObjectName,
-        object: &Object,
-        status: Status,
-        writer: &Writer,
-        metrics: &Metrics,
-    ) -> bool {
+    fn task<'k>(&mut self, name: &'k ObjectName, object: &'k Object, status: Status) -> Task<'k> {
+        if let Some(at) = self.is_too_soon(name, &status) {
+            return Task::Later(at);
+        }
         let now = Timestamp::from_second(Timestamp::now().as_second())
             .unwrap_or_default()
             .to_string();
         let Some(patch) = status.patch(&object.status, &now) else {
             self.remember(name, status);
-            return true;
+            return Task::Nothing;
         };
         // Until the watch brings our own write back, it looks as if it were not there.
-        if self
-            .told
-            .get(name)
-            .is_some_and(|told| told.status == status && told.written.elapsed() < COUNTS)
-        {
-            return true;
+        let ours = self.told.get(name).filter(|told| told.status == status);
+        match ours.map(|told| told.written + COUNTS) {
+            Some(at) if Instant::now() < at => Task::Later(at),
+            _ => Task::Write(News {
+                name,
+                object,
+                status,
+                patch,
+            }),
         }
-        if let Err(error) = writer.write_status(name, &patch).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "left for the next time");
-            metrics.failures.inc();
-            return false;
+    }
+
+    /// Writes statuses, with an Event where an object becomes ready or ceases to be. Gives when to try again what failed.
+    async fn write(&mut self, due: Vec<News<'_>>, writer: &Writer, metrics: &Metrics) -> Option<Instant> {
+        let recorder = &self.recorder;
+        let mut outcomes = stream::iter(due)
+            .map(|news| async move {
+                let outcome = writer.write_status(news.name, &news.patch).await;
+                if outcome.is_ok() && news.status.is_transition_from(&news.object.status) {
+                    publish(recorder, &news).await;
+                }
+                (news, outcome)
+            })
+            .buffer_unordered(AT_ONCE);
+        let (mut written, mut again) = (Vec::new(), None);
+        while let Some((news, outcome)) = outcomes.next().await {
+            match outcome {
+                Ok(()) => {
+                    metrics.statuses.inc();
+                    written.push((news.name, news.status));
+                }
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "left for the next time");
+                    metrics.failures.inc();
+                    again = Some(Instant::now() + COUNTS);
+                }
+            }
         }
-        metrics.statuses.inc();
-        if status.is_transition_from(&object.status) {
-            self.publish(name, object, &status).await;
+        drop(outcomes);
+        let now = Instant::now();
+        for (name, status) in written {
+            self.told.insert(name.clone(), Told { status, written: now });
         }
-        self.remember(name, status);
-        true
+        again
     }
 
     fn remember(&mut self, name: &ObjectName, status: Status) {
@@ -194,41 +278,50 @@ impl Statuses {
             _ => drop(self.told.insert(name.clone(), Told { status, written })),
         }
     }
+}
 
-    async fn publish(&self, name: &ObjectName, object: &Object, status: &Status) {
-        let (type_, reason, note) = match status.ready() {
-            (true, _, _) => (
-                EventType::Normal,
-                "Ready",
-                "served by every gateway pod".to_owned(),
-            ),
-            (false, reason, message) => (EventType::Warning, reason, message.to_owned()),
-        };
-        let event = Event {
-            type_,
-            reason: reason.to_owned(),
-            note: Some(shortened(note)),
-            action: "Reconcile".to_owned(),
-            secondary: None,
-        };
-        let kind = if name.kind == Kind::Route.type_meta().1 {
-            Kind::Route
-        } else {
-            Kind::Issuer
-        };
-        let reference = ObjectReference {
-            api_version: Some(kind.type_meta().0),
-            kind: Some(name.kind.clone()),
-            namespace: Some(name.namespace.clone()),
-            name: Some(name.name.clone()),
-            uid: Some(object.uid.clone()),
-            ..ObjectReference::default()
-        };
-        if let Err(error) = self.recorder.publish(&event, &reference).await {
-            // The status says the same.
-            tracing::debug!(%error, "an Event could not be written");
-        }
+async fn publish(recorder: &Recorder, news: &News<'_>) {
+    let News {
+        name, object, status, ..
+    } = news;
+    let (type_, reason, note) = match status.ready() {
+        (true, _, _) => (EventType::Normal, "Ready", told_well(name)),
+        (false, reason, message) => (EventType::Warning, reason, message.to_owned()),
+    };
+    let event = Event {
+        type_,
+        reason: reason.to_owned(),
+        note: Some(shortened(note)),
+        action: "Reconcile".to_owned(),
+        secondary: None,
+    };
+    let kind = if name.kind == Kind::Route.type_meta().1 {
+        Kind::Route
+    } else {
+        Kind::Issuer
+    };
+    let reference = ObjectReference {
+        api_version: Some(kind.type_meta().0),
+        kind: Some(name.kind.clone()),
+        namespace: Some(name.namespace.clone()),
+        name: Some(name.name.clone()),
+        uid: Some(object.uid.clone()),
+        ..ObjectReference::default()
+    };
+    if let Err(error) = recorder.publish(&event, &reference).await {
+        // The status says the same.
+        tracing::debug!(%error, "an Event could not be written");
     }
+}
+
+/// What an Event says of an object that is ready.
+fn told_well(name: &ObjectName) -> String {
+    let well = if name.kind == Kind::Route.type_meta().1 {
+        "served by every gateway pod"
+    } else {
+        "reached by every gateway pod"
+    };
+    well.to_owned()
 }
 
 /// How many routes use each shared issuer.
@@ -286,3 +379,6 @@ fn shortened(mut note: String) -> String {
     }
     note
 }
+
+#[cfg(test)]
+mod tests;

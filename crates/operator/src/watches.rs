@@ -12,15 +12,11 @@ use kube::{
     },
 };
 use serde_json::Value;
+use splittoken_api::rendered::{CLASS_LABEL, PART_LABEL, PART_ROUTE};
 use splittoken_runtime::{Readiness, ReadyGuard};
 use tokio::sync::mpsc::Sender;
 
-use crate::{
-    kinds::Kind,
-    rendered::{CLASS_LABEL, PART_LABEL, PART_ROUTE},
-    settings::Settings,
-    world::Change,
-};
+use crate::{kinds::Kind, settings::Settings, world::Change};
 
 /// A list in pages is easier on the API server; its own clients use the same.
 const PAGE: u32 = 500;

@@ -1,6 +1,9 @@
 //! What is known of the cluster, kept up to date change by change. Plain data: no clock, no client.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hash, Hasher},
+};
 
 use serde_json::Value;
 use splittoken_api::{ClusterServices, Grants, ObjectName, Resources};
@@ -46,6 +49,22 @@ pub(crate) struct Object {
     pub(crate) generation: i64,
     pub(crate) uid: String,
     pub(crate) status: Value,
+    /// Stands for its annotations. A new one is how people say "look again".
+    pub(crate) annotations: u64,
+}
+
+impl Object {
+    /// Whether only the status may be another.
+    fn is_as(&self, other: &Self) -> bool {
+        let of = |object: &Self| (object.generation, object.uid.clone(), object.annotations);
+        of(self) == of(other)
+    }
+}
+
+fn hash(value: &Value) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.to_string().hash(&mut hasher);
+    hasher.finish()
 }
 
 impl World {
@@ -59,6 +78,10 @@ impl World {
     }
 
     fn replace(&mut self, kind: Kind, objects: &[Value]) -> bool {
+        if kind == Kind::Grant && objects.is_empty() && self.grants.is_empty() {
+            // Without its CRD this comes every half a minute.
+            return false;
+        }
         self.forget(kind, objects);
         for object in objects {
             self.put(kind, object);
@@ -70,7 +93,7 @@ impl World {
     fn forget(&mut self, kind: Kind, objects: &[Value]) {
         match kind {
             Kind::Route | Kind::Issuer => {
-                let there: Vec<ObjectName> = objects.iter().filter_map(ObjectName::of).collect();
+                let there: BTreeSet<ObjectName> = objects.iter().filter_map(ObjectName::of).collect();
                 let known = self.objects.keys().filter(|name| name.kind == kind.type_meta().1);
                 let gone: Vec<ObjectName> = known.filter(|name| !there.contains(name)).cloned().collect();
                 for name in gone {
@@ -119,9 +142,10 @@ impl World {
                 .unwrap_or_default(),
             uid: text("/metadata/uid").to_owned(),
             status: raw["status"].clone(),
+            annotations: hash(&raw["metadata"]["annotations"]),
         };
         let before = self.objects.insert(name, object.clone());
-        if before.is_some_and(|before| (before.generation, before.uid) == (object.generation, object.uid)) {
+        if before.is_some_and(|before| before.is_as(&object)) {
             return false;
         }
         if let Err(faults) = self.resources.put(raw) {
@@ -148,3 +172,6 @@ impl World {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use serde_json::Value;
 use splittoken_api::ObjectName;
 
 use crate::{
-    error::OperatorError,
+    error::{OperatorError, in_time},
     kinds::Kind,
     rendered::{Existing, Frame, Plan, Rendered},
 };
@@ -79,24 +79,18 @@ impl Writer {
 
     async fn apply(&self, kind: Kind, name: &str, object: &Value) -> Result<(), OperatorError> {
         let parameters = PatchParams::apply(MANAGER).force();
-        let patched = self
-            .own(kind)
-            .patch(name, &parameters, &Patch::Apply(object))
-            .await;
-        patched
+        let what = format!("{} {name}", kind.resource());
+        let api = self.own(kind);
+        let patch = Patch::Apply(object);
+        in_time("apply", what, api.patch(name, &parameters, &patch))
+            .await
             .map(drop)
-            .map_err(OperatorError::api("apply", format!("{} {name}", kind.resource())))
     }
 
     async fn delete(&self, kind: Kind, name: &str) -> Result<(), OperatorError> {
-        match self.own(kind).delete(name, &DeleteParams::default()).await {
-            Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-            Err(error) => Err(OperatorError::api(
-                "delete",
-                format!("{} {name}", kind.resource()),
-            )(error)),
-        }
+        let what = format!("{} {name}", kind.resource());
+        let (api, parameters) = (self.own(kind), DeleteParams::default());
+        unless_gone(in_time("delete", what, api.delete(name, &parameters)).await)
     }
 
     /// Replaces the status of a route or an issuer, in the form of a merge patch that names all that is ours. An object
@@ -110,18 +104,29 @@ impl Writer {
         let resource = kind.api_resource();
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &name.namespace, &resource);
         let parameters = PatchParams::default();
-        match api
-            .patch_status(&name.name, &parameters, &Patch::Merge(patch))
-            .await
-        {
-            Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-            Err(error) => Err(OperatorError::api("write the status of", name.to_string())(error)),
-        }
+        let patch = Patch::Merge(patch);
+        let written = in_time(
+            "write the status of",
+            name,
+            api.patch_status(&name.name, &parameters, &patch),
+        )
+        .await;
+        unless_gone(written)
     }
 
     fn own(&self, kind: Kind) -> Api<DynamicObject> {
         Api::namespaced_with(self.client.clone(), &self.frame.namespace, &kind.api_resource())
+    }
+}
+
+/// That something is not there any more is no failure for whoever deletes it or says something of it.
+fn unless_gone<T>(outcome: Result<T, OperatorError>) -> Result<(), OperatorError> {
+    match outcome {
+        Err(OperatorError::Api {
+            source: kube::Error::Api(status),
+            ..
+        }) if status.code == 404 => Ok(()),
+        outcome => outcome.map(drop),
     }
 }
 

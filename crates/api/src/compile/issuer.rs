@@ -59,8 +59,10 @@ impl<'a> Issuers<'a> {
                         },
                     );
                 }
-                Ok(_) => {}
-                Err(errors) => refused.push(refusal(name, errors)),
+                Err(faulty) if is_served(options, &faulty.class) => {
+                    refused.push(refusal(name, &faulty.errors));
+                }
+                Ok(_) | Err(_) => {}
             }
         }
         Self {

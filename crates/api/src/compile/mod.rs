@@ -59,8 +59,10 @@ pub fn compile(resources: &Resources, options: &CompileOptions<'_>) -> Compiled 
     for (name, admitted) in &resources.routes {
         match admitted {
             Ok(route) if is_served(options, &route.spec.class_name) => candidates.push((name, route)),
-            Ok(_) => {}
-            Err(errors) => verdicts.push(refusal(name, errors)),
+            Err(refused) if is_served(options, &refused.class) => {
+                verdicts.push(refusal(name, &refused.errors));
+            }
+            Ok(_) | Err(_) => {}
         }
     }
     candidates.sort_by_key(|(name, route)| (route::created(route), &name.namespace, &name.name));
@@ -97,7 +99,7 @@ fn rule_field(index: usize, rest: &str) -> String {
 }
 
 /// The issuer that a route names, as an object name.
-fn issuer_name(route: &SplitTokenRoute, namespace: &str) -> Option<ObjectName> {
+pub(crate) fn issuer_name(route: &SplitTokenRoute, namespace: &str) -> Option<ObjectName> {
     let reference = route.spec.issuer_ref.as_ref()?;
     let namespace = reference.namespace.as_deref().unwrap_or(namespace);
     Some(ObjectName::new("SplitTokenIssuer", namespace, &reference.name))

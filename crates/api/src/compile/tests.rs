@@ -214,6 +214,20 @@ fn other_classes_are_not_looked_at() {
     assert!(compiled.routes.is_empty() && compiled.verdicts.is_empty());
 }
 
+/// Two operators of different versions would otherwise overwrite each other's words for ever.
+#[test]
+fn what_is_wrong_with_an_object_of_another_class_is_not_said_here() {
+    let bad = |object: Value| {
+        object
+            .with("/spec/className", json!("internal"))
+            .with("/spec/extra", json!(1))
+    };
+    let compiled = Set::new([bad(route("a", "a", "a.example")), bad(issuer("b", "b"))]).compile();
+    assert!(compiled.verdicts.is_empty(), "{:?}", compiled.verdicts);
+    let nameless = route("a", "a", "a.example").with("/spec/extra", json!(1));
+    assert_eq!(Set::new([nameless]).compile().verdicts.len(), 1);
+}
+
 #[test]
 fn conditions_say_what_the_problems_are() {
     let broken =

@@ -32,6 +32,6 @@ pub const VERSION: &str = "v1alpha1";
 /// The class of objects that name none, and of an installation that is not told of another.
 pub const DEFAULT_CLASS: &str = "default";
 
-fn default_class() -> String {
+pub(crate) fn default_class() -> String {
     DEFAULT_CLASS.into()
 }

@@ -17,17 +17,6 @@ use tokio::sync::watch;
 
 use crate::{error::FeedError, state::FeedState};
 
-/// The label that says which installation an object was rendered for.
-pub const CLASS_LABEL: &str = "splittoken.dev/class";
-/// The label of rendered routes; its value is [`PART_ROUTE`].
-pub const PART_LABEL: &str = "splittoken.dev/part";
-/// See [`PART_LABEL`].
-pub const PART_ROUTE: &str = "route";
-/// The entry of the `ConfigMap` that holds a route.
-pub const CONFIG_ENTRY: &str = "route.json";
-/// The entry of the Secret that holds a route's secrets.
-pub const SECRETS_ENTRY: &str = "secrets.json";
-
 /// Where a gateway pod's routes come from.
 pub struct ClusterFeed {
     /// Where the rendered objects are: the release's own namespace, and `None` for the pod's.

@@ -12,10 +12,9 @@ use kube::{
 use tokio::{sync::watch::Sender, task::spawn_blocking, time::sleep};
 use zeroize::Zeroizing;
 
-use super::{
-    CLASS_LABEL, CONFIG_ENTRY, ClusterFeed, PART_LABEL, PART_ROUTE, SECRETS_ENTRY, kept::Kept,
-    objects::Objects,
-};
+use splittoken_api::rendered::{CLASS_LABEL, CONFIG_ENTRY, PART_LABEL, PART_ROUTE, SECRETS_ENTRY};
+
+use super::{ClusterFeed, kept::Kept, objects::Objects};
 use crate::state::FeedState;
 
 /// Changes that come together make one set: an edit of many routes, or a Secret and its `ConfigMap`.

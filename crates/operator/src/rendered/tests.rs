@@ -1,0 +1,184 @@
+use splittoken_api::{ClusterServices, CompileOptions, Grants, Installation, Resources, compile};
+
+use super::*;
+use crate::anchor::Anchor;
+
+/// Routes with these names, each with this HMAC key if there is one.
+fn routes(names: &[&str], key: Option<&str>) -> Vec<CompiledRoute> {
+    let mut resources = Resources::default();
+    for name in names {
+        let mut spec = json!({
+            "hostnames": [format!("{name}.example")],
+            "issuer": {"url": "https://iam.example"},
+            "tokenEndpoints": {"token": {}},
+        });
+        if let Some(key) = key {
+            spec["issuer"]["algorithms"] = json!(["HS256"]);
+            spec["issuer"]["hmacSecretRef"] = json!({"name": "key"});
+            let secret = json!({
+                "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "key", "namespace": "shop"},
+                "stringData": {"hmac": key},
+            });
+            resources.put(&secret).unwrap();
+        }
+        let route = json!({
+            "apiVersion": "splittoken.dev/v1alpha1", "kind": "SplitTokenRoute",
+            "metadata": {"name": name, "namespace": "shop"}, "spec": spec,
+        });
+        resources.put(&route).unwrap();
+    }
+    let options = CompileOptions {
+        class: Some("default"),
+        installation: &Installation::default(),
+        services: &ClusterServices::default(),
+        grants: &Grants::default(),
+        revision_key: &[1; 32],
+    };
+    let compiled = compile(&resources, &options);
+    assert_eq!(compiled.routes.len(), names.len(), "{:?}", compiled.verdicts);
+    compiled.routes
+}
+
+fn frame() -> Frame {
+    Frame {
+        class: "default".to_owned(),
+        namespace: "system".to_owned(),
+        owner: Some(Anchor::known("anchor", "uid-1")),
+    }
+}
+
+/// What stands in the cluster after a plan was carried out, as watches would tell it.
+fn carried_out(plan: &Plan<'_>, existing: &mut Existing) {
+    for object in &plan.apply {
+        existing.put_config(&object.config_map(&frame()));
+        if let Some(secret) = object.secret(&frame()) {
+            existing.put_secrets(&secret);
+        }
+    }
+    existing
+        .configs
+        .retain(|name, _| !plan.delete_configs.contains(name));
+    existing
+        .secrets
+        .retain(|name, _| !plan.delete_secrets.contains(name));
+}
+
+fn standing(rendered: &[Rendered]) -> Existing {
+    let mut existing = Existing::default();
+    carried_out(&plan(rendered, &Existing::default()), &mut existing);
+    existing
+}
+
+fn is_empty(plan: &Plan<'_>) -> bool {
+    plan.apply.is_empty() && plan.delete_configs.is_empty() && plan.delete_secrets.is_empty()
+}
+
+const KEY: &str = "0123456789abcdef0123456789abcdef";
+
+#[test]
+fn what_stands_is_not_written_again() {
+    for key in [None, Some(KEY)] {
+        let rendered = render(&routes(&["a", "b"], key)).unwrap();
+        assert_eq!(plan(&rendered, &Existing::default()).apply.len(), 2);
+        assert!(is_empty(&plan(&rendered, &standing(&rendered))), "{key:?}");
+        // Nor after our own write, before a watch has told of it.
+        let mut settled = Existing::default();
+        for object in &rendered {
+            object.settle(&mut settled);
+        }
+        assert!(is_empty(&plan(&rendered, &settled)));
+        // The same set renders to the same bytes.
+        let again = render(&routes(&["a", "b"], key)).unwrap();
+        assert!(is_empty(&plan(&again, &standing(&rendered))));
+    }
+}
+
+#[test]
+fn an_edit_touches_only_its_own_objects() {
+    let before = render(&routes(&["a", "b", "c"], None)).unwrap();
+    let after = render(&routes(&["a", "b", "d"], None)).unwrap();
+    let existing = standing(&before);
+    let plan = plan(&after, &existing);
+    let applied: Vec<&str> = plan.apply.iter().map(|object| object.route.as_str()).collect();
+    assert_eq!(applied, ["shop/d"]);
+    assert_eq!(plan.delete_configs, [before[2].name.clone()]);
+    assert!(plan.delete_secrets.is_empty());
+}
+
+#[test]
+fn orphans_go_and_a_secret_that_is_no_longer_needed_too() {
+    let with = render(&routes(&["a", "b"], Some(KEY))).unwrap();
+    let without = render(&routes(&["a"], None)).unwrap();
+    let existing = standing(&with);
+    let plan = plan(&without, &existing);
+    assert_eq!(plan.delete_configs, [with[1].name.clone()]);
+    let mut secrets: Vec<String> = with.iter().map(|object| object.name.clone()).collect();
+    secrets.sort_unstable();
+    assert_eq!(plan.delete_secrets, secrets);
+    assert_eq!(plan.apply.len(), 1, "the route that needs no secrets any more");
+}
+
+#[test]
+fn what_somebody_changed_by_hand_is_put_right() {
+    let rendered = render(&routes(&["a", "b"], Some(KEY))).unwrap();
+    let name = rendered[0].name.clone();
+    let tampered = |change: &dyn Fn(&mut Existing)| {
+        let mut existing = standing(&rendered);
+        change(&mut existing);
+        let plan = plan(&rendered, &existing);
+        let applied: Vec<String> = plan.apply.iter().map(|object| object.name.clone()).collect();
+        assert!(plan.delete_configs.is_empty() && plan.delete_secrets.is_empty());
+        applied
+    };
+    let config = |data: Value| json!({"metadata": {"name": name}, "data": data});
+    for data in [json!({"route.json": "{}"}), json!({}), json!(null)] {
+        let applied = tampered(&|existing| {
+            existing.put_config(&config(data.clone()));
+        });
+        assert_eq!(applied, [name.as_str()], "{data}");
+        let applied = tampered(&|existing| {
+            existing.put_secrets(&config(data.clone()));
+        });
+        assert_eq!(applied, [name.as_str()], "{data}");
+    }
+    let applied = tampered(&|existing| drop(existing.secrets.remove(&name)));
+    assert_eq!(applied, [name.as_str()]);
+}
+
+#[test]
+fn a_route_that_nothing_can_be_said_of_stays_as_it_is() {
+    let before = render(&routes(&["a", "b"], Some(KEY))).unwrap();
+    let existing = standing(&before);
+    let after = render(&routes(&["b"], None)).unwrap();
+    let mut plan = plan(&after, &existing);
+    let held = |name: &str| ObjectName::new("SplitTokenRoute", "shop", name);
+    plan.spare(&BTreeSet::from([held("a")]));
+    assert!(plan.delete_configs.is_empty());
+    assert_eq!(plan.delete_secrets, [before[1].name.clone()]);
+    plan.spare(&BTreeSet::from([held("b")]));
+    assert!(is_empty(&plan));
+}
+
+#[test]
+fn both_objects_say_whose_they_are_and_only_one_holds_the_key() {
+    let rendered = render(&routes(&["a"], Some(KEY))).unwrap();
+    let config = rendered[0].config_map(&frame());
+    let secret = rendered[0].secret(&frame()).unwrap();
+    for object in [&config, &secret] {
+        assert_eq!(object["metadata"]["namespace"], "system");
+        assert_eq!(object["metadata"]["labels"][CLASS_LABEL], "default");
+        assert_eq!(object["metadata"]["labels"][PART_LABEL], PART_ROUTE);
+        assert_eq!(object["metadata"]["annotations"][ROUTE_ANNOTATION], "shop/a");
+        assert_eq!(object["metadata"]["ownerReferences"][0]["uid"], "uid-1");
+    }
+    assert_eq!(config["metadata"]["name"], secret["metadata"]["name"]);
+    let encoded = base64(KEY.as_bytes());
+    for text in [KEY, encoded.as_str()] {
+        assert!(!config.to_string().contains(text));
+    }
+    assert!(
+        render(&routes(&["a"], None)).unwrap()[0]
+            .secret(&frame())
+            .is_none()
+    );
+}

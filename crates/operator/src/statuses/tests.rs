@@ -1,0 +1,144 @@
+use std::sync::Arc;
+
+use serde_json::json;
+use splittoken_api::Verdict;
+
+use super::*;
+use crate::pods::Report;
+
+fn statuses() -> Statuses {
+    // Nothing here asks anybody: a client is only there for Events.
+    let config = kube::Config::new("http://127.0.0.1:1/".parse().unwrap());
+    let client = Client::try_from(config).unwrap();
+    Statuses::new(&client, "test")
+}
+
+fn verdict(kind: &str) -> Verdict {
+    Verdict {
+        object: ObjectName::new(kind, "shop", "orders"),
+        generation: Some(1),
+        problems: Vec::new(),
+        warnings: Vec::new(),
+    }
+}
+
+fn object() -> Object {
+    Object {
+        generation: 1,
+        uid: "uid".to_owned(),
+        ..Object::default()
+    }
+}
+
+fn report(ready: bool) -> IssuerReport {
+    IssuerReport {
+        ready,
+        message: (!ready).then(|| "refused".to_owned()),
+    }
+}
+
+#[tokio::test]
+async fn an_issuer_is_given_a_moment_until_the_first_pod_has_asked_it() {
+    let mut statuses = statuses();
+    let verdict = verdict("SplitTokenIssuer");
+    let (_, settles) = statuses.issuer(&verdict, &object(), &[], 1);
+    assert!(settles.is_some(), "its first pod is asking it just now");
+    let good = report(true);
+    assert!(statuses.issuer(&verdict, &object(), &[&good], 1).1.is_none());
+    assert!(
+        statuses.issuer(&verdict, &object(), &[], 0).1.is_none(),
+        "nobody will ask it"
+    );
+}
+
+#[tokio::test]
+async fn a_form_is_settled_a_second_after_it_was_seen_first() {
+    let mut statuses = statuses();
+    let name = verdict("SplitTokenRoute").object;
+    let first = statuses.settled(&name, "a");
+    assert_eq!(statuses.settled(&name, "a"), first, "seen before");
+    assert!(statuses.settled(&name, "b") > first);
+}
+
+#[tokio::test]
+async fn a_status_that_was_just_written_is_not_written_again_before_the_watch_brings_it() {
+    let mut statuses = statuses();
+    let name = ObjectName::new("SplitTokenIssuer", "shop", "orders");
+    let (verdict, good, mut object) = (verdict("SplitTokenIssuer"), report(true), object());
+    let status = || of_issuer(&verdict, 1, &[&good], 1);
+    let Task::Write(news) = statuses.task(&name, &object, status()) else {
+        panic!("it was never written");
+    };
+    let patch = news.patch;
+    let written = Instant::now();
+    let told = Told {
+        status: status(),
+        written,
+    };
+    statuses.told.insert(name.clone(), told);
+    let Task::Later(at) = statuses.task(&name, &object, status()) else {
+        panic!("it was written a moment ago");
+    };
+    assert!(at <= written + COUNTS);
+    object.status = patch["status"].clone();
+    assert!(matches!(statuses.task(&name, &object, status()), Task::Nothing));
+    // Whoever wrote over it meanwhile has to wait a little for the right one to come back.
+    object.status = json!({});
+    assert!(matches!(statuses.task(&name, &object, status()), Task::Later(_)));
+}
+
+#[tokio::test]
+async fn counts_of_pods_are_written_seldom_and_reasons_at_once() {
+    let mut statuses = statuses();
+    let name = ObjectName::new("SplitTokenRoute", "shop", "orders");
+    let verdict = verdict("SplitTokenRoute");
+    let status = |programmed: Programmed| of_route(&verdict, 1, Some(&programmed), None);
+    let told = Told {
+        status: status(Programmed::Pending(0, 3)),
+        written: Instant::now(),
+    };
+    statuses.told.insert(name.clone(), told);
+    assert!(
+        statuses
+            .is_too_soon(&name, &status(Programmed::Pending(1, 3)))
+            .is_some()
+    );
+    for other in [
+        Programmed::Everywhere(3),
+        Programmed::NoPods,
+        Programmed::Pending(0, 3),
+    ] {
+        assert!(
+            statuses.is_too_soon(&name, &status(other.clone())).is_none(),
+            "{other:?}"
+        );
+    }
+}
+
+#[test]
+fn what_pods_say_of_issuers_is_gathered_by_issuer() {
+    let pod = |ready: bool| {
+        Some(Arc::new(Report {
+            issuers: BTreeMap::from([("SplitTokenIssuer/id/login".to_owned(), report(ready))]),
+            ..Report::default()
+        }))
+    };
+    let reports = BTreeMap::from([
+        ("a".to_owned(), pod(true)),
+        ("b".to_owned(), pod(false)),
+        ("c".to_owned(), None),
+    ]);
+    let gathered = by_issuer(&reports);
+    let said: Vec<bool> = gathered["SplitTokenIssuer/id/login"]
+        .iter()
+        .map(|said| said.ready)
+        .collect();
+    assert_eq!(said, [true, false]);
+}
+
+#[test]
+fn a_note_is_cut_between_two_characters() {
+    assert_eq!(shortened("short".to_owned()), "short");
+    let long = shortened("ä".repeat(2000));
+    assert!(long.len() <= 1024 && long.ends_with('…'), "{}", long.len());
+}

@@ -1,0 +1,121 @@
+//! Without an API server, without an operator: what runs goes on, and what starts again serves what it served.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use serde_json::json;
+use splittoken_tests::apiserver::ApiServer;
+use splittoken_tests::mint::Mint;
+use splittoken_tests::wait;
+
+use super::{Stage, URLS, rendered};
+
+/// Ten times the promise that a restarted container serves in three seconds.
+const RESTART: Duration = Duration::from_secs(30);
+/// Clients of the API server try again after up to half a minute.
+const BACK: Duration = Duration::from_secs(90);
+
+#[test]
+fn without_an_api_server_traffic_goes_on_and_a_restarted_gateway_serves_what_it_served() -> Result<()> {
+    let mut server = ApiServer::start()?;
+    let stage = Stage::with(&server, Mint::start()?)?;
+    let plane = &stage.installation;
+    let mut operator = plane.operator(URLS)?;
+    let (steady, mut restarted) = (plane.pod(1)?, plane.pod(2)?);
+    let mut route = stage.route("orders");
+    stage.served(&route)?;
+    let host = plane.host("orders");
+    let token = steady.token(&host)?;
+
+    server.stop()?;
+    assert_eq!(steady.call(&host, "/", Some(&token))?, 200);
+    restarted.process().kill()?;
+    drop(restarted);
+    let start = Instant::now();
+    let restarted = plane.pod_of(2)?;
+    wait::until_true(RESTART, "the restarted gateway to serve", || {
+        restarted.call(&host, "/", None).is_ok_and(|status| status == 401)
+    })?;
+    println!(
+        "a gateway that restarts without an API server serves after {:?}",
+        start.elapsed()
+    );
+    ensure!(start.elapsed() < RESTART);
+    assert_eq!(restarted.admin("/readyz")?.status, 200);
+    let fresh = restarted.token(&host)?;
+    assert_eq!(restarted.call(&host, "/", Some(&fresh))?, 200);
+    assert_eq!(steady.call(&host, "/", Some(&token))?, 200);
+
+    server.restart()?;
+    let start = Instant::now();
+    if !operator.process().is_running() {
+        // It was away for longer than a leader may be unsure of its lease.
+        ensure!(
+            operator.text().contains("the lease is lost"),
+            "{}",
+            operator.text()
+        );
+        println!("the operator ended, as it must, and is started again");
+        operator = plane.operator(URLS)?;
+    }
+    route["spec"]["rules"][0]["authorization"] = json!({"scopes": ["orders:write"]});
+    plane.kube.apply(&route)?;
+    for (pod, token) in [(&steady, &token), (&restarted, &fresh)] {
+        wait::until_true(BACK, "an edit to be enforced again", || {
+            pod.call(&host, "/", Some(token))
+                .is_ok_and(|status| status == 403)
+        })?;
+    }
+    println!(
+        "edits are enforced {:?} after the API server is back",
+        start.elapsed()
+    );
+    drop(operator);
+    Ok(())
+}
+
+#[test]
+fn without_an_operator_traffic_goes_on_and_the_next_one_writes_nothing_again() -> Result<()> {
+    let stage = Stage::new()?;
+    let plane = &stage.installation;
+    let mut operator = plane.operator(URLS)?;
+    let pods = [plane.pod(1)?, plane.pod(2)?];
+    for name in ["orders", "payments"] {
+        stage.served(&stage.route(name))?;
+    }
+    let host = plane.host("orders");
+    let token = pods[0].token(&host)?;
+    let versions = || {
+        let routes = plane.kube.list("SplitTokenRoute", &plane.name, "")?;
+        let versions = routes
+            .iter()
+            .map(|route| route["metadata"]["resourceVersion"].clone());
+        anyhow::Ok((versions.collect::<Vec<_>>(), rendered(plane)?))
+    };
+    let before = versions()?;
+
+    operator.process().kill()?;
+    assert_eq!(pods[0].call(&host, "/", Some(&token))?, 200);
+    // A pod that starts meanwhile serves too.
+    let third = plane.pod(3)?;
+    assert_eq!(third.call(&host, "/", None)?, 401);
+
+    let next = plane.operator(URLS)?;
+    wait::until_true(
+        BACK,
+        "the next operator to lead and to have asked all pods",
+        || {
+            let is = |name: &str, value: u64| next.metric(name).is_ok_and(|found| found == value);
+            is("leads", 1) && is("gateway_pods_programmed", 3)
+        },
+    )?;
+    // It is told of a third route only after it has looked at the other two.
+    stage.served(&stage.route("later"))?;
+    assert_eq!(next.metric("status_writes_total")?, 1);
+    assert_eq!(next.metric("writes_total")?, 1);
+    let (mut after, mut objects) = versions()?;
+    objects.remove(&format!("{}/later", plane.name));
+    after.retain(|version| before.0.contains(version));
+    assert_eq!((after, objects), before);
+    Ok(())
+}

@@ -1,0 +1,148 @@
+//! Many routes: a thousand here, and as many as `SPLITTOKEN_SCALE` says (`just scale`).
+
+use std::env;
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use splittoken_tests::apiserver::ApiServer;
+use splittoken_tests::mint::Mint;
+use splittoken_tests::wait;
+
+use super::{Stage, URLS};
+
+/// A route each 50 ms would be a slow day: a thousand in less than a minute, and a debug build's share.
+const EACH: Duration = Duration::from_millis(150);
+/// How many are applied at a time.
+const HANDS: usize = 8;
+
+/// Resident memory of a process in MiB.
+fn memory(pid: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line
+        .and_then(|line| line.trim().strip_suffix(" kB"))
+        .context("no VmRSS")?;
+    Ok(kib.trim().parse::<u64>()? / 1024)
+}
+
+#[test]
+fn a_thousand_routes_are_served_and_an_edit_of_one_stays_quick() -> Result<()> {
+    let count: usize = env::var("SPLITTOKEN_SCALE").map_or(Ok(1000), |count| count.parse())?;
+    let limit = EACH * u32::try_from(count)?;
+    // The shared one holds the objects of all other tests.
+    let server = ApiServer::start()?;
+    let stage = Stage::with(&server, Mint::start()?)?;
+    let plane = &stage.installation;
+    let mut operator = plane.operator(URLS)?;
+    let pod = plane.pod(1)?;
+    let issuer = json!({
+        "apiVersion": "splittoken.dev/v1alpha1", "kind": "SplitTokenIssuer",
+        "metadata": {"name": "login", "namespace": plane.name},
+        "spec": {"className": plane.name, "url": stage.mint.issuer(), "transport": "PlainHTTPAllowed"},
+    });
+    plane.kube.apply(&issuer)?;
+    let routes: Vec<Value> = (0..count)
+        .map(|number| {
+            let mut route = stage.route(&format!("route-{number}"));
+            if let Some(spec) = route["spec"].as_object_mut() {
+                spec.remove("issuer");
+                spec.insert("issuerRef".to_owned(), json!({"name": "login"}));
+            }
+            route
+        })
+        .collect();
+    println!(
+        "operator with no routes: {} MiB",
+        memory(operator.process().pid())?
+    );
+
+    let start = Instant::now();
+    thread::scope(|scope| {
+        let chunks = routes.chunks(count.div_ceil(HANDS));
+        let hands: Vec<_> = chunks
+            .map(|chunk| scope.spawn(|| plane.kube.apply_all(chunk)))
+            .collect();
+        hands
+            .into_iter()
+            .try_for_each(|hand| hand.join().unwrap_or_else(|_| Err(anyhow::anyhow!("panicked"))))
+    })?;
+    println!("{count} routes applied in {:?}", start.elapsed());
+    let metric = |name: &str| operator.metric(name);
+    wait::until_true(limit, "all routes to be rendered", || {
+        metric("writes_total").is_ok_and(|writes| writes >= count as u64)
+    })?;
+    println!("all rendered after {:?}", start.elapsed());
+    wait::until_true(limit, "the pod to serve all", || {
+        metric("gateway_pods_programmed").is_ok_and(|pods| pods == 1)
+    })?;
+    println!("all served after {:?}", start.elapsed());
+    wait::until_true(limit, "all routes to be ready", || {
+        let text = operator
+            .admin("/metrics")
+            .map(|answer| answer.text())
+            .unwrap_or_default();
+        let ready = text.lines().find(|line| {
+            line.starts_with("splittoken_operator_conditions{kind=\"SplitTokenRoute\"")
+                && line.contains("reason=\"Ready\"")
+        });
+        let is_all = ready.is_some_and(|line| line.ends_with(&format!(" {count}")));
+        // The count is of what is to be said; the writes are what was said.
+        is_all && metric("status_writes_total").is_ok_and(|writes| writes >= count as u64)
+    })?;
+    println!(
+        "all told to be ready after {:?}, {} status writes, {} looks",
+        start.elapsed(),
+        metric("status_writes_total")?,
+        metric("reconciles_total")?
+    );
+    println!("operator: {} MiB", memory(operator.process().pid())?);
+
+    // A single edit among them.
+    let host = plane.host("route-7");
+    let token = pod.token(&host)?;
+    let mut times = Vec::new();
+    let mut route = routes[7].clone();
+    for round in 0..5 {
+        let rule = route["spec"]["rules"][0].as_object_mut().context("no rule")?;
+        if round % 2 == 0 {
+            rule.insert("authorization".to_owned(), json!({"scopes": ["orders:write"]}));
+        } else {
+            rule.remove("authorization");
+        }
+        let start = Instant::now();
+        plane.kube.apply(&route)?;
+        let expected = if round % 2 == 0 { 403 } else { 200 };
+        wait::until_true(limit, "the edit to be enforced", || {
+            pod.call(&host, "/", Some(&token))
+                .is_ok_and(|status| status == expected)
+        })?;
+        times.push(start.elapsed());
+    }
+    times.sort_unstable();
+    println!(
+        "an edit of one of {count} is enforced after {:?}, at most {:?}",
+        times[2], times[4]
+    );
+    // Ten times the promise of a second, for ten thousand.
+    ensure!(times[4] < Duration::from_secs(10), "{times:?}");
+
+    operator.process().kill()?;
+    let start = Instant::now();
+    let next = plane.operator(URLS)?;
+    wait::until_true(limit, "the next operator to have looked", || {
+        next.metric("gateway_pods_programmed").is_ok_and(|pods| pods == 1)
+            && next.metric("leads").is_ok_and(|leads| leads == 1)
+    })?;
+    println!(
+        "an operator that is started among them leads after {:?}",
+        start.elapsed()
+    );
+    assert_eq!(
+        (next.metric("writes_total")?, next.metric("status_writes_total")?),
+        (0, 0)
+    );
+    Ok(())
+}

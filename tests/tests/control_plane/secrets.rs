@@ -1,0 +1,162 @@
+//! Secret material: where it goes, where it never goes, and when a change of it takes effect.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use splittoken_tests::apiserver::ApiServer;
+use splittoken_tests::jwt::Key;
+use splittoken_tests::mint::Mint;
+use splittoken_tests::wait;
+
+use super::{AT_ONCE, Stage, URLS, apply_and_expect, expect, rendered, wait_rendered};
+
+const KEY: &str = "marked-hmac-key-0123456789abcdef0123456789";
+const OTHER: &str = "another-hmac-key-fedcba9876543210fedcba987";
+/// A Secret is read again every minute; the rest is for a busy machine.
+const MINUTE: Duration = Duration::from_secs(90);
+
+fn secret(namespace: &str, key: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hmac", "namespace": namespace},
+        "data": {"hmac": STANDARD.encode(key)},
+    })
+}
+
+fn stage() -> Result<Stage> {
+    Stage::with(ApiServer::shared()?, Mint::with(Key::hmac(KEY.as_bytes()))?)
+}
+
+fn hmac_route(stage: &Stage, namespace: &str) -> Value {
+    let plane = &stage.installation;
+    let mut route = plane.route(
+        namespace,
+        "orders",
+        &stage.mint.issuer(),
+        &json!({"url": stage.upstream.url()}),
+    );
+    route["spec"]["issuer"]["algorithms"] = json!(["HS256"]);
+    route["spec"]["issuer"]["hmacSecretRef"] = json!({"name": "hmac"});
+    route
+}
+
+#[test]
+fn a_key_reaches_the_gateways_and_nobody_else() -> Result<()> {
+    let stage = stage()?;
+    let plane = &stage.installation;
+    let operator = plane.operator(URLS)?;
+    let pod = plane.pod(1)?;
+    let team = plane.team("team", &json!({}))?;
+    let route = hmac_route(&stage, &team);
+    let host = plane.host("orders");
+    let name = format!("{team}/orders");
+
+    apply_and_expect(plane, &route, "ResolvedRefs", "SecretNotFound")?;
+    ensure!(
+        !rendered(plane)?.contains_key(&name),
+        "a route without its key is none"
+    );
+    assert_eq!(pod.call(&host, "/", None)?, 404);
+    let start = Instant::now();
+    plane.kube.apply(&secret(&team, KEY))?;
+    wait::until_true(MINUTE, "the route to be served", || {
+        pod.call(&host, "/", None).is_ok_and(|status| status == 401)
+    })?;
+    println!("a Secret that comes later is found after {:?}", start.elapsed());
+    expect(plane, &route, "Ready", "Ready")?;
+    let token = pod.token(&host)?;
+    assert_eq!(pod.call(&host, "/", Some(&token))?, 200);
+
+    // A Secret of the same name stands beside the ConfigMap, and the key is nowhere else.
+    let object = &rendered(plane)?[&name].object;
+    let beside = plane
+        .kube
+        .find("Secret", &plane.name, object)?
+        .context("no Secret")?;
+    let text = STANDARD.decode(beside["data"]["secrets.json"].as_str().context("no entry")?)?;
+    let text = String::from_utf8(text)?;
+    let forms = [
+        KEY.to_owned(),
+        STANDARD.encode(KEY),
+        STANDARD.encode(KEY).trim_end_matches('=').to_owned(),
+    ];
+    ensure!(
+        forms.iter().any(|form| text.contains(form)),
+        "the key is not where it should be"
+    );
+    let kube = &plane.kube;
+    let mut seen = vec![
+        ("the operator's log", operator.text()),
+        ("the operator's metrics", operator.admin("/metrics")?.text()),
+        ("the gateway's log", pod.text()),
+        ("the gateway's /config", pod.admin("/config")?.text()),
+        ("the gateway's metrics", pod.admin("/metrics")?.text()),
+    ];
+    for (kind, namespace) in [
+        ("ConfigMap", &plane.name),
+        ("Event", &team),
+        ("Event", &plane.name),
+        ("SplitTokenRoute", &team),
+        ("Lease", &plane.name),
+    ] {
+        seen.push((kind, json!(kube.list(kind, namespace, "")?).to_string()));
+    }
+    for (place, text) in seen {
+        ensure!(
+            !forms.iter().any(|form| text.contains(form)),
+            "the key is in {place}"
+        );
+    }
+    let events = kube.list("Event", &team, "")?;
+    ensure!(!events.is_empty(), "an Event would have been looked at");
+
+    // The route goes, and its key with it.
+    let object = object.clone();
+    kube.delete("SplitTokenRoute", &team, "orders")?;
+    wait_rendered(plane, &name, "gone", |found| found.is_none())?;
+    wait::until_true(AT_ONCE, "the Secret to go", || {
+        kube.find("Secret", &plane.name, &object)
+            .is_ok_and(|found| found.is_none())
+    })
+}
+
+#[test]
+fn a_changed_key_takes_effect_at_once_when_the_route_is_touched_and_within_a_minute_else() -> Result<()> {
+    let stage = stage()?;
+    let plane = &stage.installation;
+    let _operator = plane.operator(URLS)?;
+    let pod = plane.pod(1)?;
+    let route = hmac_route(&stage, &plane.name);
+    plane.kube.apply(&secret(&plane.name, KEY))?;
+    stage.served(&route)?;
+    let host = plane.host("orders");
+    pod.token(&host)?;
+
+    // The provider's tokens can no longer be verified.
+    plane.kube.apply(&secret(&plane.name, OTHER))?;
+    let touch = json!({"metadata": {"annotations": {"touched": "now"}}});
+    let start = Instant::now();
+    plane
+        .kube
+        .merge("SplitTokenRoute", &plane.name, "orders", &touch)?;
+    wait::until_true(AT_ONCE, "tokens to be refused", || pod.token(&host).is_err())?;
+    println!("a changed Secret of a touched route: {:?}", start.elapsed());
+
+    let start = Instant::now();
+    plane.kube.apply(&secret(&plane.name, KEY))?;
+    wait::until_true(MINUTE, "tokens to be given again", || pod.token(&host).is_ok())?;
+    println!("a changed Secret that nobody tells of: {:?}", start.elapsed());
+
+    // What is served is not taken away from one moment to the next, but a deleted key ends it.
+    plane.kube.delete("Secret", &plane.name, "hmac")?;
+    let touch = json!({"metadata": {"annotations": {"touched": "again"}}});
+    plane
+        .kube
+        .merge("SplitTokenRoute", &plane.name, "orders", &touch)?;
+    expect(plane, &route, "ResolvedRefs", "SecretNotFound")?;
+    wait::until_true(AT_ONCE, "the route to go", || {
+        pod.call(&host, "/", None).is_ok_and(|status| status == 404)
+    })
+}
