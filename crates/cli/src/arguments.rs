@@ -44,6 +44,8 @@ pub(crate) enum Command {
     Check(CheckArguments),
     /// Print or write the custom resource definitions for Kubernetes.
     Crd(CrdArguments),
+    /// Wait until admin servers say that they are ready: for `helm test`, and wherever there is no curl.
+    Probe(ProbeArguments),
     /// Make the keyring that seals the records in the store.
     #[command(
         subcommand,
@@ -220,13 +222,22 @@ pub(crate) struct OperatorArguments {
     )]
     pub(crate) gateway_admin_port: u16,
 
-    /// A ConfigMap that owns everything rendered, so that it goes when that one goes.
+    /// A ConfigMap that owns everything the operator makes, so that it goes when that one goes.
     #[arg(long, env = "SPLITTOKEN_ANCHOR", value_name = "NAME")]
     pub(crate) anchor: Option<String>,
 
     /// The Secret with the gateways' keyring; made if there is none.
     #[arg(long, env = "SPLITTOKEN_KEYRING_SECRET", value_name = "NAME")]
     pub(crate) keyring_secret: Option<String>,
+
+    /// Keep that Secret when the anchor goes: without it the records in a store that stays cannot be read any more.
+    #[arg(long, env = "SPLITTOKEN_KEEP_KEYRING")]
+    pub(crate) keep_keyring: bool,
+
+    /// The Secret with the password of a store that only this installation uses, and with the users file of that store;
+    /// made if there is none.
+    #[arg(long, env = "SPLITTOKEN_STORE_SECRET", value_name = "NAME")]
+    pub(crate) store_secret: Option<String>,
 
     /// Who this process is when operators elect a leader [default: the host's name and the process id]
     #[arg(long, env = "SPLITTOKEN_IDENTITY", value_name = "NAME")]
@@ -340,6 +351,21 @@ pub(crate) struct CrdArguments {
     pub(crate) out: Option<PathBuf>,
 }
 
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  splittoken probe http://splittoken-gateway-admin:9090/readyz
+
+Exit codes: 0 every URL answered 2xx, 2 the time is over; what was wrong last is said on standard error.")]
+pub(crate) struct ProbeArguments {
+    /// Where to ask, plain HTTP only.
+    #[arg(required = true, value_name = "URL", value_parser = probed)]
+    pub(crate) urls: Vec<(String, String)>,
+
+    /// How long to go on asking, for all URLs together.
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
+    pub(crate) within: Duration,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeyringCommand {
     /// Print a new keyring. It is a secret: whoever has it and the store's content is close to the claims.
@@ -351,6 +377,27 @@ pub(crate) enum KeyringCommand {
 fn address(text: &str) -> Result<SocketAddr, &'static str> {
     text.parse()
         .map_err(|_| "expected an IP address and a port, such as 127.0.0.1:8080")
+}
+
+/// Host with port, and the path.
+fn probed(text: &str) -> Result<(String, String), &'static str> {
+    let rest = text
+        .strip_prefix("http://")
+        .ok_or("expected http://HOST:PORT/PATH")?;
+    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = if host.contains(':') {
+        host.to_owned()
+    } else {
+        format!("{host}:80")
+    };
+    Ok((
+        host,
+        if path.is_empty() {
+            "/".to_owned()
+        } else {
+            path.to_owned()
+        },
+    ))
 }
 
 fn network(text: &str) -> Result<IpNet, &'static str> {

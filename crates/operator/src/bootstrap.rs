@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use aws_lc_rs::rand;
+use aws_lc_rs::{digest, rand};
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{
     Api, Client,
@@ -11,83 +11,153 @@ use kube::{
 use splittoken_token::Keyring;
 use zeroize::Zeroizing;
 
-use crate::error::OperatorError;
+use crate::{anchor::Anchor, error::OperatorError, settings::StoreSecret};
 
 const REVISION_KEY_ENTRY: &str = "revision-key";
 const KEYRING_ENTRY: &str = "keyring.json";
+const PASSWORD_ENTRY: &str = "password";
+/// A file for the option `--aclfile` of Redis and Valkey.
+const USERS_ENTRY: &str = "users.acl";
 
-/// The key of revisions: the same for every operator of an installation, now and later.
-pub(crate) async fn revision_key(
-    client: &Client,
-    namespace: &str,
-    class: &str,
-) -> Result<[u8; 32], OperatorError> {
-    let name = format!("splittoken-revisions-{class}");
-    loop {
-        let secret = ensure(client, namespace, &name, REVISION_KEY_ENTRY, || {
-            let mut key = Zeroizing::new(vec![0; 32]);
-            rand::fill(&mut key).map_err(|_| OperatorError::Random)?;
-            Ok(key)
-        })
-        .await?;
-        if let Ok(key) = <[u8; 32]>::try_from(secret.as_slice()) {
-            return Ok(key);
+/// What a Secret holds.
+type Entries = BTreeMap<String, Zeroizing<Vec<u8>>>;
+
+/// Where Secrets are made.
+#[derive(Clone, Copy)]
+pub(crate) struct Bootstrap<'a> {
+    pub(crate) client: &'a Client,
+    pub(crate) namespace: &'a str,
+    /// What they go with; `None` keeps them.
+    pub(crate) owner: Option<&'a Anchor>,
+}
+
+impl Bootstrap<'_> {
+    /// The key of revisions: the same for every operator of an installation, now and later.
+    pub(crate) async fn revision_key(self, class: &str) -> Result<[u8; 32], OperatorError> {
+        let name = format!("splittoken-revisions-{class}");
+        loop {
+            let mut entries = self
+                .ensure(&name, || {
+                    let mut key = Zeroizing::new(vec![0; 32]);
+                    rand::fill(&mut key).map_err(|_| OperatorError::Random)?;
+                    Ok(Entries::from([(REVISION_KEY_ENTRY.to_owned(), key)]))
+                })
+                .await?;
+            let key = entries.remove(REVISION_KEY_ENTRY).unwrap_or_default();
+            if let Ok(key) = <[u8; 32]>::try_from(key.as_slice()) {
+                return Ok(key);
+            }
+            tracing::error!(
+                name,
+                "the Secret with the key of revisions is malformed: delete it, and it is made anew"
+            );
+            tokio::time::sleep(std::time::Duration::from_secs(10)).await;
         }
-        tracing::error!(
-            name,
-            "the Secret with the key of revisions is malformed: delete it, and it is made anew"
-        );
-        tokio::time::sleep(std::time::Duration::from_secs(10)).await;
+    }
+
+    /// The keyring that the gateways seal records with.
+    pub(crate) async fn keyring(self, name: &str) -> Result<(), OperatorError> {
+        let made = || {
+            let keyring = Keyring::generate().map_err(|_| OperatorError::Random)?;
+            let file = Zeroizing::new(keyring.to_file().as_bytes().to_vec());
+            Ok(Entries::from([(KEYRING_ENTRY.to_owned(), file)]))
+        };
+        self.ensure(name, made).await.map(drop)
+    }
+
+    /// The password of the installation's own store, and the users file of that store, which knows only its hash.
+    pub(crate) async fn store(self, secret: &StoreSecret) -> Result<(), OperatorError> {
+        let made = || {
+            let mut bytes = Zeroizing::new([0; 32]);
+            rand::fill(bytes.as_mut()).map_err(|_| OperatorError::Random)?;
+            let password = Zeroizing::new(hex(bytes.as_ref()));
+            let users = users_file(&secret.user, &secret.rules, &password);
+            Ok(Entries::from([
+                (
+                    PASSWORD_ENTRY.to_owned(),
+                    Zeroizing::new(password.as_bytes().to_vec()),
+                ),
+                (USERS_ENTRY.to_owned(), Zeroizing::new(users.into_bytes())),
+            ]))
+        };
+        self.ensure(&secret.name, made).await.map(drop)
+    }
+
+    /// The entries of a Secret, which is made if there is none. Two who make it at once get the one that was first.
+    async fn ensure(
+        self,
+        name: &str,
+        make: impl Fn() -> Result<Entries, OperatorError>,
+    ) -> Result<Entries, OperatorError> {
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), self.namespace);
+        let what = format!("Secret {}/{name}", self.namespace);
+        loop {
+            let found = api
+                .get_opt(name)
+                .await
+                .map_err(OperatorError::api("get", &*what))?;
+            if let Some(secret) = found {
+                let data = secret.data.unwrap_or_default().into_iter();
+                return Ok(data
+                    .map(|(entry, bytes)| (entry, Zeroizing::new(bytes.0)))
+                    .collect());
+            }
+            let data = make()?
+                .into_iter()
+                .map(|(entry, bytes)| (entry, ByteString(bytes.to_vec())))
+                .collect();
+            let secret = Secret {
+                metadata: ObjectMeta {
+                    name: Some(name.to_owned()),
+                    labels: Some(BTreeMap::from([(
+                        "app.kubernetes.io/managed-by".to_owned(),
+                        "splittoken-operator".to_owned(),
+                    )])),
+                    owner_references: self.owner.map(|owner| vec![owner.reference()]),
+                    ..ObjectMeta::default()
+                },
+                data: Some(data),
+                type_: Some("Opaque".to_owned()),
+                ..Secret::default()
+            };
+            match api.create(&PostParams::default(), &secret).await {
+                Ok(_) => tracing::info!(name, "made a Secret that was not there"),
+                Err(kube::Error::Api(status)) if status.code == 409 => {}
+                Err(error) => return Err(OperatorError::api("create", what)(error)),
+            }
+        }
     }
 }
 
-/// The keyring that the gateways seal records with.
-pub(crate) async fn keyring(client: &Client, namespace: &str, name: &str) -> Result<(), OperatorError> {
-    let made = || {
-        let keyring = Keyring::generate().map_err(|_| OperatorError::Random)?;
-        Ok(Zeroizing::new(keyring.to_file().as_bytes().to_vec()))
-    };
-    ensure(client, namespace, name, KEYRING_ENTRY, made)
-        .await
-        .map(drop)
+/// The user `default` may do nothing, and the gateways' user what its rules say.
+fn users_file(user: &str, rules: &str, password: &str) -> String {
+    let hash = hex(digest::digest(&digest::SHA256, password.as_bytes()).as_ref());
+    format!(
+        "user default reset off\n\
+         user {user} reset on #{hash} {rules}\n"
+    )
 }
 
-/// An entry of a Secret, which is made if there is none. Two who make it at once get the one that was first.
-async fn ensure(
-    client: &Client,
-    namespace: &str,
-    name: &str,
-    entry: &str,
-    make: impl Fn() -> Result<Zeroizing<Vec<u8>>, OperatorError>,
-) -> Result<Zeroizing<Vec<u8>>, OperatorError> {
-    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    let what = format!("Secret {namespace}/{name}");
-    loop {
-        let found = api
-            .get_opt(name)
-            .await
-            .map_err(OperatorError::api("get", &*what))?;
-        if let Some(secret) = found {
-            let bytes = secret.data.unwrap_or_default().remove(entry).unwrap_or_default();
-            return Ok(Zeroizing::new(bytes.0));
-        }
-        let secret = Secret {
-            metadata: ObjectMeta {
-                name: Some(name.to_owned()),
-                labels: Some(BTreeMap::from([(
-                    "app.kubernetes.io/managed-by".to_owned(),
-                    "splittoken-operator".to_owned(),
-                )])),
-                ..ObjectMeta::default()
-            },
-            data: Some(BTreeMap::from([(entry.to_owned(), ByteString(make()?.to_vec()))])),
-            type_: Some("Opaque".to_owned()),
-            ..Secret::default()
-        };
-        match api.create(&PostParams::default(), &secret).await {
-            Ok(_) => tracing::info!(name, "made a Secret that was not there"),
-            Err(kube::Error::Api(status)) if status.code == 409 => {}
-            Err(error) => return Err(OperatorError::api("create", what)(error)),
-        }
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .map(|digit| char::from(DIGITS[usize::from(digit)]))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_users_file_holds_the_hash_of_the_password_and_nobody_else_gets_in() {
+        // sha256sum says the same of "secret".
+        let hash = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
+        assert_eq!(
+            users_file("gateway", "-@all +get", "secret"),
+            format!("user default reset off\nuser gateway reset on #{hash} -@all +get\n")
+        );
     }
 }

@@ -17,7 +17,7 @@ use kube::{
 };
 use tokio::{sync::watch, time::sleep};
 
-use crate::error::OperatorError;
+use crate::{anchor::Anchor, error::OperatorError};
 
 /// How long a lease lives that nobody renews (as in Kubernetes' own components).
 const LIFE: Duration = Duration::from_secs(15);
@@ -62,16 +62,19 @@ pub(crate) struct Elector {
     api: Api<Lease>,
     name: String,
     me: String,
+    owner: Option<Anchor>,
     lease: Option<Lease>,
     observed: Option<Observed>,
 }
 
 impl Elector {
-    pub(crate) fn new(client: Client, namespace: &str, class: &str, me: &str) -> Self {
+    /// The lease goes with `owner`.
+    pub(crate) fn new(client: Client, namespace: &str, class: &str, me: &str, owner: Option<Anchor>) -> Self {
         Self {
             api: Api::namespaced(client, namespace),
             name: format!("splittoken-operator-{class}"),
             me: me.to_owned(),
+            owner,
             lease: None,
             observed: None,
         }
@@ -181,6 +184,7 @@ impl Elector {
                     .lease
                     .as_ref()
                     .and_then(|lease| lease.metadata.resource_version.clone()),
+                owner_references: self.owner.as_ref().map(|owner| vec![owner.reference()]),
                 ..ObjectMeta::default()
             },
             spec: Some(LeaseSpec {

@@ -12,6 +12,7 @@
 //! `watches`, `references`, `pods`, `writer` and the loop itself do I/O. Writing is for the leader, reading is not. This
 //! room does not know how routes are served.
 
+mod anchor;
 mod asking;
 mod bootstrap;
 mod error;
@@ -32,4 +33,4 @@ mod writer;
 
 pub use error::OperatorError;
 pub use run::Operator;
-pub use settings::Settings;
+pub use settings::{Settings, StoreSecret};

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use splittoken_routing::{CompiledRoute, wire};
 use zeroize::Zeroizing;
 
-use crate::error::OperatorError;
+use crate::{anchor::Anchor, error::OperatorError};
 
 /// The label that says which installation an object was rendered for.
 pub(crate) const CLASS_LABEL: &str = "splittoken.dev/class";
@@ -53,8 +53,8 @@ pub(crate) struct Plan<'r> {
 pub(crate) struct Frame {
     pub(crate) class: String,
     pub(crate) namespace: String,
-    /// Name and uid of the `ConfigMap` that owns them.
-    pub(crate) owner: Option<(String, String)>,
+    /// What they go with.
+    pub(crate) owner: Option<Anchor>,
 }
 
 impl Existing {
@@ -173,9 +173,8 @@ impl Rendered {
                 "annotations": {ROUTE_ANNOTATION: self.route},
             },
         });
-        if let Some((name, uid)) = &frame.owner {
-            object["metadata"]["ownerReferences"] =
-                json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": name, "uid": uid}]);
+        if let Some(owner) = &frame.owner {
+            object["metadata"]["ownerReferences"] = json!([owner.reference()]);
         }
         object
     }

@@ -7,8 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::{Api, Client};
+use kube::Client;
 use prometheus_client::registry::Registry;
 use splittoken_api::{CompileOptions, Compiled, compile};
 use splittoken_routing::wire;
@@ -20,8 +19,9 @@ use tokio::{
 };
 
 use crate::{
+    anchor::Anchor,
     asking::{self, Reports},
-    bootstrap,
+    bootstrap::Bootstrap,
     error::OperatorError,
     kinds::Kind,
     lease::Elector,
@@ -74,21 +74,35 @@ impl Operator {
 
     /// Runs until `stop` completes, or the lease is lost.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), OperatorError> {
+        let mut stop = pin!(stop);
+        let owner = tokio::select! {
+            owner = self.owner() => owner,
+            () = &mut stop => return Ok(()),
+        };
         let (leads, is_leader) = watch::channel(false);
         let elector = Elector::new(
             self.client.clone(),
             &self.namespace,
             &self.settings.class,
             &self.settings.identity,
+            owner.clone(),
         );
         let mut election = pin!(elector.run(leads, stop));
         tokio::select! {
             ended = &mut election => ended,
-            ended = self.control(is_leader) => ended,
+            ended = self.control(is_leader, owner) => ended,
         }
     }
 
-    async fn control(self, leads: watch::Receiver<bool>) -> Result<(), OperatorError> {
+    /// What everything that is made here goes with.
+    async fn owner(&self) -> Option<Anchor> {
+        let name = self.settings.anchor.as_deref()?;
+        let _guard = self.readiness.guard("the anchor");
+        let find = || Anchor::find(&self.client, &self.namespace, name);
+        Some(patiently("the anchor", find).await)
+    }
+
+    async fn control(self, leads: watch::Receiver<bool>, owner: Option<Anchor>) -> Result<(), OperatorError> {
         let (send, changes) = mpsc::channel(QUEUE);
         watches::start(
             &self.client,
@@ -97,23 +111,11 @@ impl Operator {
             &self.readiness,
             &send,
         );
-        let guard = self.readiness.guard("the key of revisions");
-        let revision_key = patiently("the key of revisions", || {
-            bootstrap::revision_key(&self.client, &self.namespace, &self.settings.class)
-        })
-        .await;
-        drop(guard);
-        if let Some(name) = &self.settings.keyring_secret {
-            let _guard = self.readiness.guard("the keyring");
-            patiently("the keyring", || {
-                bootstrap::keyring(&self.client, &self.namespace, name)
-            })
-            .await;
-        }
+        let revision_key = self.secrets(owner.as_ref()).await;
         let frame = Frame {
             class: self.settings.class.clone(),
             namespace: self.namespace.clone(),
-            owner: patiently("the anchor", || self.owner()).await,
+            owner,
         };
         let (pods, pods_seen) = watch::channel(BTreeMap::new());
         let (digest, digest_wanted) = watch::channel(String::new());
@@ -143,17 +145,28 @@ impl Operator {
         .await
     }
 
-    /// What the rendered objects go with.
-    async fn owner(&self) -> Result<Option<(String, String)>, OperatorError> {
-        let Some(name) = &self.settings.anchor else {
-            return Ok(None);
+    /// Makes the Secrets that are not there, and gives the key of revisions.
+    async fn secrets(&self, owner: Option<&Anchor>) -> [u8; 32] {
+        let settings = &self.settings;
+        let bootstrap = Bootstrap {
+            client: &self.client,
+            namespace: &self.namespace,
+            owner,
         };
-        let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
-        let anchor = api
-            .get(name)
-            .await
-            .map_err(OperatorError::api("get", format!("ConfigMap {name}")))?;
-        Ok(Some((name.clone(), anchor.metadata.uid.unwrap_or_default())))
+        let guard = self.readiness.guard("the key of revisions");
+        let revision_key =
+            patiently("the key of revisions", || bootstrap.revision_key(&settings.class)).await;
+        drop(guard);
+        if let Some(name) = &settings.keyring_secret {
+            let _guard = self.readiness.guard("the keyring");
+            let owner = owner.filter(|_| !settings.keep_keyring);
+            patiently("the keyring", || Bootstrap { owner, ..bootstrap }.keyring(name)).await;
+        }
+        if let Some(secret) = &settings.store_secret {
+            let _guard = self.readiness.guard("the password of the store");
+            patiently("the password of the store", || bootstrap.store(secret)).await;
+        }
+        revision_key
     }
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -22,8 +23,13 @@ func echo(arguments []string) error {
 	_ = flags.Parse(arguments)
 	name, _ := os.Hostname()
 
+	var ending atomic.Bool
 	handler := func(writer http.ResponseWriter, request *http.Request) {
 		writer.Header().Set("Content-Type", "application/json")
+		if ending.Load() {
+			// Said before it is done: closing a connection that is idle just now may meet a request on its way.
+			writer.Header().Set("Connection", "close")
+		}
 		_ = json.NewEncoder(writer).Encode(map[string]any{
 			"pod": name, "message": *message, "method": request.Method, "host": request.Host,
 			"path": request.URL.RequestURI(), "headers": request.Header,
@@ -35,8 +41,7 @@ func echo(arguments []string) error {
 	finished := make(chan error, 1)
 	go func() {
 		<-signals
-		// Keep-alive connections close with the next answer, those without requests at the end.
-		server.SetKeepAlivesEnabled(false)
+		ending.Store(true)
 		time.Sleep(*drain)
 		finished <- server.Shutdown(context.Background())
 	}()

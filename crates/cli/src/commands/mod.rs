@@ -6,6 +6,7 @@ mod demo;
 mod gateway;
 mod keyring;
 mod operator;
+mod probe;
 mod serving;
 mod source;
 
@@ -37,6 +38,7 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Check(arguments) => check::run(&arguments),
         Command::Crd(arguments) => crd::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Probe(arguments) => probe::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Keyring(KeyringCommand::New) => keyring::run().map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| fail(&error))

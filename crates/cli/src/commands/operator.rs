@@ -3,11 +3,15 @@ use std::{fs, path::Path, sync::Arc};
 use anyhow::Context;
 use prometheus_client::registry::Registry;
 use splittoken_api::Installation;
-use splittoken_operator::{Operator, Settings};
+use splittoken_operator::{Operator, Settings, StoreSecret};
 use splittoken_runtime::{AdminServer, Readiness, Signals, init_logs};
+use splittoken_store::MINIMAL_ACL;
 
 use super::serving::control_runtime;
 use crate::arguments::OperatorArguments;
+
+/// Whom the chart's gateways are to the chart's store.
+const STORE_USER: &str = "gateway";
 
 /// Runs the operator until it is asked to end, or loses its lease.
 pub(super) fn run(arguments: OperatorArguments) -> anyhow::Result<()> {
@@ -24,6 +28,12 @@ pub(super) fn run(arguments: OperatorArguments) -> anyhow::Result<()> {
         gateway_admin_port: arguments.gateway_admin_port,
         anchor: arguments.anchor,
         keyring_secret: arguments.keyring_secret,
+        keep_keyring: arguments.keep_keyring,
+        store_secret: arguments.store_secret.map(|name| StoreSecret {
+            name,
+            user: STORE_USER.to_owned(),
+            rules: MINIMAL_ACL.to_owned(),
+        }),
         identity: arguments.identity.unwrap_or_else(identity),
     };
     let runtime = control_runtime()?;

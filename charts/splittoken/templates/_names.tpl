@@ -1,0 +1,55 @@
+{{/* Everything that belongs to the release has this in its labels. */}}
+{{- define "splittoken.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+{{ include "splittoken.selector" . }}
+{{- end }}
+
+{{/* What picks the pods of a component. Never changes: selectors of Deployments are immutable. */}}
+{{- define "splittoken.selector" -}}
+app.kubernetes.io/name: {{ .root.Chart.Name }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+{{- with .component }}
+app.kubernetes.io/component: {{ . }}
+{{- end }}
+{{- end }}
+
+{{- define "splittoken.image" -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end }}
+
+{{/* Cluster-wide names say which release they are of. */}}
+{{- define "splittoken.clusterName" -}}
+{{ .Release.Namespace }}:{{ .Release.Name }}-operator
+{{- end }}
+
+{{/* A duration such as 1m30s in seconds, rounded up. */}}
+{{- define "splittoken.seconds" -}}
+{{- $milliseconds := 0 }}
+{{- range regexFindAll "[0-9]+(ms|s|m|h)" . -1 }}
+{{- $unit := index (dict "ms" 1 "s" 1000 "m" 60000 "h" 3600000) (regexFind "[a-z]+" .) }}
+{{- $milliseconds = add $milliseconds (mul $unit (regexFind "[0-9]+" . | int64)) }}
+{{- end }}
+{{- div (add $milliseconds 999) 1000 }}
+{{- end }}
+
+{{/* What the schema cannot say in clear words. */}}
+{{- define "splittoken.validate" -}}
+{{- if gt (len .Release.Name) 45 }}
+{{- fail "the release's name is too long: at most 45 characters, because Services are called after it" }}
+{{- end }}
+{{- if eq .Values.store.mode "redis" }}
+{{- if not .Values.store.redis.addresses }}
+{{- fail "store.redis.addresses: say where the store is, such as [redis.internal:6379]" }}
+{{- end }}
+{{- if not .Values.store.redis.existingSecret }}
+{{- fail "store.redis.existingSecret: name a Secret of this namespace that holds the store's password" }}
+{{- end }}
+{{- end }}
+{{- with .Values.gateway.autoscaling }}
+{{- if and .enabled (gt (int .minReplicas) (int .maxReplicas)) }}
+{{- fail "gateway.autoscaling: minReplicas is more than maxReplicas" }}
+{{- end }}
+{{- end }}
+{{- end }}
