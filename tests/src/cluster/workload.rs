@@ -42,7 +42,7 @@ impl Workload {
             image: "redis",
             port: Some(6379),
             probe: json!({"tcpSocket": {"port": 6379}, "periodSeconds": 1}),
-            ..Self::pod(name, &[])
+            ..Self::pod(name, &["--protected-mode", "no", "--save", ""])
         }
     }
 
