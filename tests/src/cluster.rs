@@ -5,6 +5,7 @@
 //! (`docker exec kind-control-plane`). Everything is done by kubectl and helm, as a user would.
 
 mod namespace;
+mod release;
 mod workload;
 
 use std::env;
@@ -20,6 +21,7 @@ use crate::parts;
 use crate::process::Process;
 
 pub use namespace::{Counts, Namespace, Reply, finish_watching};
+pub use release::{GATEWAY, Release, SYSTEM, pods};
 pub use workload::Workload;
 
 /// To bring it up: 15 s on an idle machine, and images to unpack.

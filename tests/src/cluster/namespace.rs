@@ -100,7 +100,21 @@ impl Namespace {
 
     /// The addresses of the ready pods that a label selector picks.
     pub fn addresses(&self, selector: &str) -> Result<Vec<String>> {
-        let text = self.kubectl(&["get", "pods", "--selector", selector, "--output", "json"])?;
+        self.addresses_in(&self.name, selector)
+    }
+
+    /// The same for another namespace.
+    pub fn addresses_in(&self, namespace: &str, selector: &str) -> Result<Vec<String>> {
+        let words = [
+            "--namespace",
+            namespace,
+            "get",
+            "pods",
+            "--selector",
+            selector,
+            "--output=json",
+        ];
+        let text = self.cluster.kubectl(&words)?;
         let list: Value = serde_json::from_str(&text)?;
         let is_ready = |pod: &&Value| {
             let conditions = pod["status"]["conditions"].as_array();

@@ -1,5 +1,8 @@
 //! What runs in pods, on a cluster: the user's, or the tests' own.
 //!
-//! One binary, so that all of it shares one cluster. Each test has namespaces of its own.
+//! One binary, so that all of it shares one cluster. Each test has namespaces of its own; the release is had by one at a
+//! time.
 
+mod routes;
+mod shop;
 mod smoke;

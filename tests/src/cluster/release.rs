@@ -1,0 +1,158 @@
+//! The chart's release on the cluster, with the binary under test in its image.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::Cluster;
+use crate::gateway;
+use crate::process::Process;
+
+/// To compress 60 MB of a debug build on a busy machine.
+const IMAGE: Duration = Duration::from_secs(120);
+
+/// The namespace that the documentation speaks of.
+pub const SYSTEM: &str = "splittoken-system";
+
+/// The gateways' Service, as pods reach it.
+pub const GATEWAY: &str = "http://splittoken-gateway.splittoken-system";
+
+/// What is on the cluster.
+#[derive(Debug, Default)]
+struct State {
+    has_image: bool,
+    is_installed: bool,
+}
+
+/// One test at a time has the release: some of them restart or remove it.
+#[derive(Debug)]
+pub struct Release {
+    state: MutexGuard<'static, State>,
+    /// The cluster.
+    pub cluster: &'static Cluster,
+}
+
+impl Release {
+    /// The release `splittoken` with the chart's defaults, installed if it is not, once no other test has it.
+    pub fn installed() -> Result<Self> {
+        static STATE: Mutex<State> = Mutex::new(State {
+            has_image: false,
+            is_installed: false,
+        });
+        let cluster = Cluster::shared()?;
+        let state = STATE.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut this = Self { state, cluster };
+        if !this.state.has_image {
+            load_image(cluster)?;
+            this.state.has_image = true;
+        }
+        if !this.state.is_installed {
+            this.upgrade(&[])?;
+        }
+        Ok(this)
+    }
+
+    /// `helm upgrade --install --wait`, with values `name=value`.
+    pub fn upgrade(&mut self, values: &[&str]) -> Result<()> {
+        self.install("splittoken", SYSTEM, values)?;
+        self.state.is_installed = true;
+        Ok(())
+    }
+
+    /// Another release beside it.
+    pub fn install(&self, name: &str, namespace: &str, values: &[&str]) -> Result<()> {
+        let chart = checkout("charts/splittoken");
+        let mut words = vec!["upgrade", "--install", name, &chart, "--namespace", namespace];
+        words.extend(["--create-namespace", "--wait", "--timeout", "180s"]);
+        let ours = [
+            "image.repository=localhost/splittoken",
+            "image.tag=test",
+            "image.pullPolicy=Never",
+            "store.embedded.image.repository=localhost/splittoken-tests/redis",
+            "store.embedded.image.tag=test",
+            "store.embedded.image.pullPolicy=Never",
+        ];
+        for value in ours.iter().chain(values) {
+            words.extend(["--set", value]);
+        }
+        let outcome = self.cluster.helm(&words);
+        outcome
+            .map(drop)
+            .with_context(|| self.describe(namespace).unwrap_or_else(|error| error.to_string()))
+    }
+
+    /// `helm uninstall --wait`.
+    pub fn uninstall(&mut self) -> Result<()> {
+        self.state.is_installed = false;
+        self.cluster
+            .helm(&["uninstall", "splittoken", "--namespace", SYSTEM, "--wait"])?;
+        Ok(())
+    }
+
+    /// kubectl in the release's namespace.
+    pub fn kubectl(&self, words: &[&str]) -> Result<String> {
+        self.cluster.kubectl(&[&["--namespace", SYSTEM], words].concat())
+    }
+
+    /// Waits until a Deployment of the release is what it is to be.
+    pub fn rolled_out(&self, deployment: &str) -> Result<()> {
+        self.kubectl(&[
+            "rollout",
+            "status",
+            &format!("deployment/{deployment}"),
+            "--timeout=180s",
+        ])?;
+        Ok(())
+    }
+
+    /// Says that a test left the release other than it found it: the next one installs it again.
+    pub fn is_changed(&mut self) {
+        self.state.is_installed = false;
+    }
+
+    fn describe(&self, namespace: &str) -> Result<String> {
+        let namespace = ["--namespace", namespace];
+        let pods = self
+            .cluster
+            .kubectl(&[&namespace[..], &["describe", "pods"]].concat())?;
+        let logs = [
+            "logs",
+            "--selector",
+            "app.kubernetes.io/name=splittoken",
+            "--prefix",
+        ];
+        let logs = self.cluster.kubectl(&[&namespace[..], &logs].concat())?;
+        Ok(format!("{pods}\n{logs}"))
+    }
+}
+
+/// The URLs of all gateway pods.
+pub fn pods(addresses: &[String], path: &str) -> Result<Vec<String>> {
+    ensure!(!addresses.is_empty(), "no gateway is ready");
+    Ok(addresses
+        .iter()
+        .map(|address| format!("http://{address}:8080{path}"))
+        .collect())
+}
+
+fn load_image(cluster: &Cluster) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let archive = folder.path().join("splittoken.tar");
+    let mut command = Command::new(checkout("tests/image/archive"));
+    command
+        .arg(gateway::binary()?)
+        .arg(&archive)
+        .args(["--name", "localhost/splittoken:test"]);
+    let said = Process::start("tests/image/archive", &command)?.finish(IMAGE)?;
+    println!("{}", said.trim_end());
+    cluster.load_image(&archive)
+}
+
+/// A path of the checkout.
+fn checkout(path: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    root.join(path).display().to_string()
+}
