@@ -37,9 +37,10 @@ deny:
 advisories:
     cargo deny --locked check advisories
 
-# Generate the custom resource definitions.
+# Generate the custom resource definitions, and the chart's copy of them.
 crds:
     cargo run --locked -p splittoken -- crd --out crds
+    cargo run --locked -p splittoken -- crd --out charts/splittoken/files/crds
 
 # Check that the committed custom resource definitions are the generated ones.
 crds-check: build
@@ -48,7 +49,21 @@ crds-check: build
     fresh=$(mktemp -d)
     trap 'rm -rf "$fresh"' EXIT
     "$SPLITTOKEN_BIN" crd --out "$fresh"
-    diff -r "$fresh" crds || { echo "crds/ is not fresh: run 'just crds'" >&2; exit 1; }
+    for folder in crds charts/splittoken/files/crds; do
+        diff -r "$fresh" "$folder" || { echo "$folder is not fresh: run 'just crds'" >&2; exit 1; }
+    done
+
+# Check the chart with both helms.
+chart-lint:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    for helm in "${SPLITTOKEN_HELM:-helm}" "${SPLITTOKEN_HELM3:-helm}"; do
+        "$helm" lint --strict --quiet --namespace splittoken-system charts/splittoken
+    done
+
+# Make the image without a container engine, for `kind load image-archive` and the like.
+image archive="target/splittoken.tar": build
+    tests/image/archive "$SPLITTOKEN_BIN" {{archive}}
 
 # All tests, those with real parts against the binary as it is shipped. In one go: cargo builds each dependency once.
 test: build
@@ -72,4 +87,4 @@ build:
     cargo build --locked --release -p splittoken
 
 # What CI runs.
-ci: fmt-check lint deny crds-check test
+ci: fmt-check lint deny crds-check chart-lint test

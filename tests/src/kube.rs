@@ -156,6 +156,40 @@ impl Kube {
         found.with_context(|| format!("its status: {last:#}"))
     }
 
+    /// A token of a `ServiceAccount`, as its pods get it.
+    pub fn token_of(&self, namespace: &str, account: &str) -> Result<String> {
+        let url = format!(
+            "{}{}/token",
+            self.url,
+            path("ServiceAccount", namespace, account)?
+        );
+        let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}});
+        let answer = expect(self.http.post_json(&url, &self.token, &request)?)?;
+        let token = answer["status"]["token"].as_str();
+        token.map(str::to_owned).context("no token")
+    }
+
+    /// Whether whoever this is may do this; all namespaces are an empty one. A resource is `pods` or
+    /// `leases.coordination.k8s.io`, with a subresource behind a slash.
+    pub fn may(&self, verb: &str, resource: &str, namespace: &str) -> Result<bool> {
+        let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+        let (resource, group) = resource.split_once('.').unwrap_or((resource, ""));
+        let review = json!({
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": {
+                "verb": verb, "group": group, "resource": resource, "subresource": subresource,
+                "namespace": namespace,
+            }},
+        });
+        let url = format!(
+            "{}/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+            self.url
+        );
+        let answer = expect(self.http.post_json(&url, &self.token, &review)?)?;
+        answer["status"]["allowed"].as_bool().context("no answer")
+    }
+
     fn patch(&self, path: &str, content_type: &str, query: &str, body: &Value) -> Result<Value> {
         let request = self.http.inner().patch(format!("{}{path}{query}", self.url));
         let request = request
@@ -203,6 +237,13 @@ fn path(kind: &str, namespace: &str, name: &str) -> Result<String> {
         "SplitTokenRoute" => ("apis/splittoken.dev/v1alpha1", "splittokenroutes", true),
         "SplitTokenIssuer" => ("apis/splittoken.dev/v1alpha1", "splittokenissuers", true),
         "ReferenceGrant" => ("apis/gateway.networking.k8s.io/v1beta1", "referencegrants", true),
+        "Deployment" => ("apis/apps/v1", "deployments", true),
+        "StatefulSet" => ("apis/apps/v1", "statefulsets", true),
+        "HorizontalPodAutoscaler" => ("apis/autoscaling/v2", "horizontalpodautoscalers", true),
+        "PodDisruptionBudget" => ("apis/policy/v1", "poddisruptionbudgets", true),
+        "NetworkPolicy" => ("apis/networking.k8s.io/v1", "networkpolicies", true),
+        "ServiceMonitor" => ("apis/monitoring.coreos.com/v1", "servicemonitors", true),
+        "PrometheusRule" => ("apis/monitoring.coreos.com/v1", "prometheusrules", true),
         "ClusterRole" => ("apis/rbac.authorization.k8s.io/v1", "clusterroles", false),
         "ClusterRoleBinding" => ("apis/rbac.authorization.k8s.io/v1", "clusterrolebindings", false),
         "Role" => ("apis/rbac.authorization.k8s.io/v1", "roles", true),

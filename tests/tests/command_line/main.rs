@@ -6,6 +6,7 @@ mod environment;
 mod help;
 mod passwords;
 mod printing;
+mod probe;
 mod readiness;
 mod refusals;
 mod store_refusals;

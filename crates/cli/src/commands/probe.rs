@@ -38,11 +38,9 @@ fn ask(host: &str, path: &str) -> anyhow::Result<()> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE).context("cannot connect")?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
-    )
-    .context("cannot send")?;
+    // In one piece: a server may answer and hang up as soon as it has read some.
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).context("cannot send")?;
     let mut answer = BufReader::new(stream.take(MOST));
     let mut status = String::new();
     answer.read_line(&mut status).context("no answer")?;

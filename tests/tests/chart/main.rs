@@ -1,0 +1,115 @@
+//! The chart: what helm renders of it, what a real API server says to that, and whether the programs work with it.
+
+mod accounts;
+mod admission;
+mod documents;
+mod image;
+mod lifecycle;
+mod rendering;
+mod schema;
+mod switches;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+use splittoken_tests::kube::Kube;
+use splittoken_tests::wait;
+
+/// Every switch on and every list filled.
+fn everything() -> Value {
+    json!({
+        "imagePullSecrets": [{"name": "pull"}],
+        "className": "team-b",
+        "gateway": {
+            "autoscaling": {"enabled": true},
+            "trustedProxies": ["10.0.0.0/8", "fd00::/8"],
+            "service": {"type": "LoadBalancer", "annotations": {"a": "b"}, "externalTrafficPolicy": "Local"},
+            "minDrain": "1m30s",
+            "drain": "500ms",
+            "threads": 2,
+            "podAnnotations": {"a": "b"},
+            "nodeSelector": {"a": "b"},
+            "tolerations": [{"key": "a", "operator": "Exists"}],
+            "affinity": {"podAntiAffinity": {}},
+        },
+        "operator": {"replicas": 2, "podAnnotations": {"a": "b"}, "nodeSelector": {"a": "b"}},
+        "store": {"embedded": {"persistence": {"enabled": true, "storageClassName": "fast"}}},
+        "keyring": {"keep": true},
+        "policy": {
+            "namespaceSelector": {
+                "matchLabels": {"team": "a"},
+                "matchExpressions": [{"key": "b", "operator": "Exists"}],
+            },
+            "hostnames": [{"hostname": "*.example.com", "namespaces": ["shop"]}],
+            "issuers": ["https://iam.example.com/"],
+            "urlBackends": true,
+            "selectorlessServices": true,
+        },
+        "metrics": {
+            "serviceMonitor": {"enabled": true, "labels": {"release": "prometheus"}},
+            "prometheusRule": {"enabled": true, "labels": {"release": "prometheus"}},
+        },
+        "networkPolicy": {
+            "enabled": true,
+            "clients": [{"ipBlock": {"cidr": "192.0.2.0/24"}}],
+            "scrapers": [{"namespaceSelector": {"matchLabels": {"team": "monitoring"}}}],
+        },
+    })
+}
+
+/// A store of somebody else's, over TLS.
+fn external() -> Value {
+    json!({"store": {"mode": "redis", "redis": {
+        "addresses": ["redis.internal:6380"],
+        "database": 3,
+        "existingSecret": "redis-password",
+        "passwordKey": "gateway",
+        "tls": {"caSecret": "redis-ca", "caKey": "tls.crt"},
+    }}})
+}
+
+/// All sets of values that make a difference to what kinds of objects there are.
+fn cases() -> Vec<(&'static str, Value)> {
+    vec![
+        ("no values", json!({})),
+        ("every switch", everything()),
+        ("a store of somebody else's", external()),
+        (
+            "nothing that can be left out",
+            json!({
+                "crds": {"enabled": false},
+                "gateway": {"pdb": {"enabled": false}, "topologySpread": {"enabled": false}},
+                "store": {"mode": "redis", "redis": {
+                    "addresses": ["[fd00::1]:6379"],
+                    "username": "",
+                    "existingSecret": "password",
+                    "tls": {"enabled": false},
+                }},
+            }),
+        ),
+    ]
+}
+
+/// The kinds of the Prometheus operator, as far as they matter here: that they are there.
+fn install_monitoring_kinds(kube: &Kube) -> Result<()> {
+    for (kind, plural) in [
+        ("ServiceMonitor", "servicemonitors"),
+        ("PrometheusRule", "prometheusrules"),
+    ] {
+        kube.apply(&json!({
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": {"name": format!("{plural}.monitoring.coreos.com")},
+            "spec": {
+                "group": "monitoring.coreos.com",
+                "scope": "Namespaced",
+                "names": {"kind": kind, "plural": plural, "singular": kind.to_lowercase()},
+                "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
+                    "type": "object",
+                    "properties": {"spec": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
+                }}}],
+            },
+        }))?;
+        wait::until_true(wait::START, kind, || kube.list(kind, "default", "").is_ok())?;
+    }
+    Ok(())
+}

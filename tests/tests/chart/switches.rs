@@ -1,0 +1,158 @@
+//! What a value changes.
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+use splittoken_tests::helm::{Helm, Rendered, arguments};
+
+use super::{everything, external};
+
+fn template(values: &Value) -> Result<Rendered> {
+    Helm::newest()?.template(values)
+}
+
+fn pod<'r>(rendered: &'r Rendered, name: &str) -> Result<&'r Value> {
+    Ok(&rendered.get("Deployment", name)?["spec"]["template"]["spec"])
+}
+
+/// The operator reads its policy at the start, so a pod with another policy has to be another pod.
+#[test]
+fn a_changed_policy_changes_the_operator_s_pods_and_no_others() -> Result<()> {
+    let before = template(&Value::Null)?;
+    let after = template(&json!({"policy": {"urlBackends": true}}))?;
+    let differing: Vec<_> = before.0.iter().zip(&after.0).filter(|(a, b)| a != b).collect();
+    let names: Vec<_> = differing
+        .iter()
+        .map(|(object, _)| object["metadata"]["name"].as_str().unwrap_or_default())
+        .collect();
+    assert_eq!(names, ["splittoken-policy", "splittoken-operator"]);
+    let (before, after) = differing[1];
+    let annotation = "/spec/template/metadata/annotations/splittoken.dev~1policy";
+    assert_ne!(before.pointer(annotation), after.pointer(annotation));
+    Ok(())
+}
+
+/// A pod that is killed while it drains would fail requests.
+#[test]
+fn pods_have_more_time_to_end_than_the_gateway_takes() -> Result<()> {
+    for (min_drain, drain, seconds) in [
+        ("5s", "25s", 35),
+        ("1m30s", "500ms", 96),
+        ("0s", "0s", 5),
+        ("1h", "1ms", 3606),
+        ("1500ms", "2m", 127),
+    ] {
+        let rendered = template(&json!({"gateway": {"minDrain": min_drain, "drain": drain}}))?;
+        let pod = pod(&rendered, "splittoken-gateway")?;
+        assert_eq!(
+            pod["terminationGracePeriodSeconds"], seconds,
+            "{min_drain} {drain}"
+        );
+        let arguments = arguments(pod);
+        assert!(arguments.contains(&format!("--min-drain={min_drain}").as_str()));
+        assert!(arguments.contains(&format!("--drain={drain}").as_str()));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_store_of_somebody_else_s_is_reached_as_the_values_say() -> Result<()> {
+    let rendered = template(&external())?;
+    assert_eq!(rendered.all("StatefulSet").count(), 0);
+    let gateway = pod(&rendered, "splittoken-gateway")?;
+    let all = arguments(gateway);
+    for argument in [
+        "--store=rediss://gateway@redis.internal:6380/3",
+        "--store-password-file=/etc/splittoken/store/password",
+        "--store-ca=/etc/splittoken/store-ca/ca.crt",
+    ] {
+        assert!(all.contains(&argument), "{argument} is not in {all:?}");
+    }
+    let volumes = gateway["volumes"].as_array().context("no volumes")?;
+    let of = |name: &str| volumes.iter().find(|volume| volume["name"] == name);
+    assert_eq!(
+        of("store").context("no password")?["secret"],
+        json!({"secretName": "redis-password", "items": [{"key": "gateway", "path": "password"}]})
+    );
+    assert_eq!(
+        of("store-ca").context("no authority")?["secret"],
+        json!({"secretName": "redis-ca", "items": [{"key": "tls.crt", "path": "ca.crt"}]})
+    );
+    let operator = arguments(pod(&rendered, "splittoken-operator")?).join(" ");
+    assert!(!operator.contains("--store-secret"), "{operator}");
+    Ok(())
+}
+
+/// Two who set the number of pods would fight.
+#[test]
+fn with_autoscaling_nobody_else_says_how_many_pods_there_are() -> Result<()> {
+    let rendered = template(&everything())?;
+    let deployment = rendered.get("Deployment", "splittoken-gateway")?;
+    assert_eq!(deployment["spec"]["replicas"], Value::Null);
+    let scaler = rendered.get("HorizontalPodAutoscaler", "splittoken-gateway")?;
+    assert_eq!(scaler["spec"]["scaleTargetRef"]["name"], "splittoken-gateway");
+    Ok(())
+}
+
+#[test]
+fn each_switch_adds_its_objects() -> Result<()> {
+    let before = template(&Value::Null)?.names();
+    for (values, added) in [
+        (
+            json!({"gateway": {"autoscaling": {"enabled": true}}}),
+            vec!["HorizontalPodAutoscaler splittoken-gateway"],
+        ),
+        (
+            json!({"metrics": {"serviceMonitor": {"enabled": true}}}),
+            vec!["ServiceMonitor splittoken"],
+        ),
+        (
+            json!({"metrics": {"prometheusRule": {"enabled": true}}}),
+            vec!["PrometheusRule splittoken"],
+        ),
+        (
+            json!({"networkPolicy": {"enabled": true}}),
+            vec![
+                "NetworkPolicy splittoken-gateway",
+                "NetworkPolicy splittoken-operator",
+                "NetworkPolicy splittoken-store",
+            ],
+        ),
+    ] {
+        let mut after = template(&values)?.names();
+        after.retain(|name| !before.contains(name));
+        assert_eq!(after, added, "{values}");
+    }
+    Ok(())
+}
+
+/// What the operator asks pods for by itself has to agree with the chart's own words.
+#[test]
+fn the_operator_looks_for_the_gateways_where_they_are() -> Result<()> {
+    let rendered = template(&everything())?;
+    let arguments = arguments(pod(&rendered, "splittoken-operator")?);
+    let given = |name: &str| {
+        let prefix = format!("--{name}=");
+        let found = arguments
+            .iter()
+            .find_map(|argument| argument.strip_prefix(&prefix));
+        found.map(str::to_owned).context(prefix)
+    };
+    let gateway = rendered.get("Deployment", "splittoken-gateway")?;
+    let labels = &gateway["spec"]["template"]["metadata"]["labels"];
+    let selector = given("gateway-selector")?;
+    assert_eq!(selector.split(',').count(), 3, "{selector}");
+    for pair in selector.split(',') {
+        let (label, value) = pair.split_once('=').context("no pair")?;
+        assert_eq!(labels[label], value, "{selector}");
+    }
+    let ports = gateway["spec"]["template"]["spec"]["containers"][0]["ports"]
+        .as_array()
+        .context("no ports")?;
+    let admin = ports.iter().find(|port| port["name"] == "admin");
+    assert_eq!(
+        admin.context("no port")?["containerPort"].to_string(),
+        given("gateway-admin-port")?
+    );
+    rendered.get("ConfigMap", &given("anchor")?)?;
+    Ok(())
+}
