@@ -16,7 +16,9 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
 
+use crate::helm::Helm;
 use crate::parts;
 use crate::process::Process;
 
@@ -125,24 +127,19 @@ impl Cluster {
 
     /// Starts kubectl, for what goes on.
     pub fn start_kubectl(&self, words: &[&str]) -> Result<Process> {
-        self.start("SPLITTOKEN_KUBECTL", words)
+        let mut command = Command::new(parts::path("SPLITTOKEN_KUBECTL")?);
+        command.args(words).env("KUBECONFIG", &self.kubeconfig);
+        Process::start(&format!("kubectl {}", words.join(" ")), &command)
     }
 
-    /// Runs helm to its end, and gives what it wrote.
-    pub fn helm(&self, words: &[&str]) -> Result<String> {
-        self.start("SPLITTOKEN_HELM", words)?.finish(COMMAND)
+    /// Runs helm, with values, to its end, and gives what it wrote.
+    pub fn helm(&self, words: &[&str], values: &Value) -> Result<String> {
+        Helm::newest()?.at(self.kubeconfig.clone()).run(words, values)
     }
 
     /// A namespace of its own, with the client from which a test calls.
     pub fn namespace(&'static self, name: &str) -> Result<Namespace> {
         Namespace::new(self, name)
-    }
-
-    fn start(&self, part: &str, words: &[&str]) -> Result<Process> {
-        let mut command = Command::new(parts::path(part)?);
-        command.args(words).env("KUBECONFIG", &self.kubeconfig);
-        let name = format!("{} {}", part.trim_start_matches("SPLITTOKEN_"), words.join(" "));
-        Process::start(&name, &command)
     }
 }
 

@@ -55,6 +55,7 @@ impl Helm {
     }
 
     /// The same for a cluster.
+    #[must_use]
     pub fn at(mut self, kubeconfig: PathBuf) -> Self {
         self.kubeconfig = Some(kubeconfig);
         self

@@ -6,16 +6,20 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
 
 use super::Cluster;
-use crate::gateway;
+use crate::helm::{self, RELEASE};
 use crate::process::Process;
+use crate::{gateway, wait};
+
+pub use crate::helm::NAMESPACE as SYSTEM;
 
 /// To compress 60 MB of a debug build on a busy machine.
 const IMAGE: Duration = Duration::from_secs(120);
 
-/// The namespace that the documentation speaks of.
-pub const SYSTEM: &str = "splittoken-system";
+/// A pod that ends drains for five seconds at least.
+const SETTLED: Duration = Duration::from_secs(90);
 
 /// The gateways' Service, as pods reach it.
 pub const GATEWAY: &str = "http://splittoken-gateway.splittoken-system";
@@ -50,35 +54,31 @@ impl Release {
             this.state.has_image = true;
         }
         if !this.state.is_installed {
-            this.upgrade(&[])?;
+            this.upgrade(&Value::Null)?;
         }
         Ok(this)
     }
 
-    /// `helm upgrade --install --wait`, with values `name=value`.
-    pub fn upgrade(&mut self, values: &[&str]) -> Result<()> {
-        self.install("splittoken", SYSTEM, values)?;
+    /// `helm upgrade --install --wait`, with these values beside those of every test.
+    pub fn upgrade(&mut self, values: &Value) -> Result<()> {
+        self.install(RELEASE, SYSTEM, values)?;
         self.state.is_installed = true;
         Ok(())
     }
 
     /// Another release beside it.
-    pub fn install(&self, name: &str, namespace: &str, values: &[&str]) -> Result<()> {
-        let chart = checkout("charts/splittoken");
+    pub fn install(&self, name: &str, namespace: &str, values: &Value) -> Result<()> {
+        let chart = helm::chart().display().to_string();
         let mut words = vec!["upgrade", "--install", name, &chart, "--namespace", namespace];
         words.extend(["--create-namespace", "--wait", "--timeout", "180s"]);
-        let ours = [
-            "image.repository=localhost/splittoken",
-            "image.tag=test",
-            "image.pullPolicy=Never",
-            "store.embedded.image.repository=localhost/splittoken-tests/redis",
-            "store.embedded.image.tag=test",
-            "store.embedded.image.pullPolicy=Never",
-        ];
-        for value in ours.iter().chain(values) {
-            words.extend(["--set", value]);
-        }
-        let outcome = self.cluster.helm(&words);
+        let store =
+            json!({"repository": "localhost/splittoken-tests/redis", "tag": "test", "pullPolicy": "Never"});
+        let mut all = json!({
+            "image": {"repository": "localhost/splittoken", "tag": "test", "pullPolicy": "Never"},
+            "store": {"embedded": {"image": store}},
+        });
+        merge(&mut all, values);
+        let outcome = self.cluster.helm(&words, &all);
         outcome
             .map(drop)
             .with_context(|| self.describe(namespace).unwrap_or_else(|error| error.to_string()))
@@ -87,9 +87,28 @@ impl Release {
     /// `helm uninstall --wait`.
     pub fn uninstall(&mut self) -> Result<()> {
         self.state.is_installed = false;
-        self.cluster
-            .helm(&["uninstall", "splittoken", "--namespace", SYSTEM, "--wait"])?;
-        Ok(())
+        self.remove(RELEASE, SYSTEM)
+    }
+
+    /// The same for another release.
+    pub fn remove(&self, name: &str, namespace: &str) -> Result<()> {
+        let words = ["uninstall", name, "--namespace", namespace, "--wait"];
+        self.cluster.helm(&words, &Value::Null).map(drop)
+    }
+
+    /// Waits until exactly as many gateway pods are there as are wanted, with none that still ends.
+    pub fn settled(&self, gateways: usize) -> Result<()> {
+        self.rolled_out("splittoken-gateway")?;
+        let words = [
+            "get",
+            "pods",
+            "--selector=app.kubernetes.io/component=gateway",
+            "--output=name",
+        ];
+        wait::until_true(SETTLED, "gateway pods to end", || {
+            self.kubectl(&words)
+                .is_ok_and(|text| text.lines().count() == gateways)
+        })
     }
 
     /// kubectl in the release's namespace.
@@ -136,6 +155,19 @@ pub fn pods(addresses: &[String], path: &str) -> Result<Vec<String>> {
         .iter()
         .map(|address| format!("http://{address}:8080{path}"))
         .collect())
+}
+
+/// Puts members of `other` over those of `value`, at any depth.
+fn merge(value: &mut Value, other: &Value) {
+    match (value, other) {
+        (Value::Object(members), Value::Object(others)) => {
+            for (name, other) in others {
+                merge(members.entry(name.clone()).or_insert(Value::Null), other);
+            }
+        }
+        (_, Value::Null) => {}
+        (value, other) => *value = other.clone(),
+    }
 }
 
 fn load_image(cluster: &Cluster) -> Result<()> {

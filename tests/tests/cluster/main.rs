@@ -3,6 +3,11 @@
 //! One binary, so that all of it shares one cluster. Each test has namespaces of its own; the release is had by one at a
 //! time.
 
+mod beside;
+mod faults;
+mod rolling;
 mod routes;
 mod shop;
 mod smoke;
+mod tenants;
+mod uninstall;

@@ -19,6 +19,10 @@ impl Shop {
             Workload::provider("provider", name, &client),
             Workload::echo("orders", "one").replicas(2),
         ])?;
+        // A Service reaches its pods a moment after they are ready.
+        let issuer = Workload::issuer("provider", name);
+        namespace.wait_for(200, &format!("{issuer}/.well-known/openid-configuration"), &[])?;
+        namespace.wait_for(200, "http://orders/", &[])?;
         Ok(Self { namespace, client })
     }
 
@@ -32,8 +36,12 @@ impl Shop {
         format!("Host: {}", self.host())
     }
 
-    /// A route `orders` to the API, for tokens with these scopes.
+    /// A route `orders` to the API, for tokens with these scopes; without any, for all tokens.
     pub(crate) fn route(&self, scopes: &[&str]) -> Value {
+        let mut rule = json!({"name": "api", "backendRefs": [{"name": "orders", "port": 80}]});
+        if !scopes.is_empty() {
+            rule["authorization"] = json!({"scopes": scopes});
+        }
         json!({
             "apiVersion": "splittoken.dev/v1alpha1",
             "kind": "SplitTokenRoute",
@@ -45,18 +53,19 @@ impl Shop {
                     "transport": "PlainHTTPAllowed",
                 },
                 "tokenEndpoints": {"token": {}},
-                "rules": [{
-                    "name": "api",
-                    "authorization": {"scopes": scopes},
-                    "backendRefs": [{"name": "orders", "port": 80}],
-                }],
+                "rules": [rule],
             },
         })
     }
 
-    /// Applies the route and waits, as a user would, until it is Ready.
+    /// Applies the route and waits until it is Ready.
     pub(crate) fn serve(&self, scopes: &[&str]) -> Result<()> {
         self.namespace.apply(&[self.route(scopes)])?;
+        self.wait_ready()
+    }
+
+    /// Waits as a user would.
+    pub(crate) fn wait_ready(&self) -> Result<()> {
         let wait = [
             "wait",
             "--for=condition=Ready",
@@ -92,6 +101,23 @@ impl Shop {
         Ok(token.to_owned())
     }
 
+    /// `-header` arguments for calls with a token.
+    pub(crate) fn headers(&self, token: &str) -> Vec<String> {
+        let bearer = format!("Authorization: Bearer {token}");
+        ["-header", &self.host_header(), "-header", &bearer]
+            .map(str::to_owned)
+            .to_vec()
+    }
+
+    /// Starts clients that call through the gateway all the time: [`Namespace::counts`] of `load`.
+    pub(crate) fn start_load(&self, token: &str) -> Result<()> {
+        let (headers, url) = (self.headers(token), format!("{GATEWAY}/list"));
+        let mut arguments: Vec<&str> = headers.iter().map(String::as_str).collect();
+        arguments.push(&url);
+        self.namespace.run(&[Workload::load("load", &arguments)])?;
+        self.namespace.counts_after("load", 300)?.expect_none_failed()
+    }
+
     /// What the API saw of a call through the gateway.
     pub(crate) fn call(&self, token: &str) -> Result<Value> {
         let bearer = format!("Authorization: Bearer {token}");
@@ -117,12 +143,10 @@ impl Shop {
         token: &str,
         action: impl FnOnce() -> Result<()>,
     ) -> Result<Vec<u64>> {
-        let bearer = format!("Authorization: Bearer {token}");
-        let host = self.host_header();
+        let headers = self.headers(token);
+        let arguments: Vec<&str> = headers.iter().map(String::as_str).collect();
         let urls = pods(&self.gateways()?, "/list")?;
-        let watch = self
-            .namespace
-            .watch(status, &urls, &["-header", &host, "-header", &bearer])?;
+        let watch = self.namespace.watch(status, &urls, &arguments)?;
         action()?;
         finish_watching(watch)
     }
