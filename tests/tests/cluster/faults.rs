@@ -66,7 +66,8 @@ fn without_an_api_server_traffic_goes_on_and_a_restarted_container_serves() -> R
             .map(|url| node.status(url, &shop.host_header(), &token));
         statuses.collect()
     };
-    let all_serve = |statuses: &[String]| statuses.iter().all(|status| status == "200");
+    let all_serve =
+        |statuses: &[String]| !statuses.is_empty() && statuses.iter().all(|status| status == "200");
 
     let stopped = node.stop("kube-apiserver")?;
     for _ in 0..10 {
@@ -75,9 +76,12 @@ fn without_an_api_server_traffic_goes_on_and_a_restarted_container_serves() -> R
     }
     let killed = Instant::now();
     node.signal("KILL", "splittoken", "splittoken gateway ")?;
+    let mut last = Vec::new();
     wait::until_true(RESTART, "both gateways to serve again", || {
-        statuses().is_ok_and(|statuses| all_serve(&statuses))
-    })?;
+        last = statuses().unwrap_or_default();
+        all_serve(&last)
+    })
+    .with_context(|| format!("{last:?}"))?;
     println!(
         "killed gateways serve again after {:?}, without an API server",
         killed.elapsed()
