@@ -115,7 +115,8 @@ impl Helm {
 }
 
 impl Rendered {
-    fn read(text: &str) -> Result<Self> {
+    /// Reads the YAML that helm prints.
+    pub fn read(text: &str) -> Result<Self> {
         let objects: Vec<Value> = serde_saphyr::from_multiple(text)?;
         Ok(Self(
             objects.into_iter().filter(|object| !object.is_null()).collect(),

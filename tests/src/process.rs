@@ -80,6 +80,7 @@ impl Process {
                 return Ok(value);
             }
             if let Some(status) = self.child.try_wait()? {
+                self.hear_out();
                 bail!(
                     "{} ended with {status} before it was ready:\n{}",
                     self.name,
@@ -91,6 +92,14 @@ impl Process {
             }
             thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// Waits for the end of both pipes, which may come just after that of the process; not for long, because a child
+    /// of its own may hold them open.
+    fn hear_out(&self) {
+        let has_ended = || self.readers.iter().all(JoinHandle::is_finished).then_some(());
+        // What has come by then has to do.
+        let _ = wait::until(Duration::from_secs(1), "the end of the output", has_ended);
     }
 
     /// SIGSTOP: the process hangs, its sockets stay open.

@@ -18,6 +18,20 @@ use crate::certs::Authority;
 use crate::process::Process;
 use crate::{parts, ports, secret, wait};
 
+/// All that the README tells an administrator to allow a gateway's user.
+pub const DOCUMENTED_ACL: [&str; 10] = [
+    "resetkeys",
+    "~st1:*",
+    "resetchannels",
+    "-@all",
+    "+get",
+    "+set",
+    "+ping",
+    "+info",
+    "+client|tracking",
+    "+client|setname",
+];
+
 /// A running Redis. `default` has no password, unless [`Builder::acl`] was asked for.
 #[derive(Debug)]
 pub struct Redis {

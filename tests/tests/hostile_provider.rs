@@ -430,6 +430,7 @@ fn a_jwt_in_another_member_is_refused() -> Result<()> {
     let token = court.scene.jwt(&json!({}))?;
     let other = court.scene.jwt(&json!({"sub": "somebody else"}))?;
     let (input, _) = other.rsplit_once('.').context("no JWT")?;
+    let claims = token.split('.').nth(1).context("no JWT")?;
     let escaped: String = other.bytes().map(|byte| format!("\\u{byte:04x}")).collect();
     let encoded = other.replace('.', "%2E");
     for (lie, member) in [
@@ -452,6 +453,7 @@ fn a_jwt_in_another_member_is_refused() -> Result<()> {
         ("behind a scheme", format!(r#""x":"Bearer {other}""#)),
         ("glued to a word", format!(r#""x":"prefix{other}""#)),
         ("without its signature", format!(r#""x":"{input}.""#)),
+        ("its claims alone", format!(r#""x":["{claims}"]"#)),
         ("as scope", format!(r#""scope":"a {other} b""#)),
         ("as token type", format!(r#""token_type":"{other}""#)),
         ("the same once more", format!(r#""x":"{token}""#)),

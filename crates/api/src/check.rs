@@ -100,8 +100,33 @@ impl Gathered {
         for verdict in &compiled.verdicts {
             self.report(verdict, &mut findings);
         }
+        if let Some(class) = options.class {
+            findings.extend(self.of_other_classes(class));
+        }
         findings.sort();
         (compiled, Report { findings })
+    }
+
+    /// What is left alone because another installation serves it: in a cluster that is usual, in files seldom meant.
+    fn of_other_classes(&self, class: &str) -> impl Iterator<Item = Finding> {
+        let routes = self.resources.routes.iter();
+        let routes = routes.filter_map(|(name, route)| Some((name, &route.as_ref().ok()?.spec.class_name)));
+        let issuers = self.resources.issuers.iter();
+        let issuers =
+            issuers.filter_map(|(name, issuer)| Some((name, &issuer.as_ref().ok()?.spec.class_name)));
+        let others = routes.chain(issuers).filter(move |(_, own)| *own != class);
+        others.map(move |(name, own)| {
+            let (file, line) = self.places.get(name).cloned().unwrap_or_default();
+            Finding {
+                file,
+                line,
+                object: name.to_string(),
+                field: "spec.className".to_owned(),
+                reason: "OtherClass",
+                message: format!("is of class {own}: only {class} is served here"),
+                severity: Severity::Warning,
+            }
+        })
     }
 
     fn add(&mut self, document: &Document) {

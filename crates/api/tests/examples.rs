@@ -25,8 +25,10 @@ fn every_example_passes_on_its_own() {
     let names: Vec<_> = files.iter().map(|file| file.name.as_str()).collect();
     for name in [
         "authorization.yaml",
+        "entra.yaml",
         "hs256.yaml",
         "keycloak.yaml",
+        "okta.yaml",
         "quickstart.yaml",
         "shared-issuer.yaml",
     ] {

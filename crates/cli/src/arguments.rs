@@ -7,7 +7,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
-use splittoken_api::GepDuration;
+use splittoken_api::{GepDuration, crd::DEFAULT_CLASS};
 use splittoken_gateway::AccessLog;
 use splittoken_runtime::LogFormat;
 
@@ -158,12 +158,12 @@ pub(crate) struct SourceArguments {
     #[arg(long, env = "SPLITTOKEN_KUBERNETES")]
     pub(crate) kubernetes: bool,
 
-    /// With --kubernetes: the installation whose routes are served.
+    /// The installation that this gateway is part of: routes and issuers with another spec.className are left alone.
     #[arg(
         long,
         env = "SPLITTOKEN_CLASS",
         value_name = "NAME",
-        default_value = "default"
+        default_value = DEFAULT_CLASS
     )]
     pub(crate) class: String,
 
@@ -191,7 +191,7 @@ pub(crate) struct OperatorArguments {
         long,
         env = "SPLITTOKEN_CLASS",
         value_name = "NAME",
-        default_value = "default"
+        default_value = DEFAULT_CLASS
     )]
     pub(crate) class: String,
 
@@ -372,6 +372,11 @@ pub(crate) enum KeyringCommand {
     #[command(after_help = "Example:
   umask 077 && splittoken keyring new > keyring.json")]
     New,
+    /// Ask the operator of a cluster to rotate the keyring of its gateways. Nothing is lost: both keys are read until the
+    /// last token of the old one has ended.
+    #[command(after_help = "Example:
+  splittoken keyring rotate --namespace splittoken-system --secret splittoken-keyring")]
+    Rotate(RotateArguments),
 }
 
 fn address(text: &str) -> Result<SocketAddr, &'static str> {
@@ -408,6 +413,17 @@ fn network(text: &str) -> Result<IpNet, &'static str> {
 fn threads(text: &str) -> Result<u16, &'static str> {
     let number = text.parse().ok().filter(|number| (1..=1024).contains(number));
     number.ok_or("expected a number from 1 to 1024")
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RotateArguments {
+    /// Where the Secret is [default: the namespace of the current kubeconfig, or of the pod]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) namespace: Option<String>,
+
+    /// The Secret with the keyring.
+    #[arg(long, value_name = "NAME", default_value = "splittoken-keyring")]
+    pub(crate) secret: String,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

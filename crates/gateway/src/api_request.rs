@@ -135,11 +135,11 @@ fn edit_headers(rule: &ServedRule, peer: &Peer, token: Option<&Rehydrated>, head
             headers.remove(header::AUTHORIZATION);
         }
     }
-    for name in &rule.request_headers.remove {
-        headers.remove(name);
-    }
     for (name, value) in &rule.request_headers.set {
         headers.insert(name.clone(), value.clone());
+    }
+    for name in &rule.request_headers.remove {
+        headers.remove(name);
     }
 }
 

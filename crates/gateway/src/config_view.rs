@@ -76,6 +76,8 @@ pub(crate) struct StoreView<'v> {
     pub(crate) name: &'v str,
     pub(crate) workers: usize,
     pub(crate) workers_up: usize,
+    /// The store's policy for when it is full, if it is one that ends sessions.
+    pub(crate) evicting_policy: Option<String>,
 }
 
 /// The view as JSON text.

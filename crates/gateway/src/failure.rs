@@ -13,6 +13,9 @@ const RETRY_AFTER: &str = "1";
 /// What is said in place of `CONNECT` and `TRACE`; a rule may take fewer (RFC 9110 §15.5.6).
 const SERVED_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
+/// What a client is told whose body ended before its end.
+const BROKEN_BODY: &str = "The request's body did not arrive whole and in time.";
+
 /// Why a request is not answered by an upstream or a provider.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -141,7 +144,7 @@ impl Failure {
             }
             Self::Denied(_, scope) => denied(realm, scope.as_ref()),
             Self::Unavailable(_) => {
-                let text = "The token cannot be checked right now.";
+                let text = "Tokens can be neither checked nor issued right now. Try again soon.";
                 Answer::new(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", text)
                     .retry_later()
                     .done()
@@ -156,6 +159,9 @@ impl Failure {
                 "The upstream did not answer in time.",
             )
             .done(),
+            Self::Upstream(UpstreamError::RequestBody(_)) => {
+                Answer::new(StatusCode::BAD_REQUEST, "invalid_request", BROKEN_BODY).done()
+            }
             Self::Upstream(_) => Answer::new(
                 StatusCode::BAD_GATEWAY,
                 "bad_gateway",
@@ -207,11 +213,7 @@ impl TokenRequestError {
                 "Parameters belong in the body, not in the query.",
             ),
             Self::TooLarge => (413, "invalid_request", "The request is too large."),
-            Self::Incomplete => (
-                400,
-                "invalid_request",
-                "The request's body did not arrive whole and in time.",
-            ),
+            Self::Incomplete => (400, "invalid_request", BROKEN_BODY),
             Self::GrantTypeCount => (400, "invalid_request", "Exactly one grant_type is required."),
             Self::GrantType => (
                 400,

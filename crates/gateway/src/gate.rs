@@ -25,7 +25,7 @@ pub enum GateError {
     #[error("a request needs exactly one Host header")]
     HostCount,
     /// `Host` is no host.
-    #[error("the Host header is malformed: {0}")]
+    #[error("the Host header is not a host, alone or with a port")]
     Host(#[from] HostnameError),
     /// An absolute target names another host.
     #[error("the request's target and its Host header name different hosts")]

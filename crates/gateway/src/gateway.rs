@@ -6,7 +6,9 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use prometheus_client::registry::Registry;
+use splittoken_provider::KeptKeys;
 use splittoken_runtime::{Drain, DrainPhase, JsonPage, Readiness, ReadyGuard};
 use splittoken_store::{Store, StoreConfig};
 use splittoken_token::Keyring;
@@ -56,6 +58,9 @@ impl StartError {
     }
 }
 
+/// What records are sealed with. Whoever holds it may put another keyring in its place: from then on that one counts.
+pub type SharedKeyring = Arc<ArcSwap<Keyring>>;
+
 /// Everything a gateway is made of.
 #[derive(Debug)]
 pub struct Ingredients<'i> {
@@ -66,7 +71,7 @@ pub struct Ingredients<'i> {
     /// Where records lie.
     pub store: &'i StoreConfig,
     /// What they are sealed with.
-    pub keyring: Arc<Keyring>,
+    pub keyring: SharedKeyring,
     /// What it serves, now and later.
     pub configs: watch::Receiver<Arc<Config>>,
     /// When it ends.
@@ -88,7 +93,7 @@ pub struct Gateway {
     store: Store,
     store_name: String,
     health: StoreHealth,
-    keyring: Arc<Keyring>,
+    keyring: SharedKeyring,
     configs: watch::Receiver<Arc<Config>>,
     drain: Drain,
     drain_limit: Duration,
@@ -123,7 +128,8 @@ impl Gateway {
         let listener = acceptor::listen(address).map_err(|source| StartError::Bind { address, source })?;
         let health = StoreHealth::default();
         let metrics = Metrics::new(registry, &health);
-        let shared = Shared::new(settings, Snapshots::new(Arc::clone(&metrics)), metrics);
+        let kept = settings.state_dir.as_deref().map(KeptKeys::in_folder);
+        let shared = Shared::new(settings, Snapshots::new(Arc::clone(&metrics), kept), metrics);
         let cache = Tokens::cache();
         let store_name = store.describe();
         let store = Store::open(store, cache.clone());
@@ -162,8 +168,9 @@ impl Gateway {
             Arc::clone(&self.status),
             Arc::clone(&self.keyring),
         );
-        let (name, health, workers) = (
+        let (name, store, health, workers) = (
             self.store_name.clone(),
+            self.store.clone(),
             self.health.clone(),
             self.shared.settings.threads,
         );
@@ -172,8 +179,9 @@ impl Gateway {
                 name: &name,
                 workers,
                 workers_up: health.up(),
+                evicting_policy: store.evicting_policy(),
             };
-            view(&shared, &status, &keyring, store)
+            view(&shared, &status, &keyring.load(), store)
         })
     }
 
@@ -184,7 +192,7 @@ impl Gateway {
             Arc::clone(&self.status),
             Arc::clone(&self.keyring),
         );
-        Arc::new(move || digest(&shared, &status, &keyring))
+        Arc::new(move || digest(&shared, &status, &keyring.load()))
     }
 
     /// Serves until the drain is over. Every request that was in flight by then has been finished, or

@@ -2,9 +2,11 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-/// Headers that upstreams trust to name a person. A client's own copies never pass (the names are those that
-/// common proxies and frameworks use).
-const IDENTITY: [&str; 16] = [
+/// Headers that upstreams trust to name a person or a path. A client's own copies never pass (the names are those that
+/// common proxies and frameworks use, and those of client certificates, RFC 9440 §4).
+const SPOOFABLE: [&str; 20] = [
+    "client-cert",
+    "client-cert-chain",
     "forwarded",
     "remote-user",
     "x-authenticated-user",
@@ -17,6 +19,9 @@ const IDENTITY: [&str; 16] = [
     "x-auth-request-access-token",
     "x-credential-identifier",
     "x-consumer-username",
+    // Some servers serve these paths in place of the one that was matched.
+    "x-original-url",
+    "x-rewrite-url",
     "x-real-ip",
     "x-remote-user",
     "x-userinfo",
@@ -43,7 +48,7 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
 /// Whether a client's own copy of the header must not reach an upstream.
 fn is_ours_alone(name: &HeaderName) -> bool {
     let name = name.as_str();
-    name.starts_with("x-forwarded-") || IDENTITY.contains(&name)
+    name.starts_with("x-forwarded-") || SPOOFABLE.contains(&name)
 }
 
 /// Removes from a client's request what must not travel on: hop-by-hop headers and what `Connection` names, the
@@ -136,7 +141,11 @@ mod tests {
             ("x-forwarded-anything", "x"),
             ("forwarded", "for=1.2.3.4"),
             ("x-real-ip", "1.2.3.4"),
+            ("x-original-url", "/admin"),
+            ("x-rewrite-url", "/admin"),
             ("remote-user", "root"),
+            ("client-cert", ":AAAA:"),
+            ("client-cert-chain", ":AAAA:"),
             ("x-user-id", "root"),
             ("content-type", "text/plain"),
         ]);

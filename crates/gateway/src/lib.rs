@@ -40,6 +40,6 @@ mod worker;
 
 pub use config::{Config, Problem, RejectedRoute};
 pub use gate::GateError;
-pub use gateway::{Gateway, Ingredients, StartError};
+pub use gateway::{Gateway, Ingredients, SharedKeyring, StartError};
 pub use settings::{AccessLog, Settings};
 pub use snapshot::ConfigError;

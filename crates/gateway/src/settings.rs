@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 
@@ -29,6 +29,8 @@ pub struct Settings {
     pub trusted_proxies: Vec<IpNet>,
     /// Which requests get a log line.
     pub access_log: AccessLog,
+    /// A folder that outlives the process, for the last keys of each issuer.
+    pub state_dir: Option<PathBuf>,
 }
 
 /// Which requests get a log line.

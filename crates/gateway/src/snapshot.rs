@@ -7,7 +7,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use splittoken_provider::{GivenEndpoints, Provider, ProviderError, ProviderSettings};
+use splittoken_provider::{GivenEndpoints, KeptKeys, Provider, ProviderError, ProviderSettings};
 use splittoken_routing::{
     Discovery, IssuerConfig, IssuerSecrets, RouteTable, ServedRoute, ServedRule, TableError, Transport,
     Verification,
@@ -74,13 +74,16 @@ impl ConfigError {
 pub(crate) struct Snapshots {
     current: ArcSwap<Snapshot>,
     metrics: Arc<Metrics>,
+    kept: Option<KeptKeys>,
 }
 
 impl Snapshots {
-    pub(crate) fn new(metrics: Arc<Metrics>) -> Self {
+    /// `kept` is where keys outlive the process.
+    pub(crate) fn new(metrics: Arc<Metrics>, kept: Option<KeptKeys>) -> Self {
         Self {
             current: ArcSwap::default(),
             metrics,
+            kept,
         }
     }
 
@@ -108,7 +111,7 @@ impl Snapshots {
             }
             let provider = match before {
                 Some(before) => Provider::following(settings, &before.provider),
-                None => Provider::new(settings),
+                None => Provider::keeping(settings, self.kept.clone()),
             };
             let provider = provider.map_err(|source| ConfigError::Provider {
                 name: config.name.clone(),

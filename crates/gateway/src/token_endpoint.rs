@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Response, header, request::Parts};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use splittoken_provider::{
     CallError, ClientCredentials, IssueError, Provider, ProviderAnswer, TokenCall, TokenCallError,
     TokenTypeHint,
@@ -109,6 +109,10 @@ async fn exchange(
 }
 
 async fn read(body: Incoming) -> Result<Bytes, TokenRequestError> {
+    // What is announced as too large need not be waited for.
+    if body.size_hint().lower() > MAX_TOKEN_REQUEST as u64 {
+        return Err(TokenRequestError::TooLarge);
+    }
     let collected = timeout(
         TOKEN_REQUEST_READ,
         Limited::new(body, MAX_TOKEN_REQUEST).collect(),

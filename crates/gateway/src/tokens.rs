@@ -11,7 +11,7 @@ use splittoken_provider::FillError;
 use splittoken_routing::ServedRoute;
 use splittoken_store::{
     Health, PutOutcome, Store, StoreError, StoreSession,
-    near::{Filled, Lookup, NearCache, NearConfig, Now, Overloaded, Stale},
+    near::{Filled, Lookup, MayRefuse, NearCache, NearConfig, Now, Overloaded, Stale},
 };
 use splittoken_token::{
     Claims, Jws, Keyring, Keys, Live, LookupId, Meta, Opaque, Realm, RecordError, SealedRecord, Stored, Use,
@@ -21,7 +21,8 @@ use tokio::time::sleep;
 use zeroize::Zeroizing;
 
 use crate::{
-    failure::Failure, issuer::Issuer, metrics::Metrics, settings::NEAR_CACHE_BYTES, store_health::StoreHealth,
+    failure::Failure, gateway::SharedKeyring, issuer::Issuer, metrics::Metrics, settings::NEAR_CACHE_BYTES,
+    store_health::StoreHealth,
 };
 
 /// A token that has been put together again.
@@ -58,6 +59,12 @@ impl From<Overloaded> for LookupError {
     }
 }
 
+impl MayRefuse for LookupError {
+    fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused(_))
+    }
+}
+
 impl LookupError {
     fn failure(&self) -> Failure {
         match self {
@@ -90,7 +97,7 @@ pub(crate) enum Kept {
 
 /// One worker's way from tokens to records.
 pub(crate) struct Tokens {
-    keyring: Arc<Keyring>,
+    keyring: SharedKeyring,
     session: StoreSession,
     cache: Cache,
     metrics: Arc<Metrics>,
@@ -98,7 +105,7 @@ pub(crate) struct Tokens {
 
 impl fmt::Debug for Tokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Tokens({:?})", self.keyring)
+        write!(f, "Tokens({:?})", self.keyring.load())
     }
 }
 
@@ -118,7 +125,7 @@ impl Tokens {
 
     /// Connects to the store; to be called on the worker's own runtime.
     pub(crate) fn new(
-        keyring: Arc<Keyring>,
+        keyring: SharedKeyring,
         store: &Store,
         cache: Cache,
         metrics: Arc<Metrics>,
@@ -168,9 +175,11 @@ impl Tokens {
         // Before any I/O: guessing must be cheap to refuse.
         let opaque =
             Opaque::parse_for(text, &config.algorithms).map_err(|e| Failure::InvalidToken(e.reason()))?;
-        let keys = self.keys(&config.realm, &opaque);
+        // One keyring from the names to the records, however it changes meanwhile.
+        let keyring = self.keyring.load_full();
+        let keys = keys(&keyring, &config.realm, &opaque);
         let ids: Vec<LookupId> = keys.iter().map(Keys::lookup_id).collect();
-        let read = || self.read(issuer, &opaque, &keys, &ids);
+        let read = || self.read(issuer, &keyring, &opaque, &keys, &ids);
         let outcome = self.cache.fill(key, config.realm, &ids, read).await;
         self.conclude(outcome, stale, now, route.config.max_stale)
     }
@@ -204,17 +213,11 @@ impl Tokens {
         Err(failure)
     }
 
-    fn keys(&self, realm: &Realm, opaque: &Opaque) -> Vec<Keys> {
-        self.keyring
-            .kids()
-            .filter_map(|kid| derive_keys(&self.keyring, kid, realm, Use::Access, opaque))
-            .collect()
-    }
-
     /// One read: all peppers in one round trip, open, verify.
     async fn read(
         &self,
         issuer: &Issuer,
+        keyring: &Keyring,
         opaque: &Opaque,
         keys: &[Keys],
         ids: &[LookupId],
@@ -222,17 +225,8 @@ impl Tokens {
         let fetched = self.session.get(ids).await.map_err(LookupError::Store)?;
         // Taken before the keys are looked at, so that what they vouch for goes when they go.
         let stamp = issuer.stamp();
-        let found = keys
-            .iter()
-            .zip(fetched.records)
-            .find_map(|(keys, record)| Some((keys, record?)));
-        let Some((keys, record)) = found else {
+        let Some((keys, live)) = self.live(keyring, keys, fetched.records)? else {
             return Ok(None);
-        };
-        let live = match open(&self.keyring, keys, &record) {
-            Ok(Stored::Live(live)) => live,
-            Ok(Stored::Revoked) => return Err(LookupError::Refused("revoked")),
-            Err(error) => return Err(self.broken(error)),
         };
         let now = epoch_seconds(SystemTime::now());
         if live.expires_at <= now {
@@ -263,6 +257,26 @@ impl Tokens {
         }))
     }
 
+    /// The live record of a token among what lay under its names. A tombstone counts wherever it stands: the token may
+    /// have been stored, revoked, and stored once more under a newer pepper.
+    fn live<'k>(
+        &self,
+        keyring: &Keyring,
+        keys: &'k [Keys],
+        records: Vec<Option<SealedRecord>>,
+    ) -> Result<Option<(&'k Keys, Live)>, LookupError> {
+        let mut found = None;
+        for (keys, record) in keys.iter().zip(records) {
+            let Some(record) = record else { continue };
+            match open(keyring, keys, &record) {
+                Ok(Stored::Live(live)) => found = found.or(Some((keys, live))),
+                Ok(Stored::Revoked) => return Err(LookupError::Refused("revoked")),
+                Err(error) => return Err(self.broken(error)),
+            }
+        }
+        Ok(found)
+    }
+
     /// A record that does not open: somebody else wrote to our store, or the keyring is not the one it was.
     fn broken(&self, error: RecordError) -> LookupError {
         self.metrics.alarm(error.reason());
@@ -277,8 +291,9 @@ impl Tokens {
         claims: &Claims,
         expires_at: u64,
     ) -> Result<Kept, Failure> {
-        let kid = self.keyring.write_kid();
-        let keys = derive_keys(&self.keyring, kid, realm, Use::Access, jws.opaque());
+        let keyring = self.keyring.load_full();
+        let kid = keyring.write_kid();
+        let keys = derive_keys(&keyring, kid, realm, Use::Access, jws.opaque());
         let keys = keys.ok_or(Failure::Unavailable("crypto"))?;
         let live = Live {
             stored_at_ms: epoch_millis(SystemTime::now()),
@@ -293,7 +308,7 @@ impl Tokens {
             .map_err(|e| Failure::Unavailable(e.reason()))?
         {
             PutOutcome::Stored => Ok(Kept::Stored),
-            PutOutcome::Exists(other) => Ok(self.compare(&keys, &other, jws)),
+            PutOutcome::Exists(other) => Ok(compare(&keyring, &keys, &other, jws)),
         }
     }
 
@@ -313,17 +328,25 @@ impl Tokens {
             }
         }
     }
+}
 
-    /// Another record stands where ours should. Signatures may be deterministic, so it can be the same token.
-    fn compare(&self, keys: &Keys, record: &[u8], jws: &Jws<'_>) -> Kept {
-        match open(&self.keyring, keys, record) {
-            Ok(Stored::Live(live)) if live.signing_input.as_str() == jws.signing_input() => Kept::Known {
-                expires_at: live.expires_at,
-            },
-            Ok(Stored::Revoked) => Kept::Revoked,
-            Ok(Stored::Live(_)) | Err(_) => Kept::Collision,
-        }
+/// Another record stands where ours should. Signatures may be deterministic, so it can be the same token.
+fn compare(keyring: &Keyring, keys: &Keys, record: &[u8], jws: &Jws<'_>) -> Kept {
+    match open(keyring, keys, record) {
+        Ok(Stored::Live(live)) if live.signing_input.as_str() == jws.signing_input() => Kept::Known {
+            expires_at: live.expires_at,
+        },
+        Ok(Stored::Revoked) => Kept::Revoked,
+        Ok(Stored::Live(_)) | Err(_) => Kept::Collision,
     }
+}
+
+/// A token's keys under each pepper.
+fn keys(keyring: &Keyring, realm: &Realm, opaque: &Opaque) -> Vec<Keys> {
+    keyring
+        .kids()
+        .filter_map(|kid| derive_keys(keyring, kid, realm, Use::Access, opaque))
+        .collect()
 }
 
 fn fill_error(error: FillError) -> LookupError {

@@ -1,4 +1,4 @@
-//! Secrets that an installation cannot be without: made when they are not there, and never changed here.
+//! Secrets that an installation cannot be without: made when they are not there. What they hold is never changed here.
 
 use std::collections::BTreeMap;
 
@@ -6,15 +6,18 @@ use aws_lc_rs::{digest, rand};
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{
     Api, Client,
-    api::{ObjectMeta, PostParams},
+    api::{ObjectMeta, Patch, PatchParams, PostParams},
 };
+use serde_json::json;
 use splittoken_token::Keyring;
 use zeroize::Zeroizing;
 
 use crate::{anchor::Anchor, error::OperatorError, settings::StoreSecret};
 
+const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+const OPERATOR: &str = "splittoken-operator";
 const REVISION_KEY_ENTRY: &str = "revision-key";
-const KEYRING_ENTRY: &str = "keyring.json";
+pub(crate) const KEYRING_ENTRY: &str = "keyring.json";
 const PASSWORD_ENTRY: &str = "password";
 /// A file for the option `--aclfile` of Redis and Valkey.
 const USERS_ENTRY: &str = "users.acl";
@@ -97,6 +100,7 @@ impl Bootstrap<'_> {
                 .await
                 .map_err(OperatorError::api("get", &*what))?;
             if let Some(secret) = found {
+                self.own(&api, &secret).await?;
                 let data = secret.data.unwrap_or_default().into_iter();
                 return Ok(data
                     .map(|(entry, bytes)| (entry, Zeroizing::new(bytes.0)))
@@ -109,10 +113,7 @@ impl Bootstrap<'_> {
             let secret = Secret {
                 metadata: ObjectMeta {
                     name: Some(name.to_owned()),
-                    labels: Some(BTreeMap::from([(
-                        "app.kubernetes.io/managed-by".to_owned(),
-                        "splittoken-operator".to_owned(),
-                    )])),
+                    labels: Some(BTreeMap::from([(MANAGED_BY.to_owned(), OPERATOR.to_owned())])),
                     owner_references: self.owner.map(|owner| vec![owner.reference()]),
                     ..ObjectMeta::default()
                 },
@@ -126,6 +127,36 @@ impl Bootstrap<'_> {
                 Err(error) => return Err(OperatorError::api("create", what)(error)),
             }
         }
+    }
+
+    /// Whether a Secret goes with the release may have been decided anew since it was made. One that somebody else made
+    /// is theirs.
+    async fn own(self, api: &Api<Secret>, secret: &Secret) -> Result<(), OperatorError> {
+        let ObjectMeta {
+            name,
+            labels,
+            owner_references,
+            ..
+        } = &secret.metadata;
+        let name = name.as_deref().unwrap_or_default();
+        let is_ours = labels
+            .as_ref()
+            .is_some_and(|labels| labels.get(MANAGED_BY).is_some_and(|by| by == OPERATOR));
+        let wanted: Vec<_> = self.owner.map(Anchor::reference).into_iter().collect();
+        if !is_ours || owner_references.as_deref().unwrap_or_default() == wanted {
+            return Ok(());
+        }
+        tracing::info!(
+            name,
+            goes_with_the_release = self.owner.is_some(),
+            "a Secret has another owner now"
+        );
+        let patch = Patch::Merge(json!({"metadata": {"ownerReferences": wanted}}));
+        let patched = api.patch_metadata(name, &PatchParams::default(), &patch).await;
+        patched.map(drop).map_err(OperatorError::api(
+            "patch",
+            format!("Secret {}/{name}", self.namespace),
+        ))
     }
 }
 

@@ -23,6 +23,7 @@ use crate::{
     asking::{self, Reports},
     bootstrap::Bootstrap,
     error::OperatorError,
+    keyring::Keeper,
     kinds::Kind,
     lease::Elector,
     metrics::Metrics,
@@ -42,6 +43,9 @@ const QUIET: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_millis(250);
 /// Until what failed is tried again.
 const AGAIN: Duration = Duration::from_secs(2);
+/// An old key of the keyring is kept at least as long as issuers let tokens live by default: routes that are gone now
+/// may have left some.
+const SHORTEST_MEMORY: Duration = Duration::from_secs(24 * 3600);
 /// Changes on their way from the watches.
 const QUEUE: usize = 1024;
 
@@ -120,6 +124,18 @@ impl Operator {
         let (pods, pods_seen) = watch::channel(BTreeMap::new());
         let (digest, digest_wanted) = watch::channel(String::new());
         let (reports, reports_seen) = watch::channel(Arc::default());
+        let (longest, longest_seen) = watch::channel(SHORTEST_MEMORY);
+        if let Some(name) = self.settings.keyring_secret.clone() {
+            let keeper = Keeper {
+                client: self.client.clone(),
+                namespace: self.namespace.clone(),
+                name,
+                leads: leads.clone(),
+                reports: reports_seen.clone(),
+                longest: longest_seen,
+            };
+            tokio::spawn(keeper.run());
+        }
         let asker = Asker::new(self.settings.gateway_admin_port)?;
         tokio::spawn(asking::run(asker, pods_seen, digest_wanted, reports));
         Control {
@@ -140,6 +156,7 @@ impl Operator {
             reports: reports_seen,
             pods,
             digest,
+            longest,
         }
         .run()
         .await
@@ -210,6 +227,7 @@ struct Control {
     reports: watch::Receiver<Arc<Reports>>,
     pods: watch::Sender<BTreeMap<String, Pod>>,
     digest: watch::Sender<String>,
+    longest: watch::Sender<Duration>,
 }
 
 impl Control {
@@ -316,6 +334,9 @@ impl Control {
             }
         }
         self.digest.send_replace(digest);
+        let lives = routes.iter().map(|route| route.config.issuer.lifetime.max);
+        self.longest
+            .send_replace(lives.max().unwrap_or_default().max(SHORTEST_MEMORY));
         self.metrics
             .routes
             .set(i64::try_from(routes.len()).unwrap_or(i64::MAX));

@@ -5,7 +5,8 @@ use splittoken_token::KeySet;
 use tokio::sync::watch;
 
 use crate::{
-    Epoch, ProviderAnswer, ProviderError, ProviderSettings, ProviderState, TokenCall, TokenCallError,
+    Epoch, KeptKeys, ProviderAnswer, ProviderError, ProviderSettings, ProviderState, TokenCall,
+    TokenCallError,
     refresh::{EndGuard, Refresher},
     shared::Shared,
     state,
@@ -23,8 +24,13 @@ impl Provider {
     ///
     /// The process must have installed a default `rustls` crypto provider.
     pub fn new(settings: ProviderSettings) -> Result<Arc<Self>, ProviderError> {
+        Self::keeping(settings, None)
+    }
+
+    /// One that keeps its keys for the next process, and begins with those that the last one kept.
+    pub fn keeping(settings: ProviderSettings, kept: Option<KeptKeys>) -> Result<Arc<Self>, ProviderError> {
         Ok(Arc::new(Self {
-            shared: Arc::new(Shared::new(settings)?),
+            shared: Arc::new(Shared::new(settings, kept)?),
             alive: watch::Sender::new(()),
         }))
     }
@@ -32,7 +38,7 @@ impl Provider {
     /// One with other settings that takes the place of `before`. Where keys and endpoints come from the same place as
     /// before, they are known from the start: an edit must not need a provider that is down.
     pub fn following(settings: ProviderSettings, before: &Self) -> Result<Arc<Self>, ProviderError> {
-        let next = Self::new(settings)?;
+        let next = Self::keeping(settings, before.shared.kept.clone())?;
         if next.settings().has_source_of(before.settings()) {
             next.shared.adopt(&before.shared);
         }

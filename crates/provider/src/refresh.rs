@@ -7,8 +7,10 @@ use std::{
 };
 
 use splittoken_token::MAX_JWKS_BYTES;
+use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 use url::Url;
+use zeroize::Zeroizing;
 
 use crate::{
     discovery::{self, DiscoveryError, MAX_DOCUMENT_BYTES, Wanted},
@@ -195,7 +197,18 @@ async fn fetch_keys(shared: &Shared) -> Result<Change, FetchError> {
     if change.some_key_left {
         shared.epoch.step();
     }
+    keep(shared, document).await;
     Ok(change)
+}
+
+/// Keeps the keys for the next process. That this fails is no reason not to use them.
+async fn keep(shared: &Shared, document: Zeroizing<Vec<u8>>) {
+    let Some(kept) = shared.kept.clone() else { return };
+    let settings = shared.settings.clone();
+    let written = spawn_blocking(move || kept.write(&settings, &document)).await;
+    if let Ok(Err(error)) = written {
+        warn!(issuer = shared.settings.name, %error, "the keys cannot be kept for a restart");
+    }
 }
 
 fn report_keys(shared: &Shared, now: Instant, change: &Change) {

@@ -59,13 +59,23 @@ impl ProviderSettings {
 
     /// Whether these and `other` get the same keys and endpoints from the same place in the same way.
     pub(crate) fn has_source_of(&self, other: &Self) -> bool {
-        self.url == other.url
-            && self.plain_http_allowed == other.plain_http_allowed
-            && self.discovery == other.discovery
-            && self.endpoints == other.endpoints
-            && self.algorithms == other.algorithms
-            && self.trusted_transport == other.trusted_transport
-            && self.ca_certificates == other.ca_certificates
+        self.source() == other.source()
+    }
+
+    /// Everything that decides where keys and endpoints come from, as one text.
+    pub(crate) fn source(&self) -> String {
+        format!(
+            "{:?}",
+            (
+                &self.url,
+                self.plain_http_allowed,
+                self.discovery,
+                &self.endpoints,
+                &self.algorithms,
+                self.trusted_transport,
+                &self.ca_certificates,
+            )
+        )
     }
 
     pub(crate) fn policy(&self) -> Policy<'_> {

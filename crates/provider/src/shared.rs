@@ -12,7 +12,7 @@ use tokio::sync::{Notify, watch};
 use url::Url;
 
 use crate::{
-    Epoch, ProviderError, ProviderSettings,
+    Epoch, KeptKeys, ProviderError, ProviderSettings,
     cooldown::{Cooldown, Decision},
     endpoint::{Endpoints, parse_endpoint, parse_issuer},
     health::Health,
@@ -38,6 +38,8 @@ pub(crate) struct Shared {
     /// The provider said 404 or 410 where an endpoint was.
     pub(crate) endpoint_gone: AtomicBool,
     pub(crate) progress: watch::Sender<Progress>,
+    /// Where keys outlive the process, if anywhere.
+    pub(crate) kept: Option<KeptKeys>,
 }
 
 /// How far the background task has come.
@@ -52,7 +54,7 @@ pub(crate) struct Progress {
 }
 
 impl Shared {
-    pub(crate) fn new(settings: ProviderSettings) -> Result<Self, ProviderError> {
+    pub(crate) fn new(settings: ProviderSettings, kept: Option<KeptKeys>) -> Result<Self, ProviderError> {
         let plain = settings.plain_http_allowed;
         let issuer = settings
             .discovery
@@ -72,7 +74,11 @@ impl Shared {
                 .unwrap_or_default(),
             endpoints: ArcSwap::from_pointee(given.clone()),
             given,
-            rotation: ArcSwap::default(),
+            rotation: ArcSwap::from_pointee(
+                kept.as_ref()
+                    .map(|kept| begin(kept, &settings))
+                    .unwrap_or_default(),
+            ),
             epoch: Epoch::default(),
             cooldown: Mutex::new(Cooldown::new(settings.jwks_min_refresh)),
             discovery_health: Mutex::default(),
@@ -80,6 +86,7 @@ impl Shared {
             wake: Notify::new(),
             endpoint_gone: AtomicBool::new(false),
             progress: watch::Sender::default(),
+            kept,
             settings,
         })
     }
@@ -121,6 +128,29 @@ impl Shared {
         let reached = progress.wait_for(|progress| reached(progress) || progress.ended);
         // Out of time is one of the outcomes; the sender cannot be gone, it is in `self`.
         let _ = tokio::time::timeout(self.settings.request_timeout, reached).await;
+    }
+}
+
+/// The keys that the last process kept, as old as they are. Fetching begins all the same.
+fn begin(kept: &KeptKeys, settings: &ProviderSettings) -> Rotation {
+    let Some(found) = settings.needs_jwks().then(|| kept.read(settings)).flatten() else {
+        return Rotation::default();
+    };
+    // A machine that started later than that has no such instant; the keys then count as just fetched.
+    let fetched = Instant::now().checked_sub(found.age).unwrap_or_else(Instant::now);
+    match Rotation::default().replaced_by(&found.document, &settings.algorithms, fetched) {
+        Ok((rotation, _)) => {
+            tracing::info!(
+                issuer = settings.name,
+                age_seconds = found.age.as_secs(),
+                "beginning with kept keys"
+            );
+            rotation
+        }
+        Err(error) => {
+            tracing::warn!(issuer = settings.name, %error, "the kept keys cannot be read");
+            Rotation::default()
+        }
     }
 }
 

@@ -15,8 +15,8 @@ pub enum Hostname {
 /// Why a text is no hostname.
 #[derive(Debug, Error, PartialEq, Eq, Clone, Copy)]
 pub enum HostnameError {
-    /// Nothing there.
-    #[error("the hostname is empty")]
+    /// Nothing there, or nothing between two dots.
+    #[error("the hostname, or a part of it, is empty")]
     Empty,
     /// More than 253 characters, or a label of more than 63 (RFC 1035 §2.3.4).
     #[error("the hostname is too long (253 characters, 63 a label)")]
@@ -134,7 +134,8 @@ impl<'a> Host<'a> {
             return Ok(Self(ip.to_string().into()));
         }
         let host = host.strip_suffix('.').unwrap_or(host);
-        if host.is_empty() {
+        // An empty label is no name, but would be covered by a wildcard: `.example.com` by `*.example.com`.
+        if host.split('.').any(str::is_empty) {
             return Err(HostnameError::Empty);
         }
         if host.len() > 253 {
@@ -242,7 +243,7 @@ mod tests {
         }
         for bad in [
             "", ":80", "a b", "a@b", "a:b:c", "a:0", "a:+80", "a:65536", "[::1", "[::1]x", "[x]", "a/b",
-            "a,b", ".",
+            "a,b", ".", "..", ".a", "a..", "a..b", "..a:80",
         ] {
             assert!(Host::parse(bad).is_err(), "{bad}");
         }

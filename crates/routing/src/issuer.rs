@@ -28,7 +28,7 @@ pub struct IssuerConfig {
     pub audiences: Vec<String>,
     /// The header's `typ` must be one of these, compared without case and without `application/`; empty means any.
     pub token_types: Vec<String>,
-    /// How far the provider's clock may be off. Counts for `nbf` and `iat`, and lets no token live past its `exp`.
+    /// How far the provider's clock may be off. Counts for `nbf`, and lets no token live past its `exp`.
     #[serde(with = "crate::config::millis")]
     pub clock_skew: Duration,
     /// How often the keys are fetched again.

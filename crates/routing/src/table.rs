@@ -41,6 +41,8 @@ struct VirtualHost {
     token_endpoints: HashMap<String, Arc<ServedRoute>>,
     exact: HashMap<String, Alternatives>,
     prefixes: HashMap<String, Alternatives>,
+    /// Bytes of the longest key of `prefixes`.
+    longest_prefix: usize,
 }
 
 /// In order of precedence.
@@ -185,10 +187,9 @@ impl VirtualHost {
                         .push(alternative),
                     PathMatch::Prefix(path) => {
                         let path = canonical(name, path)?;
-                        self.prefixes
-                            .entry(prefix_key(&path).to_owned())
-                            .or_default()
-                            .push(alternative);
+                        let key = prefix_key(&path);
+                        self.longest_prefix = self.longest_prefix.max(key.len());
+                        self.prefixes.entry(key.to_owned()).or_default().push(alternative);
                     }
                 }
             }
@@ -207,7 +208,10 @@ impl VirtualHost {
             return Some(Found::TokenEndpoint(route));
         }
         let exact = self.exact.get(path).into_iter();
-        let prefixes = ancestors(path).filter_map(|prefix| self.prefixes.get(prefix));
+        // A client may send a path of ten thousand segments; each look-up reads a whole prefix of it.
+        let prefixes = ancestors(path)
+            .skip_while(|prefix| prefix.len() > self.longest_prefix)
+            .filter_map(|prefix| self.prefixes.get(prefix));
         exact
             .chain(prefixes)
             .flatten()

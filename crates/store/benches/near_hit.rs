@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use splittoken_store::Epoch;
-use splittoken_store::near::{Filled, Lookup, NearCache, NearConfig, Now, Overloaded};
+use splittoken_store::near::{Filled, Lookup, MayRefuse, NearCache, NearConfig, Now, Overloaded};
 use splittoken_token::{LookupId, Realm, Use};
 
 /// Tokens in the cache, as in the comparison with other proxies.
@@ -23,6 +23,12 @@ struct Refused;
 impl From<Overloaded> for Refused {
     fn from(_: Overloaded) -> Self {
         Self
+    }
+}
+
+impl MayRefuse for Refused {
+    fn is_refusal(&self) -> bool {
+        false
     }
 }
 

@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use splittoken_store::Epoch;
-use splittoken_store::near::{Filled, Lookup, NearCache, NearConfig, Now, Overloaded};
+use splittoken_store::near::{Filled, Lookup, MayRefuse, NearCache, NearConfig, Now, Overloaded};
 use splittoken_token::{LookupId, Realm, Use};
 
 #[derive(Clone, Debug)]
@@ -13,6 +13,12 @@ struct Refused;
 impl From<Overloaded> for Refused {
     fn from(_: Overloaded) -> Self {
         Self
+    }
+}
+
+impl MayRefuse for Refused {
+    fn is_refusal(&self) -> bool {
+        false
     }
 }
 

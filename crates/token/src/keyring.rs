@@ -140,6 +140,38 @@ impl Keyring {
         std::iter::once(self.write).chain(others)
     }
 
+    /// The first step of a rotation: a second random key, which is read and not yet written.
+    pub fn with_new_key(&self) -> Result<Self, KeyringError> {
+        if self.keys.len() >= MAX_KEYS {
+            return Err(KeyringError::Count(self.keys.len() + 1));
+        }
+        let mut pepper = Zeroizing::new([0; PEPPER_LEN]);
+        rand::fill(pepper.as_mut()).map_err(|_| KeyringError::Random)?;
+        // Ids go round: with at most two in use, the next one is always free.
+        let id = self.write.wrapping_add(1);
+        let mut keys = self.keys.clone();
+        keys.insert(id, pepper);
+        Ok(Self { keys, ..*self })
+    }
+
+    /// The second step: new records are written with the other key.
+    #[must_use]
+    pub fn switched(&self) -> Self {
+        let other = self.keys.keys().copied().find(|kid| *kid != self.write);
+        Self {
+            write: other.unwrap_or(self.write),
+            keys: self.keys.clone(),
+        }
+    }
+
+    /// The last step: nothing is read any more that was written with another key than the current one.
+    #[must_use]
+    pub fn without_old_keys(&self) -> Self {
+        let mut keys = self.keys.clone();
+        keys.retain(|kid, _| *kid == self.write);
+        Self { keys, ..*self }
+    }
+
     pub(crate) fn pepper(&self, kid: u8) -> Option<&[u8; PEPPER_LEN]> {
         self.keys.get(&kid).map(|key| &**key)
     }
@@ -183,6 +215,32 @@ mod tests {
             Keyring::generate().unwrap().pepper(1),
             Keyring::generate().unwrap().pepper(1)
         );
+    }
+
+    #[test]
+    fn a_rotation_reads_both_keys_until_the_old_one_goes() {
+        let old = Keyring::generate().unwrap();
+        let both = old.with_new_key().unwrap();
+        assert_eq!(
+            both.kids().collect::<Vec<_>>(),
+            [1, 2],
+            "written with the old one"
+        );
+        assert!(both.with_new_key().is_err(), "a third key");
+        let switched = both.switched();
+        assert_eq!(switched.kids().collect::<Vec<_>>(), [2, 1]);
+        let new = switched.without_old_keys();
+        assert_eq!(new.kids().collect::<Vec<_>>(), [2]);
+        assert_eq!(new.pepper(2), both.pepper(2));
+        assert_eq!(old.switched().write_kid(), 1, "there is nothing to switch to");
+    }
+
+    #[test]
+    fn ids_go_round() {
+        let key = base64url::encode(&[7; 32]);
+        let text = format!(r#"{{"version":1,"write":255,"keys":{{"255":"{key}"}}}}"#);
+        let next = Keyring::parse(&text).unwrap().with_new_key().unwrap();
+        assert_eq!(next.kids().collect::<Vec<_>>(), [255, 0]);
     }
 
     #[test]

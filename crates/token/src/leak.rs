@@ -53,12 +53,17 @@ fn holds_jwt(text: &str) -> bool {
 
 /// Whether any string or member name in `value`, at any depth, holds something that looks like a JWT.
 pub fn json_contains_jwt(value: &Value) -> bool {
+    any_text(value, &contains_jwt)
+}
+
+/// Whether `holds` is true of any string or member name in `value`, at any depth.
+pub(crate) fn any_text(value: &Value, holds: &impl Fn(&str) -> bool) -> bool {
     match value {
-        Value::String(text) => contains_jwt(text),
-        Value::Array(list) => list.iter().any(json_contains_jwt),
+        Value::String(text) => holds(text),
+        Value::Array(list) => list.iter().any(|value| any_text(value, holds)),
         Value::Object(map) => map
             .iter()
-            .any(|(name, value)| contains_jwt(name) || json_contains_jwt(value)),
+            .any(|(name, value)| holds(name) || any_text(value, holds)),
         _ => false,
     }
 }

@@ -1,11 +1,11 @@
 use std::fmt;
 
-use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value, value::RawValue};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::{JsonError, JwsError, Opaque, contains_jwt, json, json_contains_jwt};
+use crate::{JsonError, JwsError, Opaque, contains_jwt, json, json_contains_jwt, leak::any_text};
 
 /// A successful token response (RFC 6749 §5.1), with every value kept as the provider wrote it.
 pub struct TokenResponse {
@@ -13,6 +13,7 @@ pub struct TokenResponse {
     members: Vec<(String, Box<RawValue>)>,
     values: Map<String, Value>,
     access_token: Zeroizing<String>,
+    expires_in: Option<u64>,
 }
 
 /// What may leave in a response beside the split access token.
@@ -54,7 +55,10 @@ pub enum ResponseError {
     /// A token member that is no string.
     #[error("the member {0} of the provider's answer is not a string")]
     NotText(&'static str),
-    /// A JWT in a member that no policy allows one in, or the access token itself in another member.
+    /// `expires_in` is no number of seconds: how long the token lives is not known.
+    #[error("the member expires_in of the provider's answer is not a number of seconds")]
+    ExpiresIn,
+    /// A JWT in a member that no policy allows one in, or the access token or its claims in another member.
     #[error("the provider's answer holds a JWT that the route does not allow to leave")]
     Leak,
     /// The access token is no JWT and the route rejects such.
@@ -72,6 +76,7 @@ impl ResponseError {
             Self::Json(e) => e.reason(),
             Self::NoAccessToken => "no_access_token",
             Self::NotText(_) => "token_not_text",
+            Self::ExpiresIn => "expires_in",
             Self::Leak => "jwt_leak",
             Self::NotAJwt => "not_a_jwt",
             Self::Jwt(e) => e.reason(),
@@ -82,7 +87,7 @@ impl ResponseError {
 const TOKEN_MEMBERS: [&str; 3] = ["access_token", "refresh_token", "id_token"];
 
 impl TokenResponse {
-    /// Reads a response, refusing duplicate members at any depth and tokens that are no text.
+    /// Reads a response, refusing duplicate members at any depth, tokens that are no text and a life that is no number.
     pub fn parse(body: &[u8]) -> Result<Self, ResponseError> {
         let values = json::parse_object(body)?;
         let Members(members) = serde_json::from_slice(body).map_err(|_| JsonError::Syntax)?;
@@ -95,10 +100,12 @@ impl TokenResponse {
             Some(Value::String(text)) if !text.is_empty() => Zeroizing::new(text.clone()),
             _ => return Err(ResponseError::NoAccessToken),
         };
+        let expires_in = values.get("expires_in").map_or(Ok(None), seconds)?;
         Ok(Self {
             members,
             values,
             access_token,
+            expires_in,
         })
     }
 
@@ -112,17 +119,16 @@ impl TokenResponse {
         self.values.get("refresh_token").and_then(Value::as_str)
     }
 
-    /// `expires_in` in seconds; a string of digits counts too, as Entra v1 writes it.
+    /// `expires_in` in whole seconds, rounded down; a string of digits counts too, as Entra v1 writes it.
     pub fn expires_in(&self) -> Option<u64> {
-        match self.values.get("expires_in")? {
-            Value::String(text) => text.parse().ok(),
-            number => number.as_u64(),
-        }
+        self.expires_in
     }
 
     /// Makes sure that no JWT leaves but by `policy`. Everything but the access token itself is looked at.
     pub fn check_leaks(&self, policy: ResponsePolicy) -> Result<(), ResponseError> {
-        let hidden = self.hidden_part();
+        let claims = self.claims_part();
+        let hidden = claims.unwrap_or(&self.access_token);
+        let leaks = |text: &str| contains_jwt(text) || claims.is_some_and(|claims| text.contains(claims));
         for (name, value) in &self.values {
             let leaks = match (name.as_str(), member_policy(name, policy)) {
                 ("access_token", _) | (_, Some(MemberPolicy::Remove)) => false,
@@ -130,7 +136,7 @@ impl TokenResponse {
                 (_, Some(MemberPolicy::PassThrough)) => {
                     value.as_str().is_some_and(|text| text.contains(hidden))
                 }
-                (_, None) => contains_jwt(name) || json_contains_jwt(value),
+                (_, None) => leaks(name) || any_text(value, &leaks),
             };
             if leaks {
                 return Err(ResponseError::Leak);
@@ -139,14 +145,13 @@ impl TokenResponse {
         Ok(())
     }
 
-    /// What no other token may hold: the claims of the access token, or all of it where it is no JWT.
-    fn hidden_part(&self) -> &str {
-        let claims = self
-            .access_token
-            .split('.')
-            .nth(1)
-            .filter(|claims| !claims.is_empty());
-        claims.unwrap_or(&self.access_token)
+    /// The encoded claims of the access token, which tell everything without the header too; `None` where it is no JWT.
+    fn claims_part(&self) -> Option<&str> {
+        let mut parts = self.access_token.split('.');
+        match (parts.next(), parts.next(), parts.next(), parts.next()) {
+            (Some(_), Some(claims), Some(_), None) if !claims.is_empty() => Some(claims),
+            _ => None,
+        }
     }
 
     /// The response with `opaque` in place of the JWT, and `expires_in` if it must be shortened or added.
@@ -210,6 +215,20 @@ impl fmt::Debug for TokenResponse {
     }
 }
 
+/// A life in seconds. A fraction is cut, less than nothing is nothing; `null` says nothing. Anything else is refused: a
+/// life that is not understood must not become the longest one.
+fn seconds(value: &Value) -> Result<Option<u64>, ResponseError> {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    // The cast saturates, which is what is wanted at both ends.
+    let whole = |number: f64| number as u64;
+    match value {
+        Value::Null => Ok(None),
+        Value::String(text) => text.parse().map(Some).map_err(|_| ResponseError::ExpiresIn),
+        Value::Number(number) => Ok(number.as_u64().or_else(|| number.as_f64().map(whole))),
+        _ => Err(ResponseError::ExpiresIn),
+    }
+}
+
 fn member_policy(name: &str, policy: ResponsePolicy) -> Option<MemberPolicy> {
     match name {
         "refresh_token" => Some(policy.refresh_token),
@@ -223,7 +242,7 @@ pub fn error_response_is_safe(body: &[u8]) -> bool {
     json::parse_object(body).is_ok_and(|object| !json_contains_jwt(&Value::Object(object)))
 }
 
-/// The members of an object in their order, values as raw text.
+/// The members of an object in their order, values as raw text. That none stands twice has been seen to before.
 struct Members(Vec<(String, Box<RawValue>)>);
 
 impl<'de> Deserialize<'de> for Members {
@@ -238,11 +257,8 @@ impl<'de> Deserialize<'de> for Members {
 
             fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Members, A::Error> {
                 let mut members: Vec<(String, Box<RawValue>)> = Vec::new();
-                while let Some((name, value)) = access.next_entry()? {
-                    if members.iter().any(|(known, _)| *known == name) {
-                        return Err(de::Error::custom(json::DUPLICATE));
-                    }
-                    members.push((name, value));
+                while let Some(member) = access.next_entry()? {
+                    members.push(member);
                 }
                 Ok(Members(members))
             }

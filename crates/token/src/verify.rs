@@ -13,7 +13,7 @@ pub struct Policy<'a> {
     pub audiences: &'a [String],
     /// The `typ` values it may have; empty asks for nothing.
     pub token_types: &'a [String],
-    /// Seconds that `nbf` and `iat` may lie ahead. Never adds to `exp`.
+    /// Seconds that `nbf` may lie ahead. Never adds to `exp`.
     pub clock_skew: u64,
 }
 

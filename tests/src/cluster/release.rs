@@ -1,11 +1,13 @@
 //! The chart's release on the cluster, with the binary under test in its image.
 
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use aws_lc_rs::digest;
 use serde_json::{Value, json};
 
 use super::Cluster;
@@ -25,9 +27,10 @@ const SETTLED: Duration = Duration::from_secs(90);
 pub const GATEWAY: &str = "http://splittoken-gateway.splittoken-system";
 
 /// What is on the cluster.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
-    has_image: bool,
+    /// The tag under which the image was given to it.
+    tag: Option<String>,
     is_installed: bool,
 }
 
@@ -43,15 +46,14 @@ impl Release {
     /// The release `splittoken` with the chart's defaults, installed if it is not, once no other test has it.
     pub fn installed() -> Result<Self> {
         static STATE: Mutex<State> = Mutex::new(State {
-            has_image: false,
+            tag: None,
             is_installed: false,
         });
         let cluster = Cluster::shared()?;
         let state = STATE.lock().unwrap_or_else(PoisonError::into_inner);
         let mut this = Self { state, cluster };
-        if !this.state.has_image {
-            load_image(cluster)?;
-            this.state.has_image = true;
+        if this.state.tag.is_none() {
+            this.state.tag = Some(load_image(cluster)?);
         }
         if !this.state.is_installed {
             this.upgrade(&Value::Null)?;
@@ -74,7 +76,7 @@ impl Release {
         let store =
             json!({"repository": "localhost/splittoken-tests/redis", "tag": "test", "pullPolicy": "Never"});
         let mut all = json!({
-            "image": {"repository": "localhost/splittoken", "tag": "test", "pullPolicy": "Never"},
+            "image": {"repository": "localhost/splittoken", "tag": self.state.tag, "pullPolicy": "Never"},
             "store": {"embedded": {"image": store}},
         });
         merge(&mut all, values);
@@ -170,17 +172,26 @@ fn merge(value: &mut Value, other: &Value) {
     }
 }
 
-fn load_image(cluster: &Cluster) -> Result<()> {
+/// Gives the binary under test to the cluster, and its image's tag, which another binary does not have: pods of a former run
+/// are replaced.
+fn load_image(cluster: &Cluster) -> Result<String> {
+    let digest = digest::digest(&digest::SHA256, &fs::read(gateway::binary()?)?);
+    let hex: String = digest.as_ref()[..6]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let tag = format!("test-{hex}");
     let folder = tempfile::tempdir()?;
     let archive = folder.path().join("splittoken.tar");
     let mut command = Command::new(checkout("tests/image/archive"));
     command
         .arg(gateway::binary()?)
         .arg(&archive)
-        .args(["--name", "localhost/splittoken:test"]);
+        .args(["--name", &format!("localhost/splittoken:{tag}")]);
     let said = Process::start("tests/image/archive", &command)?.finish(IMAGE)?;
     println!("{}", said.trim_end());
-    cluster.load_image(&archive)
+    cluster.load_image(&archive)?;
+    Ok(tag)
 }
 
 /// A path of the checkout.

@@ -82,7 +82,10 @@ fn it_shows_what_is_served() -> Result<()> {
         (&json!(true), &json!(true))
     );
     assert_eq!(config["keyring"], json!({"write": 1, "ids": [1]}));
-    assert_eq!(members(&config["store"]), ["name", "workers", "workers_up"]);
+    assert_eq!(
+        members(&config["store"]),
+        ["evicting_policy", "name", "workers", "workers_up"]
+    );
     assert_eq!(config["store"]["name"], "memory");
     Ok(())
 }

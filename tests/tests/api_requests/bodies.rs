@@ -238,3 +238,22 @@ fn ten_megabytes_go_up_and_come_down_unchanged() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn a_token_request_that_announces_too_much_is_refused_before_it_has_come() -> Result<()> {
+    let stand = stand()?;
+    let mut client = Peer::connect(stand.gateway.address())?;
+    let headers = [
+        "Content-Type: application/x-www-form-urlencoded",
+        "Content-Length: 65537",
+    ];
+    client.send(request(
+        &stand.gateway.host(),
+        "POST /oauth/token",
+        &headers,
+        "grant_type=",
+    ))?;
+    let answer = String::from_utf8_lossy(&client.rest()?).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    Ok(())
+}

@@ -7,8 +7,8 @@ use splittoken_tests::stand::{Stand, request};
 
 use super::{routes, stand};
 
-/// Names by which upstreams know a person, or where a request came from.
-const SPOOFED: [&str; 24] = [
+/// Names by which upstreams know a person, where a request came from or where it goes.
+const SPOOFED: [&str; 28] = [
     "X-Shop-User",
     "X-Forwarded-User",
     "X-Forwarded-Email",
@@ -33,6 +33,10 @@ const SPOOFED: [&str; 24] = [
     "X-Consumer-Username",
     "X-Credential-Identifier",
     "X-Userinfo",
+    "Client-Cert",
+    "Client-Cert-Chain",
+    "X-Original-URL",
+    "X-Rewrite-URL",
 ];
 
 #[test]

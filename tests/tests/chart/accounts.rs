@@ -1,12 +1,13 @@
 //! The programs with the accounts, arguments and files that the chart gives them: enough to work, and not more.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use splittoken_tests::apiserver::ApiServer;
-use splittoken_tests::helm::{Helm, RELEASE, chart};
+use splittoken_tests::helm::{Helm, RELEASE, Rendered, chart};
 use splittoken_tests::http::Client;
 use splittoken_tests::installation::Installation;
 use splittoken_tests::kube::Kube;
@@ -15,8 +16,8 @@ use splittoken_tests::mint::Mint;
 use splittoken_tests::upstream::Upstream;
 use splittoken_tests::{gateway, parts, ports, wait};
 
-use super::install_monitoring_kinds;
 use super::lifecycle::there;
+use super::{everything, install_monitoring_kinds};
 
 /// A release whose pods the test runs.
 struct Release {
@@ -33,22 +34,31 @@ impl Release {
         let server = ApiServer::shared()?;
         let installation = Installation::at(server)?;
         let helm = Helm::newest()?.at(server.kubeconfig());
-        let chart = chart();
-        let chart = chart.to_str().context("an odd path")?;
-        let mut values = values;
-        values["className"] = json!(installation.name);
-        // They are there, and other tests need them too.
-        values["crds"] = json!({"enabled": false});
-        helm.run(
-            &["install", RELEASE, chart, "--namespace", &installation.name],
-            &values,
-        )?;
-        Ok(Self {
+        let release = Self {
             server,
             installation,
             helm,
             store: ports::free()?,
-        })
+        };
+        release.upgrade(values)?;
+        Ok(release)
+    }
+
+    fn upgrade(&self, mut values: Value) -> Result<()> {
+        let chart = chart();
+        let chart = chart.to_str().context("an odd path")?;
+        values["className"] = json!(self.namespace());
+        // They are there, and other tests need them too.
+        values["crds"] = json!({"enabled": false});
+        let command = [
+            "upgrade",
+            "--install",
+            RELEASE,
+            chart,
+            "--namespace",
+            self.namespace(),
+        ];
+        self.helm.run(&command, &values).map(drop)
     }
 
     fn kube(&self) -> &Kube {
@@ -74,6 +84,24 @@ impl Release {
         Ok(object.with_context(|| name.clone())?["spec"]["template"].clone())
     }
 
+    /// Runs what `helm test` runs.
+    fn test_pod(&self, operator: IpAddr, gateway: IpAddr) -> Result<Started> {
+        let hooks = ["get", "hooks", RELEASE, "--namespace", self.namespace()];
+        let rendered = Rendered::read(&self.helm.run(&hooks, &Value::Null)?)?;
+        let service = |name: &str| format!("{RELEASE}-{name}.{}.svc", self.namespace());
+        let kubelet = Kubelet {
+            kube: self.kube(),
+            namespace: self.namespace(),
+            program: gateway::binary()?,
+            kubeconfig: None,
+            replace: vec![
+                (service("operator"), operator.to_string()),
+                (service("gateway-admin"), gateway.to_string()),
+            ],
+        };
+        kubelet.start("helm test", &rendered.get("Pod", "splittoken-test")?["spec"])
+    }
+
     /// Runs a component as its pod would run, at `address`.
     fn start(&self, kind: &str, component: &str, program: PathBuf, address: IpAddr) -> Result<Started> {
         let store = format!("{RELEASE}-store.{}.svc:6379", self.namespace());
@@ -93,6 +121,25 @@ impl Release {
         };
         kubelet.start(component, &self.pod(kind, component)?["spec"])
     }
+}
+
+/// An alert of a metric with another name would never fire.
+fn every_alert_is_of_metrics_that_there_are(metrics: &str) -> Result<()> {
+    let values = json!({"metrics": {"prometheusRule": {"enabled": true}}});
+    let rendered = Helm::newest()?.template(&values)?;
+    let rule = rendered.get("PrometheusRule", RELEASE)?.to_string();
+    let words = rule.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    let names: BTreeSet<&str> = words.filter(|word| word.starts_with("splittoken_")).collect();
+    ensure!(names.len() > 4, "{names:?}");
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let readme = std::fs::read_to_string(readme)?;
+    for name in names {
+        let family = format!("# TYPE {} ", name.trim_end_matches("_total"));
+        // A metric with labels is there once there is something to count; README.md's table is checked elsewhere.
+        let is_known = metrics.contains(&family) || readme.contains(&format!("| `{name}` |"));
+        ensure!(is_known, "{name} is not in {metrics}");
+    }
+    Ok(())
 }
 
 /// Loopback is 127.0.0.0/8. Ports of pods are always the same, so each gets an address that no other process has.
@@ -171,6 +218,29 @@ fn the_programs_work_together_with_what_the_chart_gives_them_and_leave_nothing()
     let call = http.inner().get(at("/orders")).header("Host", &host);
     assert_eq!(call.bearer_auth(token).send()?.status(), 200);
 
+    release
+        .test_pod(address(1), address(3))?
+        .process
+        .finish(wait::START)?;
+    let metrics = [address(1), address(3)].map(|pod| {
+        let url = format!("http://{}/metrics", SocketAddr::new(pod, 9090));
+        http.get(&url).map(|answer| answer.text())
+    });
+    let [of_operator, of_gateway] = metrics;
+    every_alert_is_of_metrics_that_there_are(&format!("{}{}", of_operator?, of_gateway?))?;
+
+    let keyring = || {
+        let secret = kube.find("Secret", namespace, "splittoken-keyring")?;
+        anyhow::Ok(secret.context("no keyring")?["data"]["keyring.json"].clone())
+    };
+    let before = keyring()?;
+    let wanted = json!({"metadata": {"annotations": {"splittoken.dev/rotate-keyring": "now"}}});
+    kube.merge("Secret", namespace, "splittoken-keyring", &wanted)?;
+    wait::until_true(wait::START, "a new key", || {
+        keyring().is_ok_and(|now| now != before)
+    })
+    .with_context(|| operator.process.text())?;
+
     // Nobody may do more than that at the store, and without its password nothing at all.
     let mut stranger = splittoken_tests::redis::Connection::open(([127, 0, 0, 1], release.store).into())?;
     ensure!(stranger.command(&["GET", "st1:x"]).is_err());
@@ -193,18 +263,40 @@ fn the_programs_work_together_with_what_the_chart_gives_them_and_leave_nothing()
     Ok(())
 }
 
-/// The sessions in a Redis that stays are of no use without it.
+/// The sessions in a Redis that stays are of no use without it. It can be decided later, and anew.
 #[test]
 fn a_keyring_that_is_to_be_kept_belongs_to_nobody() -> Result<()> {
-    let release = Release::install(json!({"keyring": {"keep": true}}))?;
-    let mut operator = release.start("Deployment", "operator", gateway::binary()?, address(4))?;
-    wait_ready(&mut operator, address(4))?;
+    let release = Release::install(json!({}))?;
     let owners = |name: &str| {
         let secret = release.kube().find("Secret", release.namespace(), name)?;
         anyhow::Ok(secret.with_context(|| name.to_owned())?["metadata"]["ownerReferences"].clone())
     };
-    assert_eq!(owners("splittoken-keyring")?, Value::Null);
-    assert_eq!(owners("splittoken-store")?[0]["name"], RELEASE);
+    let mut keyrings = BTreeSet::new();
+    for (number, keep) in [(4, false), (5, true), (6, false)] {
+        release.upgrade(json!({"keyring": {"keep": keep}}))?;
+        let mut operator = release.start("Deployment", "operator", gateway::binary()?, address(number))?;
+        wait_ready(&mut operator, address(number))?;
+        let owner = owners("splittoken-keyring")?[0]["name"].clone();
+        assert_eq!(owner, if keep { Value::Null } else { json!(RELEASE) });
+        assert_eq!(owners("splittoken-store")?[0]["name"], RELEASE);
+        let secret = release
+            .kube()
+            .find("Secret", release.namespace(), "splittoken-keyring")?;
+        keyrings.insert(secret.context("no keyring")?["data"].to_string());
+    }
+    assert_eq!(keyrings.len(), 1, "the keyring itself stays as it is");
+    Ok(())
+}
+
+/// What the schema of the values accepts, the operator accepts too.
+#[test]
+fn the_operator_takes_a_policy_with_everything_in_it() -> Result<()> {
+    let installation = Installation::at(ApiServer::shared()?)?;
+    for values in [everything(), Value::Null] {
+        let rendered = Helm::newest()?.template(&values)?;
+        let policy = &rendered.get("ConfigMap", "splittoken-policy")?["data"]["policy.yaml"];
+        installation.operator(policy.as_str().context("no policy")?)?;
+    }
     Ok(())
 }
 

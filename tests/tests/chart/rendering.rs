@@ -23,7 +23,7 @@ fn both_helms_have_nothing_to_say_against_it() -> Result<()> {
     Ok(())
 }
 
-/// A tool that renders again and again, as GitOps does, must not find differences.
+/// A tool that renders again and again, as Argo CD does, must not find differences.
 #[test]
 fn two_renders_are_the_same_with_either_helm() -> Result<()> {
     let [three, four] = Helm::both()?;

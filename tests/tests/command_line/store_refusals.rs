@@ -107,10 +107,9 @@ fn keyrings_that_are_none() -> Result<()> {
         (good.replace("\"version\":1", "\"version\":2"), "version 2"),
         (good.replace("\"write\":1", "\"write\":7"), "key 7"),
         (good.replace(&key, &key[1..]), "43 characters"),
-        // Not quoted: with the two halves swapped it is the key.
         (
             good.replace("\"keys\":{", "\"keys\":{\"x\":\"\","),
-            "key id is not a number",
+            "key id is not",
         ),
         (r#"{"version":1,"write":1,"keys":{}}"#.to_owned(), "holds 0"),
         (good.replace("\"write\"", "\"extra\":1,\"write\""), "shape"),

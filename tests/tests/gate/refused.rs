@@ -31,6 +31,11 @@ fn a_request_names_one_host_and_only_one() -> Result<()> {
         ),
         ("an empty Host", 400, "GET / HTTP/1.1⏎Host:⏎{auth}⏎⏎"),
         (
+            "a Host with an empty label",
+            400,
+            "GET / HTTP/1.1⏎Host: .wild.example⏎{auth}⏎⏎",
+        ),
+        (
             "a Host with a user",
             400,
             "GET / HTTP/1.1⏎Host: me@{host}⏎{auth}⏎⏎",

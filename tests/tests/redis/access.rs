@@ -8,30 +8,16 @@ use splittoken_tests::caller::Caller;
 use splittoken_tests::certs::Authority;
 use splittoken_tests::gateway;
 use splittoken_tests::load::{Load, count};
-use splittoken_tests::redis::Redis;
+use splittoken_tests::redis::{DOCUMENTED_ACL, Redis};
 use splittoken_tests::shop::{Shop, connected};
 use splittoken_tests::{secret, wait};
-
-/// All that the documentation tells an administrator to allow.
-const ACL: [&str; 10] = [
-    "resetkeys",
-    "~st1:*",
-    "resetchannels",
-    "-@all",
-    "+get",
-    "+set",
-    "+ping",
-    "+info",
-    "+client|tracking",
-    "+client|setname",
-];
 
 /// Ten times the promise that everything works again within 2 s.
 const RECOVERY: Duration = Duration::from_secs(20);
 
 #[test]
 fn the_minimal_user_is_enough_over_tls_with_a_private_authority() -> Result<()> {
-    let shop = Shop::with(Redis::builder().tls().acl(&ACL).start()?)?;
+    let shop = Shop::with(Redis::builder().tls().acl(&DOCUMENTED_ACL).start()?)?;
     let gateway = || -> Result<_> {
         let builder = gateway::Gateway::builder(shop.route()).keyring(&shop.keyring);
         let gateway = builder.redis_tls(&shop.redis)?.start()?;
@@ -78,7 +64,7 @@ fn a_redis_with_another_authority_s_certificate_is_not_spoken_to() -> Result<()>
 
 #[test]
 fn a_password_can_be_changed_while_clients_are_served() -> Result<()> {
-    let shop = Shop::with(Redis::builder().acl(&ACL).start()?)?;
+    let shop = Shop::with(Redis::builder().acl(&DOCUMENTED_ACL).start()?)?;
     let gateway = shop.gateway()?;
     let tokens = {
         let mut caller = Caller::of(&gateway)?;
@@ -120,7 +106,7 @@ fn a_password_can_be_changed_while_clients_are_served() -> Result<()> {
 
 #[test]
 fn a_wrong_password_is_503_and_is_not_in_the_log() -> Result<()> {
-    let shop = Shop::with(Redis::builder().acl(&ACL).start()?)?;
+    let shop = Shop::with(Redis::builder().acl(&DOCUMENTED_ACL).start()?)?;
     let wrong = secret::text();
     fs::write(shop.redis.password_file(), &wrong)?;
     let gateway = shop.builder(shop.route()).log("trace").start()?;

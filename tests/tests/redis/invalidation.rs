@@ -6,7 +6,8 @@ use anyhow::{Context as _, Result};
 use splittoken_tests::caller::Caller;
 use splittoken_tests::load::quantile;
 use splittoken_tests::redis::Connection;
-use splittoken_tests::shop::{Shop, metric};
+use splittoken_tests::shop::{Shop, disconnected, metric};
+use splittoken_tests::wait;
 use splittoken_token::tombstone;
 
 use super::{REFUSED, lookup_id, overwrite, read, refused_after};
@@ -86,6 +87,30 @@ fn a_deleted_record_is_forgotten_everywhere() -> Result<()> {
         redis.command(&["DEL", &lookup_id(&keyring, token)?.redis_key()])?;
         Ok(())
     })
+}
+
+/// A cached token may serve while the store is away, but not one of which the store has said no before it went.
+#[test]
+fn what_was_found_to_be_revoked_does_not_come_back_in_an_outage() -> Result<()> {
+    let mut shop = Shop::start()?;
+    let gateway = shop.gateway()?;
+    let mut caller = Caller::of(&gateway)?;
+    let (revoked, other) = (caller.issue()?, caller.issue()?);
+    assert_eq!((caller.status(&revoked)?, caller.status(&other)?), (200, 200));
+    // Nobody is told of what changes now: the gateway has to ask, and finds the tombstone.
+    let mut redis = shop.redis.connect()?;
+    redis.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])?;
+    let keyring = read(&shop.keyring)?;
+    let id = lookup_id(&keyring, &revoked)?;
+    let end = splittoken_tests::hostile::now() + 600;
+    let grave = tombstone(&keyring, keyring.write_kid(), id, end).context("no pepper")?;
+    overwrite(&mut redis, &id.redis_key(), &grave)?;
+    refused_after(&mut caller, &revoked, Instant::now())?;
+    shop.redis.kill()?;
+    disconnected(&gateway, wait::START)?;
+    assert_eq!(caller.status(&other)?, 200, "served stale");
+    assert_eq!(caller.status(&revoked)?, 503);
+    Ok(())
 }
 
 /// A tombstone stands for a token that is issued once more: with a deterministic signature that is the same token.

@@ -133,5 +133,16 @@ fn an_eviction_policy_that_drops_sessions_is_warned_about() -> Result<()> {
     wait::until_true(Duration::from_secs(10), "the warning", || {
         let output = String::from_utf8_lossy(&gateway.output()).into_owned();
         output.contains("allkeys-lru") && output.contains("noeviction")
+    })?;
+    let policy =
+        |gateway: &Gateway| anyhow::Ok(gateway.admin("/config")?.json()?["store"]["evicting_policy"].clone());
+    assert_eq!(policy(&gateway)?, "allkeys-lru");
+    // Mended, it is not warned of any more once somebody has connected anew.
+    shop.redis
+        .command(&["CONFIG", "SET", "maxmemory-policy", "noeviction"])?;
+    shop.redis
+        .command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])?;
+    wait::until_true(RECOVERY, "the mended policy", || {
+        policy(&gateway).is_ok_and(|policy| policy.is_null())
     })
 }

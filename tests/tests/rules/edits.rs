@@ -104,6 +104,15 @@ fn headers_are_set_and_removed() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn what_is_set_and_removed_is_gone() -> Result<()> {
+    let edits = json!({"set": [{"name": "X-Debug", "value": "on"}], "remove": ["x-debug"]});
+    let stand = stand(&[("edited", json!({"requestHeaders": edits}))])?;
+    let outcome = Outcome::of(&stand, "GET /edited", &["X-Debug: off"])?;
+    assert_eq!(outcome.forwarded()?.header_all("x-debug"), [""; 0]);
+    Ok(())
+}
+
 /// Edits come last: a rule may take away what the gateway itself says of the client.
 #[test]
 fn a_rule_may_hide_where_a_request_came_from() -> Result<()> {

@@ -63,8 +63,10 @@ fn a_hostname_is_compared_without_port_case_and_final_dot() -> Result<()> {
         ("SHOP.EU.example.com.:1", "/own", "deeper"),
         ("LOCALHOST:80", "/", "single"),
         ("XN--BCHER-KVA.example", "/", "idna"),
-        // One dot ends a name; two are no name, or at least not this one.
-        ("api.example.com..", "/own", "404"),
+        // One dot ends a name; two are no name, and a wildcard covers none of nothing.
+        ("api.example.com..", "/own", "400"),
+        (".example.com", "/own", "400"),
+        ("api..example.com", "/own", "400"),
         ("api.example.com:0", "/own", "400"),
         ("api.example.com:+80", "/own", "400"),
     ];
@@ -119,5 +121,33 @@ fn judge(stand: &Stand, table: &[(&str, &str, &str)]) -> Result<()> {
         Ok((format!("{host} {path}"), (*wanted).to_owned(), got))
     };
     compare(table.iter().map(outcome).collect::<Result<Vec<_>>>()?);
+    Ok(())
+}
+
+/// Otherwise a class of one's own choice would be a way onto a host that belongs to another namespace.
+#[test]
+fn a_route_of_another_class_is_not_served_and_takes_nothing() -> Result<()> {
+    let stand = Stand::with(|to| {
+        let own = route(to, "own", &["127.0.0.1"], &[open(to, "own", &json!([{}]))]);
+        let stolen = json!([{"path": {"type": "Exact", "value": "/admin"}}]);
+        let mut other = route(
+            to,
+            "other",
+            &["127.0.0.1", "b.example"],
+            &[open(to, "stolen", &stolen)],
+        );
+        other["metadata"]["namespace"] = json!("stranger");
+        other["spec"]["className"] = json!("other");
+        other["spec"]["tokenEndpoints"]["token"]["path"] = json!("/stranger/token");
+        file(&[own, other])
+    })?;
+    for path in ["/admin", "/stranger/token"] {
+        let outcome = Outcome::of(&stand, &format!("GET {path}"), &[])?;
+        assert_eq!(outcome.rule(), "own", "{path}");
+    }
+    assert_eq!(Outcome::at(&stand, "b.example", "GET /admin", &[])?.rule(), "404");
+    let log = String::from_utf8_lossy(&stand.gateway.output()).into_owned();
+    let said = "warning OtherClass SplitTokenRoute/stranger/other spec.className";
+    assert!(log.contains(said), "{log}");
     Ok(())
 }

@@ -8,7 +8,7 @@ use splittoken_tests::hostile::Hostile;
 use splittoken_tests::jwt::Key;
 use splittoken_tests::oidc::OidcProvider;
 use splittoken_tests::raw::Answer;
-use splittoken_tests::redis::{Monitor, Redis};
+use splittoken_tests::redis::{DOCUMENTED_ACL, Monitor, Redis};
 use splittoken_tests::shop::connected;
 use splittoken_tests::stand::request;
 use splittoken_tests::upstream::Upstream;
@@ -17,20 +17,6 @@ use splittoken_tests::{secret, wait};
 use crate::routes;
 use crate::secrets::Secrets;
 use crate::written::Written;
-
-/// What the documentation tells an administrator to allow.
-const ACL: [&str; 10] = [
-    "resetkeys",
-    "~st1:*",
-    "resetchannels",
-    "-@all",
-    "+get",
-    "+set",
-    "+ping",
-    "+info",
-    "+client|tracking",
-    "+client|setname",
-];
 
 /// How the gateway learns of its store's password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +55,7 @@ impl Stage {
         );
         lost.discovery_steps(routes::misled(&secrets, &key, &lost)?);
         let routes = routes::of(&oidc, [&liar, &vault, &lost], &upstream)?;
-        let redis = Redis::builder().acl(&ACL).start()?;
+        let redis = Redis::builder().acl(&DOCUMENTED_ACL).start()?;
         let monitors = vec![redis.monitor()?];
         let keyring = Keyring::new()?;
         let builder = Gateway::builder(routes.clone() + &routes::secret_document(&hmac)?)

@@ -29,6 +29,9 @@ pub const GROUP: &str = "splittoken.dev";
 /// The one version there is.
 pub const VERSION: &str = "v1alpha1";
 
+/// The class of objects that name none, and of an installation that is not told of another.
+pub const DEFAULT_CLASS: &str = "default";
+
 fn default_class() -> String {
-    "default".into()
+    DEFAULT_CLASS.into()
 }

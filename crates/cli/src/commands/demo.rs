@@ -11,8 +11,9 @@ use splittoken_store::Store;
 use tokio::sync::watch;
 
 use super::{
+    keyring_file::keyring,
     print,
-    serving::{AT_ONCE, Serving, control_runtime, keyring, store, threads},
+    serving::{AT_ONCE, Serving, control_runtime, store, threads},
 };
 use crate::{
     arguments::DemoArguments,
@@ -35,6 +36,7 @@ pub(super) fn run(arguments: &DemoArguments) -> anyhow::Result<()> {
             threads: threads(None),
             trusted_proxies: Vec::new(),
             access_log: AccessLog::Off,
+            state_dir: None,
         },
         listen: arguments.listen,
         admin: SocketAddr::from(([127, 0, 0, 1], 0)),

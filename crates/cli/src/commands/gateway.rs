@@ -2,13 +2,14 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use splittoken_feed::FeedState;
-use splittoken_gateway::{Config, Problem, RejectedRoute, Settings};
+use splittoken_gateway::{Config, Problem, RejectedRoute, Settings, SharedKeyring};
 use splittoken_routing::{RouteTable, TableError};
 use splittoken_runtime::{DrainTimes, Signals, init_logs};
 use tokio::{sync::watch, task::spawn_blocking};
 
 use super::{
-    serving::{Serving, control_runtime, keyring, store, threads},
+    keyring_file::{self, keyring},
+    serving::{Serving, control_runtime, store, threads},
     source::{Source, joined},
 };
 use crate::arguments::GatewayArguments;
@@ -16,16 +17,20 @@ use crate::arguments::GatewayArguments;
 /// Runs the gateway until it is asked to end.
 pub(super) fn run(arguments: GatewayArguments) -> anyhow::Result<()> {
     init_logs(arguments.log_format, "info")?;
+    // A store that cannot be used is said before what it would need.
+    let store = store(&arguments.store)?;
+    let shared_keyring = keyring(arguments.keyring.as_deref(), &arguments.store)?;
     let serving = Serving {
         settings: Settings {
             threads: threads(arguments.threads),
             trusted_proxies: arguments.trusted_proxies,
             access_log: arguments.access_log,
+            state_dir: arguments.source.state_dir.clone(),
         },
         listen: arguments.listen,
         admin: arguments.admin,
-        store: store(&arguments.store)?,
-        keyring: keyring(arguments.keyring.as_deref(), &arguments.store)?,
+        store,
+        keyring: SharedKeyring::clone(&shared_keyring),
         drain: DrainTimes {
             min_drain: arguments.min_drain,
             drain: arguments.drain,
@@ -50,6 +55,9 @@ pub(super) fn run(arguments: GatewayArguments) -> anyhow::Result<()> {
             tracing::warn!("{warning}");
         }
         let follow = tokio::spawn(follow(first.states, send, first.generation));
+        if let Some(path) = arguments.keyring {
+            tokio::spawn(keyring_file::follow(path, shared_keyring));
+        }
         let outcome = bound.run().await;
         follow.abort();
         outcome

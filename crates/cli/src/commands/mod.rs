@@ -5,6 +5,7 @@ mod crd;
 mod demo;
 mod gateway;
 mod keyring;
+mod keyring_file;
 mod operator;
 mod probe;
 mod serving;
@@ -16,7 +17,7 @@ use std::{
 };
 
 use crate::{
-    arguments::{Arguments, Command, KeyringCommand},
+    arguments::{Arguments, Command},
     redact::redact,
 };
 
@@ -39,7 +40,7 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Crd(arguments) => crd::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Probe(arguments) => probe::run(&arguments).map(|()| ExitCode::SUCCESS),
-        Command::Keyring(KeyringCommand::New) => keyring::run().map(|()| ExitCode::SUCCESS),
+        Command::Keyring(command) => keyring::run(command).map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| fail(&error))
 }

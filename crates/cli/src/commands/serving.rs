@@ -2,12 +2,11 @@
 
 use std::{fs, net::SocketAddr, sync::Arc, time::Duration};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use prometheus_client::registry::Registry;
-use splittoken_gateway::{Config, Gateway, Ingredients, Settings};
+use splittoken_gateway::{Config, Gateway, Ingredients, Settings, SharedKeyring};
 use splittoken_runtime::{AdminServer, Drain, DrainTimes, Readiness, Signals};
 use splittoken_store::StoreConfig;
-use splittoken_token::Keyring;
 use tokio::{
     runtime::{Builder, Runtime},
     sync::watch,
@@ -22,7 +21,7 @@ pub(super) struct Serving {
     pub(super) listen: SocketAddr,
     pub(super) admin: SocketAddr,
     pub(super) store: StoreConfig,
-    pub(super) keyring: Arc<Keyring>,
+    pub(super) keyring: SharedKeyring,
     pub(super) drain: DrainTimes,
 }
 
@@ -66,24 +65,6 @@ pub(super) fn store(arguments: &StoreArguments) -> anyhow::Result<StoreConfig> {
         Some(path) => format!("--store, --store-ca {}", path.display()),
         None => "--store".to_owned(),
     })
-}
-
-/// The keyring from its file, or a random one where nothing outlives the process.
-pub(super) fn keyring(
-    file: Option<&std::path::Path>,
-    store: &StoreArguments,
-) -> anyhow::Result<Arc<Keyring>> {
-    let Some(path) = file else {
-        if store.url != "memory" {
-            bail!("--keyring is required with Redis; make one with: splittoken keyring new > keyring.json");
-        }
-        return Ok(Arc::new(Keyring::generate()?));
-    };
-    let text =
-        fs::read_to_string(path).with_context(|| format!("cannot read --keyring {}", path.display()))?;
-    let keyring =
-        Keyring::parse(&Zeroizing::new(text)).with_context(|| format!("--keyring {}", path.display()))?;
-    Ok(Arc::new(keyring))
 }
 
 impl Serving {

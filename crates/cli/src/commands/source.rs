@@ -39,7 +39,7 @@ impl Source {
                 keep: arguments.state_dir,
             }));
         }
-        Ok(Self::Files(files(arguments.routes)?))
+        Ok(Self::Files(files(arguments.routes, arguments.class)?))
     }
 
     /// Files must be good at a start. A cluster may be away: what was kept is served, or nobody until it is back.
@@ -56,12 +56,13 @@ impl Source {
     }
 }
 
-fn files(paths: Vec<PathBuf>) -> anyhow::Result<FileFeed> {
+fn files(paths: Vec<PathBuf>, class: String) -> anyhow::Result<FileFeed> {
     // Nobody compares the revisions of two processes that read files, so each may have its own key.
     let mut revision_key = [0; 32];
     rand::fill(&mut revision_key).context("the system's random generator failed")?;
     let options = FeedOptions {
-        class: None,
+        // What is of another class is somebody else's, and may be in the way.
+        class: Some(class),
         revision_key,
     };
     Ok(FileFeed::new(paths, options))

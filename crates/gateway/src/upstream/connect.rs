@@ -25,6 +25,9 @@ pub(crate) enum UpstreamError {
     /// The connection broke, or what came is no HTTP/1.1.
     #[error("the upstream's connection broke or its answer is malformed")]
     Protocol(#[source] hyper::Error),
+    /// Not the upstream's fault: the client's body broke off, is malformed or did not go on in time.
+    #[error("the request's body did not arrive whole and in time")]
+    RequestBody(#[source] hyper::Error),
     /// Its body is in a transfer coding that cannot be undone.
     #[error("the upstream's answer is in an unknown transfer coding")]
     Coding,
@@ -41,8 +44,20 @@ impl UpstreamError {
             Self::ConnectTimeout => "upstream_connect_timeout",
             Self::Timeout => "upstream_timeout",
             Self::Protocol(_) => "upstream_protocol",
+            Self::RequestBody(_) => "request_body",
             Self::Coding => "upstream_coding",
             Self::Switched => "upstream_switched",
+        }
+    }
+}
+
+impl From<hyper::Error> for UpstreamError {
+    fn from(error: hyper::Error) -> Self {
+        // What hyper calls its user's fault is, for a request that we have put together, the body that a client sends.
+        if error.is_user() {
+            Self::RequestBody(error)
+        } else {
+            Self::Protocol(error)
         }
     }
 }

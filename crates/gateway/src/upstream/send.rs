@@ -105,7 +105,7 @@ async fn attempt(
                 Some(unsent) if lease.is_reused => request = unsent,
                 unsent => {
                     return Err(Failed {
-                        error: UpstreamError::Protocol(failed.into_error()),
+                        error: failed.into_error().into(),
                         unsent,
                     });
                 }

@@ -21,10 +21,17 @@ impl Overloaded {
     }
 }
 
+/// What a read may fail with.
+pub trait MayRefuse: Clone + From<Overloaded> {
+    /// Whether the store was reached and the answer is no: then what it said before is void, and is not served as stale
+    /// either.
+    fn is_refusal(&self) -> bool;
+}
+
 impl<V, E> NearCache<V, E>
 where
     V: Clone,
-    E: Clone + From<Overloaded>,
+    E: MayRefuse,
 {
     /// What the store has for `key`, read by `read` and kept; `None` if it has nothing. Misses and errors are
     /// given to all who wait for them and not kept.
@@ -94,7 +101,12 @@ where
                 self.remove(&mut book, &flight.key);
                 Ok(None)
             }
-            Err(error) => Err(error),
+            Err(error) => {
+                if error.is_refusal() {
+                    self.remove(&mut book, &flight.key);
+                }
+                Err(error)
+            }
         };
         book.arrive(flight);
         flight.land(result.clone(), generation);

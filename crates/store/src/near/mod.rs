@@ -24,7 +24,7 @@ use crate::session::Invalidations;
 use book::Book;
 use entry::{Entry, Evictions, Validity, Weigh};
 pub use entry::{Filled, Stale};
-pub use fill::Overloaded;
+pub use fill::{MayRefuse, Overloaded};
 pub use key::CacheKey;
 use key::{Hashed, SecretHash};
 

@@ -11,11 +11,18 @@ use crate::{Epoch, Store, StoreConfig, StoreError};
 enum Failure {
     Overloaded,
     Store,
+    Refused,
 }
 
 impl From<Overloaded> for Failure {
     fn from(_: Overloaded) -> Self {
         Self::Overloaded
+    }
+}
+
+impl MayRefuse for Failure {
+    fn is_refusal(&self) -> bool {
+        *self == Self::Refused
     }
 }
 
@@ -138,6 +145,25 @@ async fn misses_and_errors_are_not_kept() {
     assert!(matches!(bench.look(1), Lookup::Fresh(1)));
     assert_eq!(bench.fill(1, Ok(None)).await, Ok(None));
     assert!(matches!(bench.look(1), Lookup::Miss));
+    assert_eq!(bench.book(), [0; 4]);
+}
+
+/// Found to be revoked, say: an outage right after that must not bring it back.
+#[tokio::test]
+async fn a_refusal_voids_what_was_known() {
+    let bench = Bench::default();
+    bench.put(1).await;
+    let stale = bench.stale(1, later(31));
+    assert_eq!(bench.fill(1, Err(Failure::Refused)).await, Err(Failure::Refused));
+    assert!(matches!(
+        bench.near.lookup(&key(&bench.near, 1), later(31)),
+        Lookup::Miss
+    ));
+    assert_eq!(
+        stale.serve(later(31), Duration::from_secs(10)),
+        None,
+        "held since before"
+    );
     assert_eq!(bench.book(), [0; 4]);
 }
 
@@ -574,6 +600,12 @@ struct Unreachable;
 impl From<Overloaded> for Unreachable {
     fn from(_: Overloaded) -> Self {
         Self
+    }
+}
+
+impl MayRefuse for Unreachable {
+    fn is_refusal(&self) -> bool {
+        false
     }
 }
 

@@ -162,20 +162,26 @@ impl Link {
         reply::accepted(tracking)?;
         reply::accepted(ping)?;
         if let Some(policy) = reply::eviction_policy(info) {
-            self.warn_of_eviction(&policy);
+            self.note_eviction(policy);
         }
         Ok(())
     }
 
-    /// Once for the process: its connections all see the same server.
-    fn warn_of_eviction(&self, policy: &str) {
-        if policy != "noeviction" && self.store.evicting_policy.set(policy.to_owned()).is_ok() {
+    /// Warned of once and not by each connection: they all see the same server.
+    fn note_eviction(&self, policy: String) {
+        let evicting = Some(policy).filter(|policy| policy != "noeviction");
+        let mut known = self.store.evicting_policy.lock();
+        if *known == evicting {
+            return;
+        }
+        if let Some(policy) = &evicting {
             warn!(
                 store = %self.store.settings,
                 policy,
                 "Redis evicts records when it is full: clients will lose their sessions; set maxmemory-policy noeviction"
             );
         }
+        *known = evicting;
     }
 
     /// Serves until the connection is lost, and says why.

@@ -4,9 +4,10 @@ mod backoff;
 mod link;
 mod reply;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Pipeline, Value};
 use splittoken_token::LookupId;
@@ -33,7 +34,8 @@ const COMMAND_DEADLINE: Duration = Duration::from_millis(100);
 pub(crate) struct RedisStore {
     settings: Arc<Settings>,
     listener: Arc<dyn Invalidations>,
-    evicting_policy: Arc<OnceLock<String>>,
+    /// As of the last connect.
+    evicting_policy: Arc<Mutex<Option<String>>>,
 }
 
 /// One worker's connection, kept up by a task on that worker's runtime.
@@ -88,7 +90,7 @@ impl RedisStore {
     }
 
     pub(crate) fn evicting_policy(&self) -> Option<String> {
-        self.evicting_policy.get().cloned()
+        self.evicting_policy.lock().clone()
     }
 }
 

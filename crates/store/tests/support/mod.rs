@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::{Pid, Signal, kill_process};
-use splittoken_store::near::{Filled, Lookup, NearCache, NearConfig, Now, Overloaded, Stale};
+use splittoken_store::near::{Filled, Lookup, MayRefuse, NearCache, NearConfig, Now, Overloaded, Stale};
 use splittoken_store::{Epoch, Health, Invalidations, Store, StoreConfig, StoreError, StoreSession};
 use splittoken_token::{LookupId, Realm, Use};
 use tempfile::TempDir;
@@ -148,6 +148,12 @@ pub enum ReadError {
     Overloaded(#[from] Overloaded),
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl MayRefuse for ReadError {
+    fn is_refusal(&self) -> bool {
+        false
+    }
 }
 
 /// A gateway: a store, one worker's session and the near cache, whose values are the records themselves.

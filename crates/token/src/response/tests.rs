@@ -57,6 +57,67 @@ fn expires_in_is_shortened_or_added() {
 }
 
 #[test]
+fn a_life_that_is_not_understood_is_not_taken_for_none() {
+    let parsed = |life: &str| {
+        let body = format!(r#"{{"access_token":"{}","expires_in":{life}}}"#, jwt(7));
+        TokenResponse::parse(body.as_bytes()).map(|response| response.expires_in())
+    };
+    for (life, seconds) in [
+        ("10.9", Some(10)),
+        ("3e2", Some(300)),
+        ("-5", Some(0)),
+        ("-0.5", Some(0)),
+        ("0", Some(0)),
+        ("1e300", Some(u64::MAX)),
+        ("null", None),
+    ] {
+        assert_eq!(parsed(life), Ok(seconds), "{life}");
+    }
+    for life in [r#""""#, r#""soon""#, r#""-5""#, r#""1.5""#, "true", "[60]", "{}"] {
+        assert_eq!(parsed(life), Err(ResponseError::ExpiresIn), "{life}");
+    }
+}
+
+/// A provider chooses what it answers, and the worker has other connections to serve.
+#[test]
+fn an_answer_of_very_many_members_is_read_at_once() {
+    let members: Vec<String> = (0..25_000).map(|n| format!(r#""{n:05}":1,"#)).collect();
+    let members = members.concat();
+    let body = format!(r#"{{{members}"access_token":"{}"}}"#, jwt(7));
+    let started = std::time::Instant::now();
+    TokenResponse::parse(body.as_bytes()).unwrap();
+    let took = started.elapsed();
+    assert!(took < std::time::Duration::from_millis(500), "{took:?}");
+}
+
+#[test]
+fn no_claims_leave_in_another_member_without_their_header() {
+    let at = jwt(7);
+    let claims = at.split('.').nth(1).unwrap();
+    for member in [
+        format!(r#""x":"{claims}""#),
+        format!(r#""x":[{{"y":"a{claims}b"}}]"#),
+        format!(r#""x":{{"{claims}":1}}"#),
+        format!(r#""{claims}":1"#),
+        format!(r#""refresh_token":"{claims}""#),
+    ] {
+        let body = format!(r#"{{"access_token":"{at}",{member}}}"#);
+        let response = TokenResponse::parse(body.as_bytes()).unwrap();
+        assert_eq!(response.check_leaks(PASS), Err(ResponseError::Leak), "{body}");
+    }
+}
+
+/// Some providers give a token under two names, and some tokens have dots.
+#[test]
+fn an_opaque_token_may_stand_in_other_members_too() {
+    for token in ["opaque", "ya29.a", "a.b.c.d"] {
+        let body = format!(r#"{{"access_token":"{token}","token":"{token}","refresh_token":"xax"}}"#);
+        let response = TokenResponse::parse(body.as_bytes()).unwrap();
+        assert_eq!(response.check_leaks(PASS), Ok(()), "{token}");
+    }
+}
+
+#[test]
 fn no_jwt_leaves_in_another_member() {
     let at = jwt(7);
     let bodies = [

@@ -1,0 +1,91 @@
+//! Keys outlive the process, as long as they may be used at all.
+
+use std::{
+    fs::{self, File},
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use splittoken_provider::{FillError, KeptKeys, Provider, ProviderSettings};
+use splittoken_token::Jws;
+
+use super::support::{
+    eventually, given, now,
+    server::{Reply, Server},
+    signer::{Signer, jwks},
+};
+
+fn start(settings: &ProviderSettings, folder: &Path) -> Arc<Provider> {
+    let provider = Provider::keeping(settings.clone(), Some(KeptKeys::in_folder(folder))).unwrap();
+    tokio::spawn(provider.run(std::future::pending()));
+    provider
+}
+
+async fn fill(provider: &Provider, token: &str) -> Result<(), FillError> {
+    let outcome = provider.verify_on_fill(&Jws::parse(token).unwrap(), now()).await;
+    outcome.map(drop)
+}
+
+/// A folder in which a process that has ended kept the key of `signer`.
+async fn kept(signer: &Signer) -> (tempfile::TempDir, Server, ProviderSettings) {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start().await;
+    server.reply("/jwks", Reply::ok(&jwks(&[signer])));
+    let settings = given(&server.url);
+    let provider = start(&settings, folder.path());
+    eventually("the keys to be kept", || {
+        fs::read_dir(folder.path()).unwrap().count() == 1
+    })
+    .await;
+    drop(provider);
+    server.reply("/jwks", Reply::status("503 Service Unavailable", ""));
+    (folder, server, settings)
+}
+
+#[tokio::test]
+async fn a_process_that_starts_while_the_provider_is_down_verifies() {
+    let signer = Signer::new("a");
+    let (folder, server, settings) = kept(&signer).await;
+    let provider = start(&settings, folder.path());
+    assert_eq!(fill(&provider, &signer.token(&server.url)).await, Ok(()));
+    // Without a folder there is nothing to begin with.
+    let forgetful = Provider::new(settings).unwrap();
+    tokio::spawn(forgetful.run(std::future::pending()));
+    assert!(
+        fill(&forgetful, &signer.token(&server.url))
+            .await
+            .unwrap_err()
+            .is_transient()
+    );
+}
+
+#[tokio::test]
+async fn kept_keys_vouch_for_the_same_source_only() {
+    let signer = Signer::new("a");
+    let (folder, _server, mut settings) = kept(&signer).await;
+    settings.ca_certificates.clear();
+    settings.endpoints.jwks = Some(format!("{}/other", settings.url));
+    let provider = start(&settings, folder.path());
+    assert_eq!(provider.keys().len(), 0);
+}
+
+#[tokio::test]
+async fn keys_that_are_a_day_old_or_no_keys_are_not_used() {
+    let signer = Signer::new("a");
+    let (folder, _server, settings) = kept(&signer).await;
+    let file = fs::read_dir(folder.path())
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    let open = || File::options().write(true).open(&file).unwrap();
+    fs::write(&file, "no keys").unwrap();
+    assert_eq!(start(&settings, folder.path()).keys().len(), 0);
+    open()
+        .set_modified(SystemTime::now() - Duration::from_secs(25 * 3600))
+        .unwrap();
+    let _kept = KeptKeys::in_folder(folder.path());
+    assert!(!file.exists(), "what is too old is forgotten");
+}
