@@ -15,6 +15,7 @@ pub mod browser;
 pub mod caller;
 pub mod certs;
 pub mod clients;
+pub mod cluster;
 pub mod cpu;
 pub mod demo;
 pub mod gateway;

@@ -5,6 +5,8 @@ mod login;
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -51,6 +53,11 @@ impl Registration {
     /// Id and secret, for HTTP Basic.
     pub fn basic(&self) -> (&str, &str) {
         (&self.id, &self.secret)
+    }
+
+    /// The same as the credentials of an `Authorization: Basic` header. Neither has characters that need escapes.
+    pub fn basic_credentials(&self) -> String {
+        STANDARD.encode(format!("{}:{}", self.id, self.secret))
     }
 }
 

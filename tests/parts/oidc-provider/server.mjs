@@ -2,7 +2,8 @@
 //
 //   node server.mjs PORT        0 = a free port; prints one line `READY http://127.0.0.1:PORT`
 //
-// OIDC_CLIENTS holds the clients' metadata as a JSON array, secrets included, made by whoever starts this.
+// OIDC_CLIENTS holds the clients' metadata as a JSON array, secrets included, made by whoever starts this. OIDC_ISSUER, if
+// set, is the name that others know it by, as in a cluster; it then listens on all addresses.
 // Access tokens are RS256 JWTs for the resource urn:shop. `resource=urn:opaque` gives an opaque access token instead.
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
@@ -12,9 +13,10 @@ import { Provider } from 'oidc-provider';
 const scopes = 'orders:read orders:write';
 const person = { accountId: 'alice', claims: { email: 'alice@example.com', roles: ['reader', 'writer'] } };
 
+const host = process.env.OIDC_ISSUER ? undefined : '127.0.0.1';
 const server = createServer();
-await new Promise((resolve) => server.listen(Number(process.argv[2] ?? 0), '127.0.0.1', resolve));
-const issuer = `http://127.0.0.1:${server.address().port}`;
+await new Promise((resolve) => server.listen({ port: Number(process.argv[2] ?? 0), host }, resolve));
+const issuer = process.env.OIDC_ISSUER ?? `http://127.0.0.1:${server.address().port}`;
 const provider = new Provider(issuer, {
   clients: JSON.parse(process.env.OIDC_CLIENTS ?? '[]'),
   jwks: { keys: [signingKey()] },

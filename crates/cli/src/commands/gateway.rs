@@ -54,7 +54,7 @@ pub(super) fn run(arguments: GatewayArguments) -> anyhow::Result<()> {
         for warning in first.warnings {
             tracing::warn!("{warning}");
         }
-        let follow = tokio::spawn(follow(first.states, send));
+        let follow = tokio::spawn(follow(first.states, send, first.generation));
         if let Some(path) = arguments.keyring {
             tokio::spawn(keyring_file::follow(path, shared_keyring));
         }
@@ -67,9 +67,18 @@ pub(super) fn run(arguments: GatewayArguments) -> anyhow::Result<()> {
     outcome
 }
 
-/// Turns what a feed says into what the gateway serves, for as long as both are there.
-async fn follow(mut states: watch::Receiver<Arc<FeedState>>, configs: watch::Sender<Arc<Config>>) {
-    let mut generation = states.borrow_and_update().generation;
+/// Turns what a feed says into what the gateway serves, for as long as both are there. `generation` is the set that is
+/// served already.
+async fn follow(
+    mut states: watch::Receiver<Arc<FeedState>>,
+    configs: watch::Sender<Arc<Config>>,
+    mut generation: u64,
+) {
+    // A feed does not wait for its listener: a kept set is there before the listeners are bound, and if the API server is
+    // away, no other one comes.
+    if states.borrow_and_update().generation != generation {
+        states.mark_changed();
+    }
     while states.changed().await.is_ok() {
         let state = Arc::clone(&states.borrow_and_update());
         let current = Arc::clone(&configs.borrow());
@@ -118,4 +127,22 @@ fn rejected(state: &FeedState) -> Vec<RejectedRoute> {
         message: route.message.clone(),
     });
     rejected.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_set_that_came_before_anybody_listened_is_served() {
+        let (feed, states) = watch::channel(Arc::new(FeedState::default()));
+        let (send, mut configs) = watch::channel(Arc::new(Config::default()));
+        feed.send_replace(Arc::new(FeedState {
+            generation: 1,
+            ..FeedState::default()
+        }));
+        let follow = tokio::spawn(follow(states, send, 0));
+        assert!(configs.wait_for(|config| config.table.is_some()).await.is_ok());
+        follow.abort();
+    }
 }

@@ -1,0 +1,3 @@
+module splittoken.dev/tests/pod
+
+go 1.25.0

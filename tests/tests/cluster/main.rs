@@ -1,0 +1,13 @@
+//! What runs in pods, on a cluster: the user's, or the tests' own.
+//!
+//! One binary, so that all of it shares one cluster. Each test has namespaces of its own; the release is had by one at a
+//! time.
+
+mod beside;
+mod faults;
+mod rolling;
+mod routes;
+mod shop;
+mod smoke;
+mod tenants;
+mod uninstall;

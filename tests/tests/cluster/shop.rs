@@ -1,0 +1,153 @@
+//! A team's namespace on a cluster with the release: a provider, an API, and a route for it.
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use splittoken_tests::cluster::{Cluster, GATEWAY, Namespace, SYSTEM, Workload, finish_watching, pods};
+use splittoken_tests::oidc::Registration;
+
+/// A namespace with a provider, an API `orders`, and whatever is applied to it.
+pub(crate) struct Shop {
+    pub(crate) namespace: Namespace,
+    client: Registration,
+}
+
+impl Shop {
+    pub(crate) fn open(name: &str) -> Result<Self> {
+        let namespace = Cluster::shared()?.namespace(name)?;
+        let client = Registration::new("service");
+        namespace.run(&[
+            Workload::provider("provider", name, &client),
+            Workload::echo("orders", "one").replicas(2),
+        ])?;
+        // A Service reaches its pods a moment after they are ready.
+        let issuer = Workload::issuer("provider", name);
+        namespace.wait_for(200, &format!("{issuer}/.well-known/openid-configuration"), &[])?;
+        namespace.wait_for(200, "http://orders/", &[])?;
+        Ok(Self { namespace, client })
+    }
+
+    /// The host of the shop's route.
+    pub(crate) fn host(&self) -> String {
+        format!("{}.example", self.namespace.name())
+    }
+
+    /// `-header 'Host: …'` for a client.
+    pub(crate) fn host_header(&self) -> String {
+        format!("Host: {}", self.host())
+    }
+
+    /// A route `orders` to the API, for tokens with these scopes; without any, for all tokens.
+    pub(crate) fn route(&self, scopes: &[&str]) -> Value {
+        let mut rule = json!({"name": "api", "backendRefs": [{"name": "orders", "port": 80}]});
+        if !scopes.is_empty() {
+            rule["authorization"] = json!({"scopes": scopes});
+        }
+        json!({
+            "apiVersion": "splittoken.dev/v1alpha1",
+            "kind": "SplitTokenRoute",
+            "metadata": {"name": "orders"},
+            "spec": {
+                "hostnames": [self.host()],
+                "issuer": {
+                    "url": Workload::issuer("provider", self.namespace.name()),
+                    "transport": "PlainHTTPAllowed",
+                },
+                "tokenEndpoints": {"token": {}},
+                "rules": [rule],
+            },
+        })
+    }
+
+    /// Applies the route and waits until it is Ready.
+    pub(crate) fn serve(&self, scopes: &[&str]) -> Result<()> {
+        self.namespace.apply(&[self.route(scopes)])?;
+        self.wait_ready()
+    }
+
+    /// Waits as a user would.
+    pub(crate) fn wait_ready(&self) -> Result<()> {
+        let wait = [
+            "wait",
+            "--for=condition=Ready",
+            "splittokenroute/orders",
+            "--timeout=60s",
+        ];
+        self.namespace.kubectl(&wait).map(drop).with_context(|| {
+            let status = self
+                .namespace
+                .kubectl(&["get", "splittokenroute", "orders", "--output=yaml"]);
+            status.unwrap_or_else(|error| error.to_string())
+        })
+    }
+
+    /// A token by `client_credentials` through the gateway.
+    pub(crate) fn token(&self, scope: &str) -> Result<String> {
+        let basic = format!("Authorization: Basic {}", self.client.basic_credentials());
+        let form = format!("grant_type=client_credentials&scope={scope}");
+        let host = self.host_header();
+        let arguments = ["-header", &host, "-header", &basic, "-form", &form];
+        let answer = self
+            .namespace
+            .get(&format!("{GATEWAY}/oauth/token"), &arguments)?;
+        let body: Value = serde_json::from_str(&answer.body).with_context(|| answer.body.clone())?;
+        let token = body["access_token"]
+            .as_str()
+            .with_context(|| answer.body.clone())?;
+        ensure!(
+            !token.contains('.'),
+            "not split: {} dots",
+            token.matches('.').count()
+        );
+        Ok(token.to_owned())
+    }
+
+    /// `-header` arguments for calls with a token.
+    pub(crate) fn headers(&self, token: &str) -> Vec<String> {
+        let bearer = format!("Authorization: Bearer {token}");
+        ["-header", &self.host_header(), "-header", &bearer]
+            .map(str::to_owned)
+            .to_vec()
+    }
+
+    /// Starts clients that call through the gateway all the time: [`Namespace::counts`] of `load`.
+    pub(crate) fn start_load(&self, token: &str) -> Result<()> {
+        let (headers, url) = (self.headers(token), format!("{GATEWAY}/list"));
+        let mut arguments: Vec<&str> = headers.iter().map(String::as_str).collect();
+        arguments.push(&url);
+        self.namespace.run(&[Workload::load("load", &arguments)])?;
+        self.namespace.counts_after("load", 300)?.expect_none_failed()
+    }
+
+    /// What the API saw of a call through the gateway.
+    pub(crate) fn call(&self, token: &str) -> Result<Value> {
+        let bearer = format!("Authorization: Bearer {token}");
+        let host = self.host_header();
+        let arguments = ["-header", &host, "-header", &bearer];
+        let answer = self
+            .namespace
+            .get(&format!("{GATEWAY}/list?of=orders"), &arguments)?;
+        ensure!(answer.status == 200, "{}: {}", answer.status, answer.body);
+        Ok(serde_json::from_str(&answer.body)?)
+    }
+
+    /// The addresses of the gateway pods that are ready.
+    pub(crate) fn gateways(&self) -> Result<Vec<String>> {
+        self.namespace
+            .addresses_in(SYSTEM, "app.kubernetes.io/component=gateway")
+    }
+
+    /// Does something, and gives when, in nanoseconds since 1970, each gateway pod first answered with `status` after that.
+    pub(crate) fn after(
+        &self,
+        status: u16,
+        token: &str,
+        action: impl FnOnce() -> Result<()>,
+    ) -> Result<Vec<u64>> {
+        let headers = self.headers(token);
+        let arguments: Vec<&str> = headers.iter().map(String::as_str).collect();
+        let urls = pods(&self.gateways()?, "/list")?;
+        let watch = self.namespace.watch(status, &urls, &arguments)?;
+        action()?;
+        finish_watching(watch)
+    }
+}
