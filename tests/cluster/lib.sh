@@ -3,6 +3,8 @@
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/splittoken
+root=$(cd "$here/../.." && pwd)
+env_file=$cache/env${root//\//%}
 
 stop() {
     printf '%s: %s\n' "${0##*/}" "$*" >&2
@@ -12,10 +14,10 @@ stop() {
 # part NAME: prints where tests/setup put a part. The environment wins, as it does in the Rust tests.
 part() {
     local value=${!1:-}
-    if [ -z "$value" ] && [ -e "$cache/env" ]; then
+    if [ -z "$value" ] && [ -e "$env_file" ]; then
         # Without -u: the file extends a PATH.
         # shellcheck source=/dev/null
-        value=$(source "$cache/env" && printf '%s' "${!1:-}")
+        value=$(source "$env_file" && printf '%s' "${!1:-}")
     fi
     [ -n "$value" ] && [ -e "$value" ] || stop "$1 is not there: run tests/setup"
     printf '%s\n' "$value"

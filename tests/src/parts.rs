@@ -54,12 +54,17 @@ fn written_by_setup() -> &'static HashMap<String, PathBuf> {
     })
 }
 
+/// `tests/setup` writes one for each checkout, named by its path.
 fn env_file() -> PathBuf {
     let cache = env::var_os("XDG_CACHE_HOME")
         .filter(|value| !value.is_empty())
         .map(PathBuf::from)
         .or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".cache")));
-    cache.unwrap_or_default().join("splittoken/env")
+    let checkout = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap_or(Path::new("/"));
+    let name = format!("env{}", checkout.display().to_string().replace('/', "%"));
+    cache.unwrap_or_default().join("splittoken").join(name)
 }
 
 /// Lines of the form `export NAME="value"`; `PATH`, which refers to itself, is of no use here.
