@@ -11,7 +11,7 @@ use kube::Client;
 use prometheus_client::registry::Registry;
 use splittoken_api::{CompileOptions, Compiled, compile};
 use splittoken_routing::wire;
-use splittoken_runtime::Readiness;
+use splittoken_runtime::{Readiness, ReadyGuard};
 use tokio::{
     sync::{mpsc, watch},
     task::block_in_place,
@@ -55,6 +55,9 @@ pub struct Operator {
     namespace: String,
     settings: Settings,
     readiness: Readiness,
+    /// Says what is done, one thing after another, until the watches say what else is missing: in no moment between two
+    /// of them is the process ready.
+    starting: ReadyGuard,
     metrics: Metrics,
 }
 
@@ -71,6 +74,7 @@ impl Operator {
             namespace: namespace.unwrap_or_else(|| client.default_namespace().to_owned()),
             client,
             settings,
+            starting: readiness.guard("starting"),
             readiness,
             metrics: Metrics::new(registry),
         })
@@ -101,7 +105,7 @@ impl Operator {
     /// What everything that is made here goes with.
     async fn owner(&self) -> Option<Anchor> {
         let name = self.settings.anchor.as_deref()?;
-        let _guard = self.readiness.guard("the anchor");
+        self.starting.explain("the anchor");
         let find = || Anchor::find(&self.client, &self.namespace, name);
         Some(patiently("the anchor", find).await)
     }
@@ -116,6 +120,7 @@ impl Operator {
             &send,
         );
         let revision_key = self.secrets(owner.as_ref()).await;
+        drop(self.starting);
         let frame = Frame {
             class: self.settings.class.clone(),
             namespace: self.namespace.clone(),
@@ -170,17 +175,16 @@ impl Operator {
             namespace: &self.namespace,
             owner,
         };
-        let guard = self.readiness.guard("the key of revisions");
+        self.starting.explain("the key of revisions");
         let revision_key =
             patiently("the key of revisions", || bootstrap.revision_key(&settings.class)).await;
-        drop(guard);
         if let Some(name) = &settings.keyring_secret {
-            let _guard = self.readiness.guard("the keyring");
+            self.starting.explain("the keyring");
             let owner = owner.filter(|_| !settings.keep_keyring);
             patiently("the keyring", || Bootstrap { owner, ..bootstrap }.keyring(name)).await;
         }
         if let Some(secret) = &settings.store_secret {
-            let _guard = self.readiness.guard("the password of the store");
+            self.starting.explain("the password of the store");
             patiently("the password of the store", || bootstrap.store(secret)).await;
         }
         revision_key
