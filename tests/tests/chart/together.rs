@@ -145,6 +145,11 @@ fn the_programs_work_together_with_what_the_chart_gives_them_and_leave_nothing()
     let mut stranger = Connection::open(([127, 0, 0, 1], release.store).into())?;
     ensure!(stranger.command(&["GET", "st1:x"]).is_err());
 
+    // What is refused is tried again and again, such as a renewal of the Lease, and shows here alone.
+    for started in [&operator, &gateway] {
+        let text = started.process.text();
+        ensure!(!text.contains(r#""level":"WARN""#), "{text}");
+    }
     release
         .helm
         .run(&["uninstall", RELEASE, "--namespace", namespace], &Value::Null)?;
