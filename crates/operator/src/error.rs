@@ -1,3 +1,5 @@
+use std::{error::Error as _, fmt::Write as _};
+
 use thiserror::Error;
 
 /// Why the operator ended, or a part of its work failed. What is wrong with a custom resource is a verdict, never an error.
@@ -48,6 +50,17 @@ impl OperatorError {
             Self::Render { .. } => "render",
             Self::Http(_) => "http",
         }
+    }
+
+    /// The whole chain for logs: what the API server said stands in the cause, which lines in JSON leave out.
+    pub(crate) fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut next = self.source();
+        while let Some(cause) = next {
+            let _ = write!(text, ": {cause}");
+            next = cause.source();
+        }
+        text
     }
 
     pub(crate) fn api(verb: &'static str, what: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {

@@ -200,10 +200,7 @@ async fn patiently<T, F: Future<Output = Result<T, OperatorError>>>(
         match attempt().await {
             Ok(value) => return value,
             Err(error) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "{what} is not there: trying again"
-                );
+                tracing::warn!(error = error.chain(), "{what} is not there: trying again");
                 sleep(AGAIN).await;
             }
         }

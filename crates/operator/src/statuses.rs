@@ -175,7 +175,7 @@ impl Statuses {
             return true;
         }
         if let Err(error) = writer.write_status(name, &patch).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "left for the next time");
+            tracing::warn!(error = error.chain(), "left for the next time");
             metrics.failures.inc();
             return false;
         }
