@@ -1,4 +1,8 @@
-use std::{fmt, time::Duration};
+use std::{
+    error::Error as _,
+    fmt::{self, Write as _},
+    time::Duration,
+};
 
 use thiserror::Error;
 
@@ -64,6 +68,17 @@ impl OperatorError {
         }
     }
 
+    /// The whole chain for logs: what the API server said stands in the cause, which lines in JSON leave out.
+    pub(crate) fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut next = self.source();
+        while let Some(cause) = next {
+            let _ = write!(text, ": {cause}");
+            next = cause.source();
+        }
+        text
+    }
+
     pub(crate) fn api(verb: &'static str, what: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
         let what = what.into();
         move |source| Self::Api { verb, what, source }
@@ -87,19 +102,13 @@ pub(crate) async fn in_time<T>(
 
 /// What to say on `/readyz`: the failure with its causes, and RBAC by its name.
 pub(crate) fn in_full(error: &OperatorError) -> String {
-    let mut text = error.to_string();
     if let OperatorError::Api {
         source: kube::Error::Api(status),
         ..
     } = error
     {
         let hint = if status.code == 403 { " (RBAC)" } else { "" };
-        return format!("{text}: {}{hint}", status.message);
+        return format!("{error}: {}{hint}", status.message);
     }
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
+    error.chain()
 }

@@ -61,10 +61,7 @@ impl Keeper {
                 continue;
             }
             if let Err(error) = self.step().await {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "the keyring is not looked after"
-                );
+                tracing::warn!(error = error.chain(), "the keyring is not looked after");
             }
         }
     }

@@ -130,10 +130,7 @@ impl Elector {
                 Ok(false) if *leads.borrow() => return Err(OperatorError::LeaseLost),
                 Ok(false) => {}
                 Err(error) => {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "cannot look after the lease"
-                    );
+                    tracing::warn!(error = error.chain(), "cannot look after the lease");
                     if let Some(guard) = &self.guard {
                         guard.explain(in_full(&error));
                     }

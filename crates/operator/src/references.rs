@@ -121,7 +121,7 @@ impl References {
                 }
                 Err(error) => tracing::warn!(
                     %name,
-                    error = &error as &dyn std::error::Error,
+                    error = error.chain(),
                     "what a route refers to cannot be read"
                 ),
             }

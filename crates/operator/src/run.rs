@@ -11,7 +11,7 @@ use kube::Client;
 use prometheus_client::registry::Registry;
 use splittoken_api::{CompileOptions, Compiled, ObjectName, compile};
 use splittoken_routing::wire;
-use splittoken_runtime::Readiness;
+use splittoken_runtime::{Readiness, ReadyGuard};
 use tokio::{
     sync::{mpsc, watch},
     task::block_in_place,
@@ -55,6 +55,9 @@ pub struct Operator {
     namespace: String,
     settings: Settings,
     readiness: Readiness,
+    /// Says what is done, one thing after another, until the watches say what else is missing: in no moment between two
+    /// of them is the process ready.
+    starting: ReadyGuard,
     metrics: Metrics,
 }
 
@@ -71,6 +74,7 @@ impl Operator {
             namespace: namespace.unwrap_or_else(|| client.default_namespace().to_owned()),
             client,
             settings,
+            starting: readiness.guard("starting"),
             readiness,
             metrics: Metrics::new(registry),
         })
@@ -116,6 +120,7 @@ impl Operator {
             &send,
         );
         let revision_key = self.secrets(owner.as_ref()).await;
+        drop(self.starting);
         let frame = Frame {
             class: self.settings.class.clone(),
             namespace: self.namespace.clone(),
@@ -199,10 +204,7 @@ impl Operator {
                 Ok(value) => return value,
                 Err(error) => {
                     guard.explain(format!("{what}: {}", in_full(&error)));
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "{what} is not there: trying again"
-                    );
+                    tracing::warn!(error = error.chain(), "{what} is not there: trying again");
                     sleep(AGAIN).await;
                 }
             }

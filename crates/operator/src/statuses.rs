@@ -257,7 +257,7 @@ impl Statuses {
                     written.push((news.name, news.status));
                 }
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "left for the next time");
+                    tracing::warn!(error = error.chain(), "left for the next time");
                     metrics.failures.inc();
                     again = Some(Instant::now() + COUNTS);
                 }

@@ -145,7 +145,7 @@ impl Written {
             Err(error) => {
                 tracing::warn!(
                     reason = error.reason(),
-                    error = &error as &dyn std::error::Error,
+                    error = error.chain(),
                     "left for the next time"
                 );
                 self.failed += 1;

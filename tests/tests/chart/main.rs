@@ -5,9 +5,11 @@ mod admission;
 mod documents;
 mod image;
 mod lifecycle;
+mod release;
 mod rendering;
 mod schema;
 mod switches;
+mod together;
 
 use anyhow::Result;
 use serde_json::{Value, json};
