@@ -14,8 +14,8 @@ use splittoken_api::{CompileOptions, Compiled, ObjectName, compile};
 use splittoken_routing::wire;
 use splittoken_runtime::Readiness;
 use tokio::{
-    sync::{mpsc, watch},
-    task::block_in_place,
+    sync::{mpsc, oneshot, watch},
+    task::{JoinError, block_in_place},
     time::{sleep, sleep_until},
 };
 
@@ -82,11 +82,23 @@ impl Operator {
             &self.settings.identity,
             self.readiness.guard("the lease was not looked at yet"),
         );
-        let mut election = pin!(elector.run(leads, stop));
+        // A task of its own: one look at ten thousand routes must not keep it from renewing.
+        let (ask, asked) = oneshot::channel::<()>();
+        let mut election = tokio::spawn(elector.run(leads, async {
+            // That nobody can ask any more is as good.
+            let _ = asked.await;
+        }));
         tokio::select! {
-            ended = &mut election => ended,
-            ended = self.control(is_leader) => ended,
+            ended = &mut election => return joined(ended),
+            ended = self.control(is_leader) => {
+                election.abort();
+                return ended;
+            }
+            () = stop => {}
         }
+        // Nothing is written any more: another may begin.
+        let _ = ask.send(());
+        joined(election.await)
     }
 
     async fn control(self, leads: watch::Receiver<bool>) -> Result<(), OperatorError> {
@@ -175,6 +187,11 @@ impl Operator {
             }
         }
     }
+}
+
+/// What a task gave; its panic goes on here.
+fn joined<T>(outcome: Result<T, JoinError>) -> T {
+    outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }
 
 /// Everything that the loop holds.

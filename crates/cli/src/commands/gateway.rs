@@ -49,7 +49,7 @@ pub(super) fn run(arguments: GatewayArguments) -> anyhow::Result<()> {
         for warning in first.warnings {
             tracing::warn!("{warning}");
         }
-        let follow = tokio::spawn(follow(first.states, send));
+        let follow = tokio::spawn(follow(first.states, send, first.generation));
         let outcome = bound.run().await;
         follow.abort();
         outcome
@@ -60,9 +60,13 @@ pub(super) fn run(arguments: GatewayArguments) -> anyhow::Result<()> {
 }
 
 /// Turns what a feed says into what the gateway serves, for as long as both are there.
-async fn follow(mut states: watch::Receiver<Arc<FeedState>>, configs: watch::Sender<Arc<Config>>) {
-    let mut generation = states.borrow_and_update().generation;
-    while states.changed().await.is_ok() {
+/// `generation` is that of the set that is served already: what came since then must not be missed.
+async fn follow(
+    mut states: watch::Receiver<Arc<FeedState>>,
+    configs: watch::Sender<Arc<Config>>,
+    mut generation: u64,
+) {
+    loop {
         let state = Arc::clone(&states.borrow_and_update());
         let current = Arc::clone(&configs.borrow());
         let mut next = Config {
@@ -83,6 +87,9 @@ async fn follow(mut states: watch::Receiver<Arc<FeedState>>, configs: watch::Sen
             }
         }
         configs.send_replace(Arc::new(next));
+        if states.changed().await.is_err() {
+            return;
+        }
     }
 }
 

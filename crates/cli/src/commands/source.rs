@@ -24,6 +24,8 @@ pub(super) enum Source {
 pub(super) struct First {
     pub(super) states: watch::Receiver<Arc<FeedState>>,
     pub(super) config: Config,
+    /// Of which state `config` is.
+    pub(super) generation: u64,
     /// To be logged once the gateway has started.
     pub(super) warnings: Vec<String>,
 }
@@ -47,6 +49,7 @@ impl Source {
             Self::Cluster(feed) => Ok(First {
                 states: feed.watch().await.context("--kubernetes")?,
                 config: Config::default(),
+                generation: 0,
                 warnings: Vec::new(),
             }),
         }
@@ -77,6 +80,8 @@ fn load(feed: FileFeed) -> anyhow::Result<First> {
             table: Some(Arc::new(RouteTable::build(&first.routes).context("--routes")?)),
             ..Config::default()
         },
+        // A feed counts its sets from 1.
+        generation: 1,
         states: feed.watch(first).context("--routes")?,
     })
 }
