@@ -13,8 +13,8 @@ use splittoken_api::{CompileOptions, Compiled, ObjectName, compile};
 use splittoken_routing::wire;
 use splittoken_runtime::{Readiness, ReadyGuard};
 use tokio::{
-    sync::{mpsc, watch},
-    task::block_in_place,
+    sync::{mpsc, oneshot, watch},
+    task::{JoinError, block_in_place},
     time::{sleep, sleep_until},
 };
 
@@ -96,11 +96,23 @@ impl Operator {
             owner.clone(),
             self.readiness.guard("the lease was not looked at yet"),
         );
-        let mut election = pin!(elector.run(leads, stop));
+        // A task of its own: one look at ten thousand routes must not keep it from renewing.
+        let (ask, asked) = oneshot::channel::<()>();
+        let mut election = tokio::spawn(elector.run(leads, async {
+            // That nobody can ask any more is as good.
+            let _ = asked.await;
+        }));
         tokio::select! {
-            ended = &mut election => ended,
-            ended = self.control(is_leader, owner) => ended,
+            ended = &mut election => return joined(ended),
+            ended = self.control(is_leader, owner) => {
+                election.abort();
+                return ended;
+            }
+            () = &mut stop => {}
         }
+        // Nothing is written any more: another may begin.
+        let _ = ask.send(());
+        joined(election.await)
     }
 
     /// What everything that is made here goes with.
@@ -210,6 +222,11 @@ impl Operator {
             }
         }
     }
+}
+
+/// What a task gave; its panic goes on here.
+fn joined<T>(outcome: Result<T, JoinError>) -> T {
+    outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }
 
 /// Everything that the loop holds.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use splittoken_tests::apiserver::ApiServer;
 use splittoken_tests::mint::Mint;
@@ -33,9 +33,10 @@ fn without_an_api_server_traffic_goes_on_and_a_restarted_gateway_serves_what_it_
     drop(restarted);
     let start = Instant::now();
     let restarted = plane.pod_of(2)?;
-    wait::until_true(RESTART, "the restarted gateway to serve", || {
+    let outcome = wait::until_true(RESTART, "the restarted gateway to serve", || {
         restarted.call(&host, "/", None).is_ok_and(|status| status == 401)
-    })?;
+    });
+    outcome.with_context(|| restarted.text())?;
     println!(
         "a gateway that restarts without an API server serves after {:?}",
         start.elapsed()

@@ -67,19 +67,14 @@ pub(super) fn run(arguments: GatewayArguments) -> anyhow::Result<()> {
     outcome
 }
 
-/// Turns what a feed says into what the gateway serves, for as long as both are there. `generation` is the set that is
-/// served already.
+/// Turns what a feed says into what the gateway serves, for as long as both are there.
+/// `generation` is that of the set that is served already: what came since then must not be missed.
 async fn follow(
     mut states: watch::Receiver<Arc<FeedState>>,
     configs: watch::Sender<Arc<Config>>,
     mut generation: u64,
 ) {
-    // A feed does not wait for its listener: a kept set is there before the listeners are bound, and if the API server is
-    // away, no other one comes.
-    if states.borrow_and_update().generation != generation {
-        states.mark_changed();
-    }
-    while states.changed().await.is_ok() {
+    loop {
         let state = Arc::clone(&states.borrow_and_update());
         let current = Arc::clone(&configs.borrow());
         let mut next = Config {
@@ -100,6 +95,9 @@ async fn follow(
             }
         }
         configs.send_replace(Arc::new(next));
+        if states.changed().await.is_err() {
+            return;
+        }
     }
 }
 

@@ -81,7 +81,7 @@ fn load(feed: FileFeed) -> anyhow::Result<First> {
             table: Some(Arc::new(RouteTable::build(&first.routes).context("--routes")?)),
             ..Config::default()
         },
-        // The feed counts from 1, which is this set.
+        // A feed counts its sets from 1.
         generation: 1,
         states: feed.watch(first).context("--routes")?,
     })
