@@ -89,7 +89,12 @@ impl Cluster {
             .keep();
         let mut command = Command::new(script("up"));
         command.arg(&folder).arg(process::id().to_string());
-        let times = Process::start("tests/cluster/up", &command)?.finish(UP)?;
+        let outcome = Process::start("tests/cluster/up", &command)?.finish(UP);
+        if outcome.is_err() {
+            // Where it failed before there was anything to log; otherwise the logs stay.
+            let _ = fs::remove_dir(&folder);
+        }
+        let times = outcome?;
         println!("{}", times.trim_end());
         let command = |name: &str| {
             [&script(name), &folder]

@@ -81,6 +81,10 @@ impl Process {
             }
             if let Some(status) = self.child.try_wait()? {
                 self.hear_out();
+                // It may have said so just before its end.
+                if let Some(value) = check(&self.text()) {
+                    return Ok(value);
+                }
                 bail!(
                     "{} ended with {status} before it was ready:\n{}",
                     self.name,

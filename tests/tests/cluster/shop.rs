@@ -58,10 +58,15 @@ impl Shop {
         })
     }
 
-    /// Applies the route and waits until it is Ready.
+    /// Applies the route, and waits until it is Ready and tokens are given. A gateway is ready without its store, and says 503
+    /// until it has reached that.
     pub(crate) fn serve(&self, scopes: &[&str]) -> Result<()> {
         self.namespace.apply(&[self.route(scopes)])?;
-        self.wait_ready()
+        self.wait_ready()?;
+        let arguments = self.token_arguments("orders:read");
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let urls = pods(&self.gateways()?, "/oauth/token")?;
+        finish_watching(self.namespace.watch(200, &urls, &arguments)?).map(drop)
     }
 
     /// Waits as a user would.
@@ -82,10 +87,8 @@ impl Shop {
 
     /// A token by `client_credentials` through the gateway.
     pub(crate) fn token(&self, scope: &str) -> Result<String> {
-        let basic = format!("Authorization: Basic {}", self.client.basic_credentials());
-        let form = format!("grant_type=client_credentials&scope={scope}");
-        let host = self.host_header();
-        let arguments = ["-header", &host, "-header", &basic, "-form", &form];
+        let arguments = self.token_arguments(scope);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let answer = self
             .namespace
             .get(&format!("{GATEWAY}/oauth/token"), &arguments)?;
@@ -99,6 +102,13 @@ impl Shop {
             token.matches('.').count()
         );
         Ok(token.to_owned())
+    }
+
+    /// The arguments of a client that asks for a token.
+    fn token_arguments(&self, scope: &str) -> [String; 6] {
+        let basic = format!("Authorization: Basic {}", self.client.basic_credentials());
+        let form = format!("grant_type=client_credentials&scope={scope}");
+        ["-header", &self.host_header(), "-header", &basic, "-form", &form].map(str::to_owned)
     }
 
     /// `-header` arguments for calls with a token.
