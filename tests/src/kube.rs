@@ -55,18 +55,6 @@ impl Kube {
         expect(self.http.post_json(&url, &self.token, object)?)
     }
 
-    /// A token of a `ServiceAccount`, as a pod gets it.
-    pub fn token_of(&self, namespace: &str, account: &str) -> Result<String> {
-        let url = format!(
-            "{}/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token",
-            self.url
-        );
-        let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}});
-        let answer = expect(self.http.post_json(&url, &self.token, &request)?)?;
-        let token = answer["status"]["token"].as_str();
-        Ok(token.context("no token")?.to_owned())
-    }
-
     /// What the server would say to an object that is created, with strict checks; nothing is kept.
     pub fn try_create(&self, object: &Value) -> Result<Answer> {
         let path = path_of(object)?;
