@@ -3,6 +3,7 @@
 use anyhow::Result;
 use serde_json::json;
 use splittoken_tests::cluster::Release;
+use splittoken_tests::wait;
 
 use crate::shop::Shop;
 
@@ -25,10 +26,15 @@ fn a_second_release_of_another_class_works_beside_the_first() -> Result<()> {
     let url = format!("http://second-gateway.{SECOND}/list");
     let (first_host, second_host) = (first.host_header(), second.host_header());
     // Each knows its own routes only: without a token one says so, the other that there is nothing.
-    assert_eq!(
-        second.namespace.get(&url, &["-header", &second_host])?.status,
-        401
-    );
+    // kube-proxy lags behind a Deployment that is ready: until then nobody listens behind the Service.
+    wait::until_true(
+        wait::START,
+        "the second release to refuse who has no token",
+        || {
+            let answer = second.namespace.get(&url, &["-header", &second_host]);
+            answer.is_ok_and(|answer| answer.status == 401)
+        },
+    )?;
     assert_eq!(second.namespace.get(&url, &["-header", &first_host])?.status, 404);
     assert!(second.token("orders:read").is_err());
     first.call(&first.token("orders:read")?)?;
