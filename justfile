@@ -67,7 +67,7 @@ image archive="target/splittoken.tar": build
 
 # All tests, those with real parts against the binary as it is shipped. In one go: cargo builds each dependency once.
 test: build
-    cargo test --locked --workspace
+    cargo test --locked --workspace --no-fail-fast
 
 # The tests inside the crates.
 test-unit:
@@ -81,7 +81,6 @@ test-e2e name="*":
 # What runs in pods, against a debug build: on the cluster of E2E_KUBECONFIG (with E2E_LOAD_IMAGE, such as
 # "kind load image-archive"), or on one that is brought up for it, which needs root. All, or those whose names hold a text.
 test-cluster name="":
-    tests/setup --cluster
     cargo build --locked -p splittoken
     env -u SPLITTOKEN_BIN cargo test --locked -p splittoken-tests --test cluster -- --nocapture '{{name}}'
 

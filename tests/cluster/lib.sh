@@ -19,7 +19,7 @@ part() {
         # shellcheck source=/dev/null
         value=$(source "$env_file" && printf '%s' "${!1:-}")
     fi
-    [ -n "$value" ] && [ -e "$value" ] || stop "$1 is not there: run tests/setup --cluster"
+    [ -n "$value" ] && [ -e "$value" ] || stop "$1 is not there: run tests/setup"
     printf '%s\n' "$value"
 }
 

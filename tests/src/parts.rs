@@ -15,9 +15,7 @@ pub fn path(name: &str) -> Result<PathBuf> {
     let path = env::var_os(name)
         .map(PathBuf::from)
         .or_else(|| written_by_setup().get(name).cloned())
-        .with_context(|| {
-            format!("{name} is not known: run tests/setup, for the cluster tests with --cluster")
-        })?;
+        .with_context(|| format!("{name} is not known: run tests/setup"))?;
     if !path.exists() {
         bail!(
             "{name} is {}, which does not exist: run tests/setup",
