@@ -44,16 +44,19 @@ class Image:
         self._add(path, tarfile.REGTYPE, mode or os.stat(source).st_mode & 0o755, content)
         return self
 
-    def tree(self, path, source):
-        """A folder with all that is in it; links stay links."""
+    def tree(self, path, source, without=(), follow=False):
+        """A folder with all that is in it but for the names in `without`. Links stay links, or with `follow` become what
+        they lead to."""
         self.folder(path)
         for found in sorted(os.scandir(source), key=lambda entry: entry.name):
             inner = f"{path}/{found.name}"
-            if found.is_symlink():
+            if found.name in without:
+                continue
+            if found.is_symlink() and not follow:
                 self._add(inner, tarfile.SYMTYPE, 0o777, link=os.readlink(found.path))
             elif found.is_dir():
-                self.tree(inner, found.path)
-            else:
+                self.tree(inner, found.path, without, follow)
+            elif os.path.exists(found.path):
                 self.file(inner, found.path)
         return self
 

@@ -66,10 +66,13 @@ go_program() {
 images() {
     local kind=$1
     shift
-    # The parts have the key of what they are made of in their paths; for programs of the machine, the date has to do.
+    # Folders have the key of what they are made of in their names; for programs of the machine, the date has to do.
     images=$cache/images-$kind-$({
         cat "$root"/tests/cluster/{image.py,images} "$parts/oidc-provider/server.mjs"
-        stat --dereference --format '%n %Y' "$@"
+        local part
+        for part; do
+            if [ -d "$part" ]; then echo "$part"; else stat --dereference --format '%n %Y' "$part"; fi
+        done
     } | key -)
     if fresh "$images"; then
         say "building the images for the $kind"
@@ -82,7 +85,8 @@ cluster_parts() {
     local pod
     go_program pod
     pod=$go_program
-    images pods "$pod" "$(command -v redis-server)" "$(node -p process.execPath)" "$oidc_provider/node_modules"
+    images pods "$pod" "$(command -v redis-server)" "$(node -p process.execPath)" "$oidc_provider/node_modules" \
+        "$(command -v "$java")" "$keycloak"
     pod_images=$images
     kube_node='' node_images=''
     wants_node || return 0

@@ -16,21 +16,22 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::gateway;
 use crate::helm::Helm;
 use crate::parts;
 use crate::process::Process;
 
 pub use namespace::{Counts, Namespace, Reply, finish_watching};
-pub use release::{GATEWAY, Release, SYSTEM, pods};
+pub use release::{Release, SYSTEM, pods};
 pub use workload::Workload;
 
 /// To bring it up: 15 s on an idle machine, and images to unpack.
 const UP: Duration = Duration::from_secs(300);
 
 /// For a command, which has a limit of its own wherever it waits for something.
-const COMMAND: Duration = Duration::from_secs(240);
+const COMMAND: Duration = Duration::from_secs(330);
 
 /// A cluster.
 #[derive(Debug)]
@@ -130,6 +131,20 @@ impl Cluster {
         self.start_kubectl(words)?.finish(COMMAND)
     }
 
+    /// `kubectl apply` of these objects.
+    pub fn apply(&self, objects: &[Value]) -> Result<String> {
+        self.apply_with(&[], objects)
+    }
+
+    /// The same with more words for kubectl.
+    fn apply_with(&self, words: &[&str], objects: &[Value]) -> Result<String> {
+        let file = tempfile::Builder::new().suffix(".json").tempfile()?;
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
+        fs::write(file.path(), list.to_string())?;
+        let file = file.path().display().to_string();
+        self.kubectl(&[words, &["apply", "--filename", &file]].concat())
+    }
+
     /// Starts kubectl, for what goes on.
     pub fn start_kubectl(&self, words: &[&str]) -> Result<Process> {
         let mut command = Command::new(parts::path("SPLITTOKEN_KUBECTL")?);
@@ -139,13 +154,31 @@ impl Cluster {
 
     /// Runs helm, with values, to its end, and gives what it wrote.
     pub fn helm(&self, words: &[&str], values: &Value) -> Result<String> {
-        Helm::newest()?.at(self.kubeconfig.clone()).run(words, values)
+        self.run_helm(Helm::newest()?, words, values)
+    }
+
+    /// The same with one of both helms.
+    pub fn run_helm(&self, helm: Helm, words: &[&str], values: &Value) -> Result<String> {
+        helm.at(self.kubeconfig.clone()).run(words, values)
+    }
+
+    /// Runs the program under test, as who administers the cluster, to its end.
+    pub fn splittoken(&self, words: &[&str]) -> Result<String> {
+        let mut command = Command::new(gateway::binary()?);
+        command.args(words).env("KUBECONFIG", &self.kubeconfig);
+        Process::start(&format!("splittoken {}", words.join(" ")), &command)?.finish(COMMAND)
     }
 
     /// A namespace of its own, with the client from which a test calls.
     pub fn namespace(&'static self, name: &str) -> Result<Namespace> {
         Namespace::new(self, name)
     }
+}
+
+/// A path of the checkout.
+pub fn checkout(path: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    root.join(path).display().to_string()
 }
 
 fn script(name: &str) -> PathBuf {

@@ -40,9 +40,14 @@ impl Helm {
         Self::of("helm 4", "SPLITTOKEN_HELM")
     }
 
+    /// Helm 3.
+    pub fn oldest() -> Result<Self> {
+        Self::of("helm 3", "SPLITTOKEN_HELM3")
+    }
+
     /// Helm 3 and helm 4.
     pub fn both() -> Result<[Self; 2]> {
-        Ok([Self::of("helm 3", "SPLITTOKEN_HELM3")?, Self::newest()?])
+        Ok([Self::oldest()?, Self::newest()?])
     }
 
     fn of(name: &'static str, part: &str) -> Result<Self> {

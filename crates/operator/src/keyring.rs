@@ -131,7 +131,7 @@ fn written(mut secret: Secret, before: &Keyring, after: &Keyring) -> Secret {
     annotations.remove(WANTED);
     if before.write_kid() != after.write_kid() {
         annotations.insert(WRITTEN_SINCE.to_owned(), Timestamp::now().to_string());
-    } else if after.kids().nth(1).is_none() {
+    } else {
         annotations.remove(WRITTEN_SINCE);
     }
     let data: &mut BTreeMap<String, ByteString> = secret.data.get_or_insert_default();

@@ -1,6 +1,5 @@
 //! A namespace of a test, and what is done in it: with kubectl from outside, and by calls from a pod inside.
 
-use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -74,10 +73,7 @@ impl Namespace {
 
     /// `kubectl apply` of these objects.
     pub fn apply(&self, objects: &[Value]) -> Result<String> {
-        let file = tempfile::Builder::new().suffix(".json").tempfile()?;
-        let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
-        fs::write(file.path(), list.to_string())?;
-        self.kubectl(&["apply", "--filename", &file.path().display().to_string()])
+        self.cluster.apply_with(&["--namespace", &self.name], objects)
     }
 
     /// Applies workloads and waits until all of their pods are ready.

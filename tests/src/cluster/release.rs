@@ -1,7 +1,6 @@
 //! The chart's release on the cluster, with the binary under test in its image.
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,8 +9,8 @@ use anyhow::{Context as _, Result, ensure};
 use aws_lc_rs::digest;
 use serde_json::{Value, json};
 
-use super::Cluster;
-use crate::helm::{self, RELEASE};
+use super::{Cluster, checkout};
+use crate::helm::{self, Helm, RELEASE};
 use crate::process::Process;
 use crate::{gateway, wait};
 
@@ -22,9 +21,6 @@ const IMAGE: Duration = Duration::from_secs(120);
 
 /// A pod that ends drains for five seconds at least.
 const SETTLED: Duration = Duration::from_secs(90);
-
-/// The gateways' Service, as pods reach it.
-pub const GATEWAY: &str = "http://splittoken-gateway.splittoken-system";
 
 /// What is on the cluster.
 #[derive(Debug)]
@@ -70,9 +66,22 @@ impl Release {
 
     /// Another release beside it.
     pub fn install(&self, name: &str, namespace: &str, values: &Value) -> Result<()> {
+        self.install_by(Helm::newest()?, name, namespace, &[], values)
+    }
+
+    /// The same by one of both helms, with more words for it.
+    pub fn install_by(
+        &self,
+        helm: Helm,
+        name: &str,
+        namespace: &str,
+        more: &[&str],
+        values: &Value,
+    ) -> Result<()> {
         let chart = helm::chart().display().to_string();
         let mut words = vec!["upgrade", "--install", name, &chart, "--namespace", namespace];
         words.extend(["--create-namespace", "--wait", "--timeout", "180s"]);
+        words.extend(more);
         let store =
             json!({"repository": "localhost/splittoken-tests/redis", "tag": "test", "pullPolicy": "Never"});
         let mut all = json!({
@@ -80,7 +89,7 @@ impl Release {
             "store": {"embedded": {"image": store}},
         });
         merge(&mut all, values);
-        let outcome = self.cluster.helm(&words, &all);
+        let outcome = self.cluster.run_helm(helm, &words, &all);
         outcome
             .map(drop)
             .with_context(|| self.describe(namespace).unwrap_or_else(|error| error.to_string()))
@@ -192,10 +201,4 @@ fn load_image(cluster: &Cluster) -> Result<String> {
     println!("{}", said.trim_end());
     cluster.load_image(&archive)?;
     Ok(tag)
-}
-
-/// A path of the checkout.
-fn checkout(path: &str) -> String {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    root.join(path).display().to_string()
 }

@@ -1,8 +1,12 @@
 //! What runs in the tests' pods, as objects for the API server. All of it keeps to restricted Pod Security.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
+use crate::certs::ServerCertificate;
 use crate::oidc::Registration;
+use crate::redis::DOCUMENTED_ACL;
 
 /// A Deployment, with a Service of the same name where it listens.
 #[derive(Debug, Clone)]
@@ -14,6 +18,8 @@ pub struct Workload {
     replicas: u8,
     port: Option<u16>,
     probe: Value,
+    /// By name: a Secret of the workload's name with these entries is at `/secret`.
+    secret: BTreeMap<&'static str, String>,
 }
 
 impl Workload {
@@ -46,6 +52,29 @@ impl Workload {
         }
     }
 
+    /// A Redis with this certificate, speaking TLS only, and with one user, `gateway`, who may do what the README says.
+    pub fn redis_with_tls(name: &str, certificate: &ServerCertificate, password: &str) -> Self {
+        let settings = [
+            "port 0",
+            "tls-port 6379",
+            "tls-cert-file /secret/tls.crt",
+            "tls-key-file /secret/tls.key",
+            "tls-ca-cert-file /secret/tls.crt",
+            "tls-auth-clients no",
+            "user default off",
+            &format!("user gateway on >{password} {}", DOCUMENTED_ACL.join(" ")),
+        ];
+        Self {
+            arguments: ["/secret/redis.conf", "--save", ""].map(str::to_owned).to_vec(),
+            secret: BTreeMap::from([
+                ("redis.conf", settings.join("\n")),
+                ("tls.crt", certificate.pem.clone()),
+                ("tls.key", certificate.key_pem.clone()),
+            ]),
+            ..Self::redis(name)
+        }
+    }
+
     /// npm's oidc-provider at port 80, in `namespace`, with one client for `client_credentials`. Its issuer is
     /// [`Self::issuer`].
     pub fn provider(name: &str, namespace: &str, client: &Registration) -> Self {
@@ -72,6 +101,11 @@ impl Workload {
         format!("http://{name}.{namespace}.svc.cluster.local")
     }
 
+    /// The full name of an image of `tests/cluster/images`.
+    pub fn image(name: &str) -> String {
+        format!("localhost/splittoken-tests/{name}:test")
+    }
+
     /// How many pods.
     #[must_use]
     pub fn replicas(self, replicas: u8) -> Self {
@@ -85,7 +119,13 @@ impl Workload {
 
     /// The objects, without a namespace.
     pub fn objects(&self) -> Vec<Value> {
-        let mut objects = vec![self.deployment()];
+        let mut objects = Vec::new();
+        if !self.secret.is_empty() {
+            objects.push(json!({
+                "apiVersion": "v1", "kind": "Secret", "metadata": {"name": self.name}, "stringData": self.secret,
+            }));
+        }
+        objects.push(self.deployment());
         if let Some(port) = self.port {
             // What speaks HTTP is at HTTP's port.
             let outside = if port == 8080 { 80 } else { port };
@@ -111,6 +151,7 @@ impl Workload {
             replicas: 1,
             port: None,
             probe: Value::Null,
+            secret: BTreeMap::new(),
         }
     }
 
@@ -122,7 +163,7 @@ impl Workload {
             .collect();
         let mut container = json!({
             "name": "main",
-            "image": format!("localhost/splittoken-tests/{}:test", self.image),
+            "image": Self::image(self.image),
             "imagePullPolicy": "Never",
             "args": self.arguments,
             "env": environment,
@@ -134,6 +175,11 @@ impl Workload {
         });
         if !self.probe.is_null() {
             container["readinessProbe"] = self.probe.clone();
+        }
+        let mut volumes = Vec::new();
+        if !self.secret.is_empty() {
+            container["volumeMounts"] = json!([{"name": "secret", "mountPath": "/secret"}]);
+            volumes.push(json!({"name": "secret", "secret": {"secretName": self.name}}));
         }
         json!({
             "apiVersion": "apps/v1",
@@ -151,6 +197,7 @@ impl Workload {
                             "runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"},
                         },
                         "containers": [container],
+                        "volumes": volumes,
                     },
                 },
             },

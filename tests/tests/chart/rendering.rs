@@ -35,6 +35,26 @@ fn two_renders_are_the_same_with_either_helm() -> Result<()> {
     Ok(())
 }
 
+/// As `helm install --values` would read it.
+#[test]
+fn the_example_of_values_renders() -> Result<()> {
+    let example = chart().join("../../examples/helm/redis.yaml");
+    let values: Value = serde_saphyr::from_str(&fs::read_to_string(example)?)?;
+    for helm in Helm::both()? {
+        let rendered = helm.template(&values)?;
+        assert!(rendered.get("StatefulSet", "splittoken-store").is_err());
+        let gateway = rendered.get("Deployment", "splittoken-gateway")?.to_string();
+        for part in [
+            "rediss://gateway@redis.internal:6379",
+            "redis-password",
+            "redis-ca",
+        ] {
+            assert!(gateway.contains(part), "{part}: {gateway}");
+        }
+    }
+    Ok(())
+}
+
 /// They are in users' scripts.
 #[test]
 fn the_names_that_users_rely_on_are_there() -> Result<()> {

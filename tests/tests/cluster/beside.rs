@@ -3,46 +3,42 @@
 use anyhow::Result;
 use serde_json::json;
 use splittoken_tests::cluster::Release;
-use splittoken_tests::wait;
 
-use crate::shop::Shop;
+use crate::shop::{Installation, Shop};
 
-const SECOND: &str = "splittoken-second";
+const SECOND: Installation = Installation {
+    release: "second",
+    namespace: "splittoken-second",
+    class: "second",
+};
 
 #[test]
 fn a_second_release_of_another_class_works_beside_the_first() -> Result<()> {
+    let (first, second) = (Shop::open("first")?, Shop::open_at(SECOND, "second")?);
     let release = Release::installed()?;
-    let (first, second) = (Shop::open("first")?, Shop::open("second")?);
     first.serve(&[])?;
     let values = json!({
-        "className": "second", "crds": {"enabled": false}, "gateway": {"replicas": 1},
+        "className": SECOND.class, "crds": {"enabled": false}, "gateway": {"replicas": 1},
     });
-    release.install("second", SECOND, &values)?;
-    let mut route = second.route(&[]);
-    route["spec"]["className"] = json!("second");
-    second.namespace.apply(&[route])?;
-    second.wait_ready()?;
+    release.install(SECOND.release, SECOND.namespace, &values)?;
+    second.serve(&[])?;
+    second.call(&second.token("orders:read")?)?;
 
-    let url = format!("http://second-gateway.{SECOND}/list");
-    let (first_host, second_host) = (first.host_header(), second.host_header());
-    // Each knows its own routes only: without a token one says so, the other that there is nothing.
-    // kube-proxy lags behind a Deployment that is ready: until then nobody listens behind the Service.
-    wait::until_true(
-        wait::START,
-        "the second release to refuse who has no token",
-        || {
-            let answer = second.namespace.get(&url, &["-header", &second_host]);
-            answer.is_ok_and(|answer| answer.status == 401)
-        },
-    )?;
-    assert_eq!(second.namespace.get(&url, &["-header", &first_host])?.status, 404);
-    assert!(second.token("orders:read").is_err());
+    // Each knows its own routes only: without a token one says so, the other that there is nothing. kube-proxy lags behind a
+    // Deployment that is ready: until then nobody listens behind the Service.
+    let ask = |shop: &Shop, host: &str, status| {
+        shop.namespace
+            .wait_for(status, &shop.url("/list"), &["-header", host])
+    };
+    ask(&second, &second.host_header(), 401)?;
+    ask(&second, &first.host_header(), 404)?;
+    ask(&first, &second.host_header(), 404)?;
     first.call(&first.token("orders:read")?)?;
 
-    release.remove("second", SECOND)?;
+    release.remove(SECOND.release, SECOND.namespace)?;
     first.call(&first.token("orders:read")?)?;
     release
         .cluster
-        .kubectl(&["delete", "namespace", SECOND, "--timeout=120s"])?;
+        .kubectl(&["delete", "namespace", SECOND.namespace, "--timeout=120s"])?;
     Ok(())
 }

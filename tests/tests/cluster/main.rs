@@ -4,7 +4,10 @@
 //! time.
 
 mod beside;
+mod examples;
+mod external_redis;
 mod faults;
+mod keyring;
 mod rolling;
 mod routes;
 mod shop;

@@ -2,17 +2,46 @@
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use splittoken_tests::cluster::{Cluster, GATEWAY, Namespace, SYSTEM, Workload, finish_watching, pods};
+use splittoken_tests::cluster::{Cluster, Namespace, SYSTEM, Workload, finish_watching, pods};
+use splittoken_tests::helm::RELEASE;
 use splittoken_tests::oidc::Registration;
+
+/// A release of the chart, as its users know it.
+#[derive(Clone, Copy)]
+pub(crate) struct Installation {
+    pub(crate) release: &'static str,
+    pub(crate) namespace: &'static str,
+    pub(crate) class: &'static str,
+}
+
+/// The one that most tests use.
+pub(crate) const FIRST: Installation = Installation {
+    release: RELEASE,
+    namespace: SYSTEM,
+    class: "default",
+};
+
+impl Installation {
+    /// A URL of the gateways' Service, as pods reach it.
+    pub(crate) fn url(self, path: &str) -> String {
+        format!("http://{}-gateway.{}{path}", self.release, self.namespace)
+    }
+}
 
 /// A namespace with a provider, an API `orders`, and whatever is applied to it.
 pub(crate) struct Shop {
     pub(crate) namespace: Namespace,
     client: Registration,
+    at: Installation,
 }
 
 impl Shop {
     pub(crate) fn open(name: &str) -> Result<Self> {
+        Self::open_at(FIRST, name)
+    }
+
+    /// One that another release is to serve.
+    pub(crate) fn open_at(at: Installation, name: &str) -> Result<Self> {
         let namespace = Cluster::shared()?.namespace(name)?;
         let client = Registration::new("service");
         namespace.run(&[
@@ -23,7 +52,16 @@ impl Shop {
         let issuer = Workload::issuer("provider", name);
         namespace.wait_for(200, &format!("{issuer}/.well-known/openid-configuration"), &[])?;
         namespace.wait_for(200, "http://orders/", &[])?;
-        Ok(Self { namespace, client })
+        Ok(Self {
+            namespace,
+            client,
+            at,
+        })
+    }
+
+    /// A URL of the gateways' Service.
+    pub(crate) fn url(&self, path: &str) -> String {
+        self.at.url(path)
     }
 
     /// The host of the shop's route.
@@ -47,6 +85,7 @@ impl Shop {
             "kind": "SplitTokenRoute",
             "metadata": {"name": "orders"},
             "spec": {
+                "className": self.at.class,
                 "hostnames": [self.host()],
                 "issuer": {
                     "url": Workload::issuer("provider", self.namespace.name()),
@@ -89,9 +128,7 @@ impl Shop {
     pub(crate) fn token(&self, scope: &str) -> Result<String> {
         let arguments = self.token_arguments(scope);
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let answer = self
-            .namespace
-            .get(&format!("{GATEWAY}/oauth/token"), &arguments)?;
+        let answer = self.namespace.get(&self.url("/oauth/token"), &arguments)?;
         let body: Value = serde_json::from_str(&answer.body).with_context(|| answer.body.clone())?;
         let token = body["access_token"]
             .as_str()
@@ -121,7 +158,7 @@ impl Shop {
 
     /// Starts clients that call through the gateway all the time: [`Namespace::counts`] of `load`.
     pub(crate) fn start_load(&self, token: &str) -> Result<()> {
-        let (headers, url) = (self.headers(token), format!("{GATEWAY}/list"));
+        let (headers, url) = (self.headers(token), self.url("/list"));
         let mut arguments: Vec<&str> = headers.iter().map(String::as_str).collect();
         arguments.push(&url);
         self.namespace.run(&[Workload::load("load", &arguments)])?;
@@ -133,9 +170,7 @@ impl Shop {
         let bearer = format!("Authorization: Bearer {token}");
         let host = self.host_header();
         let arguments = ["-header", &host, "-header", &bearer];
-        let answer = self
-            .namespace
-            .get(&format!("{GATEWAY}/list?of=orders"), &arguments)?;
+        let answer = self.namespace.get(&self.url("/list?of=orders"), &arguments)?;
         ensure!(answer.status == 200, "{}: {}", answer.status, answer.body);
         Ok(serde_json::from_str(&answer.body)?)
     }
@@ -143,7 +178,7 @@ impl Shop {
     /// The addresses of the gateway pods that are ready.
     pub(crate) fn gateways(&self) -> Result<Vec<String>> {
         self.namespace
-            .addresses_in(SYSTEM, "app.kubernetes.io/component=gateway")
+            .addresses_in(self.at.namespace, "app.kubernetes.io/component=gateway")
     }
 
     /// Does something, and gives when, in nanoseconds since 1970, each gateway pod first answered with `status` after that.
