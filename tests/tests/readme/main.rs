@@ -4,6 +4,7 @@ mod demo;
 mod installation;
 mod opening;
 mod options;
+mod workflow;
 
 use std::fs;
 use std::path::PathBuf;
