@@ -62,7 +62,9 @@ fn a_mistake_in_it_is_found() -> Result<()> {
         let file = folder.path().join("ci.yaml");
         fs::write(&file, text)?;
         let mut command = Command::new(parts::path("SPLITTOKEN_ACTIONLINT")?);
-        command.args(["-shellcheck=", "-pyflakes=", "-no-color"]).arg(&file);
+        command
+            .args(["-shellcheck=", "-pyflakes=", "-no-color"])
+            .arg(&file);
         let output = command.output()?;
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     };
