@@ -61,6 +61,10 @@ chart-lint:
         "$helm" lint --strict --quiet --namespace splittoken-system charts/splittoken
     done
 
+# Check the workflows of CI. Without shellcheck, which not every machine has: the same everywhere.
+workflows-lint:
+    "${SPLITTOKEN_ACTIONLINT:-actionlint}" -shellcheck= -pyflakes= .github/workflows/*.yaml
+
 # Make the image without a container engine, for `kind load image-archive` and the like.
 image archive="target/splittoken.tar": build
     tests/image/archive "$SPLITTOKEN_BIN" {{archive}}
@@ -97,4 +101,4 @@ build:
     cargo build --locked --release -p splittoken
 
 # What CI runs.
-ci: fmt-check lint deny crds-check chart-lint test
+ci: fmt-check lint deny crds-check chart-lint workflows-lint test

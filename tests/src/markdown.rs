@@ -82,6 +82,26 @@ pub fn links(markdown: &str) -> Vec<String> {
         .collect()
 }
 
+/// What links to headings name them by.
+pub fn anchors(markdown: &str) -> Vec<String> {
+    let mut inside = false;
+    let mut anchors = Vec::new();
+    for line in markdown.lines() {
+        inside ^= line.starts_with("```");
+        let title = line.trim_start_matches('#');
+        if inside || title.len() == line.len() {
+            continue;
+        }
+        let kept = title
+            .trim()
+            .chars()
+            .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+        let anchor: String = kept.collect::<String>().to_lowercase().replace(' ', "-");
+        anchors.push(anchor);
+    }
+    anchors
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,5 +123,9 @@ mod tests {
         );
         assert_eq!(table(TEXT, "k"), [["`a|b`", "[x](y/z)"]]);
         assert_eq!(links(TEXT), ["y/z"]);
+        assert_eq!(
+            anchors("## Two, `of` them\n```\n# none\n```\n# A"),
+            ["two-of-them", "a"]
+        );
     }
 }

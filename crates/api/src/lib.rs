@@ -16,6 +16,7 @@
 mod admit;
 mod cel_rules;
 mod check;
+mod closed_set;
 mod compile;
 pub mod crd;
 mod data;

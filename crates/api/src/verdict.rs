@@ -1,4 +1,4 @@
-use crate::{field_error::FieldError, object::ObjectName};
+use crate::{closed_set, field_error::FieldError, object::ObjectName};
 
 /// What is to be said about one object. Pure data: the operator makes a status of it, `check` prints it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,54 +59,56 @@ pub enum ConditionType {
     ResolvedRefs,
 }
 
-/// The reasons of conditions. A closed set: they are part of the API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Reason {
-    /// All is well with `Accepted`.
-    Accepted,
-    /// The schema or one of its rules refuses it, or a value means nothing.
-    Invalid,
-    /// A value that this version, or this installation, does not serve.
-    UnsupportedValue,
-    /// A hostname belongs to another namespace.
-    HostnameConflict,
-    /// The installation gives a hostname to other namespaces.
-    HostnameNotAllowed,
-    /// The installation does not serve routes of this namespace.
-    NamespaceNotAllowed,
-    /// An exact path of an older route on the same host.
-    PathConflict,
-    /// All is well with `ResolvedRefs`.
-    ResolvedRefs,
-    /// No such issuer of this class, or one that is not valid.
-    IssuerNotFound,
-    /// The issuer does not allow routes of this namespace.
-    IssuerNotAllowed,
-    /// No such Service.
-    BackendNotFound,
-    /// An object of another namespace, without leave.
-    RefNotPermitted,
-    /// No such Secret, or not the entry that is needed.
-    SecretNotFound,
-    /// No CA certificate, or one that is none.
-    InvalidCertificate,
+closed_set! {
+    /// The reasons of conditions. A closed set: they are part of the API.
+    pub enum Reason {
+        /// All is well with `Accepted`.
+        Accepted = "Accepted",
+        /// The schema or one of its rules refuses it, or a value means nothing.
+        Invalid = "Invalid",
+        /// A value that this version, or this installation, does not serve.
+        UnsupportedValue = "UnsupportedValue",
+        /// A hostname belongs to another namespace.
+        HostnameConflict = "HostnameConflict",
+        /// The installation gives a hostname to other namespaces.
+        HostnameNotAllowed = "HostnameNotAllowed",
+        /// The installation does not serve routes of this namespace.
+        NamespaceNotAllowed = "NamespaceNotAllowed",
+        /// An exact path of an older route on the same host.
+        PathConflict = "PathConflict",
+        /// All is well with `ResolvedRefs`.
+        ResolvedRefs = "ResolvedRefs",
+        /// No such issuer of this class, or one that is not valid.
+        IssuerNotFound = "IssuerNotFound",
+        /// The issuer does not allow routes of this namespace.
+        IssuerNotAllowed = "IssuerNotAllowed",
+        /// No such Service.
+        BackendNotFound = "BackendNotFound",
+        /// An object of another namespace, without leave.
+        RefNotPermitted = "RefNotPermitted",
+        /// No such Secret, or not the entry that is needed.
+        SecretNotFound = "SecretNotFound",
+        /// No CA certificate, or one that is none.
+        InvalidCertificate = "InvalidCertificate",
+    }
 }
 
-/// The kinds of warning. A closed set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum WarningReason {
-    /// An ID token goes to clients whose `at_hash` covers a token that they never get.
-    IdTokenPassThrough,
-    /// A provider is spoken to over plain HTTP, and not on this machine.
-    PlainHttp,
-    /// An older rule matches exactly the same requests.
-    ShadowedMatch,
-    /// An older route has the same token endpoint, alike in everything.
-    SharedTokenEndpoint,
-    /// An HMAC key shorter than its hash (RFC 7518 §3.2).
-    ShortHmacKey,
-    /// A rule whose backends all have the weight 0.
-    NoWeight,
+closed_set! {
+    /// The kinds of warning. A closed set.
+    pub enum WarningReason {
+        /// An ID token goes to clients whose `at_hash` covers a token that they never get.
+        IdTokenPassThrough = "IdTokenPassThrough",
+        /// A provider is spoken to over plain HTTP, and not on this machine.
+        PlainHttp = "PlainHTTP",
+        /// An older rule matches exactly the same requests.
+        ShadowedMatch = "ShadowedMatch",
+        /// An older route has the same token endpoint, alike in everything.
+        SharedTokenEndpoint = "SharedTokenEndpoint",
+        /// An HMAC key shorter than its hash (RFC 7518 §3.2).
+        ShortHmacKey = "ShortHMACKey",
+        /// A rule whose backends all have the weight 0.
+        NoWeight = "NoWeight",
+    }
 }
 
 impl Verdict {
@@ -218,26 +220,6 @@ impl ConditionType {
 }
 
 impl Reason {
-    /// As it stands in a status, in logs and in metrics.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Accepted => "Accepted",
-            Self::Invalid => "Invalid",
-            Self::UnsupportedValue => "UnsupportedValue",
-            Self::HostnameConflict => "HostnameConflict",
-            Self::HostnameNotAllowed => "HostnameNotAllowed",
-            Self::NamespaceNotAllowed => "NamespaceNotAllowed",
-            Self::PathConflict => "PathConflict",
-            Self::ResolvedRefs => "ResolvedRefs",
-            Self::IssuerNotFound => "IssuerNotFound",
-            Self::IssuerNotAllowed => "IssuerNotAllowed",
-            Self::BackendNotFound => "BackendNotFound",
-            Self::RefNotPermitted => "RefNotPermitted",
-            Self::SecretNotFound => "SecretNotFound",
-            Self::InvalidCertificate => "InvalidCertificate",
-        }
-    }
-
     /// Which condition it belongs to.
     pub fn condition(self) -> ConditionType {
         match self {
@@ -255,20 +237,6 @@ impl Reason {
             | Self::RefNotPermitted
             | Self::SecretNotFound
             | Self::InvalidCertificate => ConditionType::ResolvedRefs,
-        }
-    }
-}
-
-impl WarningReason {
-    /// As it stands in Events, logs and metrics.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::IdTokenPassThrough => "IdTokenPassThrough",
-            Self::PlainHttp => "PlainHTTP",
-            Self::ShadowedMatch => "ShadowedMatch",
-            Self::SharedTokenEndpoint => "SharedTokenEndpoint",
-            Self::ShortHmacKey => "ShortHMACKey",
-            Self::NoWeight => "NoWeight",
         }
     }
 }

@@ -29,12 +29,12 @@ const EXAMPLES: &str = "Examples:
   splittoken gateway --routes routes/ \\
       --store redis://127.0.0.1:6379 --keyring keyring.json
 
-Exit codes: 0 well, 1 `check` found errors, 2 the command line or a file cannot be used, 130 and 143 ended at once by
-a second SIGINT or SIGTERM.";
+Exit codes: 0 well, 1 `check` found errors, 2 the command line, a file or a cluster cannot be used, 130 and 143 ended
+at once by a second SIGINT or SIGTERM.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run the gateway with routes from files.
+    /// Run the gateway, with routes from files or as the operator of a cluster renders them.
     Gateway(Box<GatewayArguments>),
     /// Run the control plane in a cluster: custom resources in, config for the gateway pods and a status out.
     Operator(OperatorArguments),
@@ -178,13 +178,18 @@ pub(crate) struct SourceArguments {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example, as the chart runs it:
-  splittoken operator --class default --policy policy.yaml --anchor splittoken \\
-      --keyring-secret splittoken-keyring --admin 0.0.0.0:9090
+#[command(after_help = "Example, with what the chart gives it:
+  splittoken operator --class default --namespace splittoken-system \\
+      --policy /etc/splittoken/policy/policy.yaml --anchor splittoken \\
+      --keyring-secret splittoken-keyring --store-secret splittoken-store \\
+      --admin 0.0.0.0:9090 --log-format json
 
 Every option can be given in the environment instead: --class is SPLITTOKEN_CLASS.
 Outside of a pod, the cluster is the one of the current kubeconfig.
-RUST_LOG sets what is logged (default: info).")]
+RUST_LOG sets what is logged (default: info).
+
+Of several operators of one class, one writes, as a Lease says; the others stand by. One that cannot renew it in time
+ends with exit code 2, to be started anew.")]
 pub(crate) struct OperatorArguments {
     /// The installation: routes and issuers with another spec.className are left alone.
     #[arg(

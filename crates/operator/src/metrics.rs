@@ -99,3 +99,50 @@ impl Metrics {
         r.register("leads", "1 while this operator writes", self.leads.clone());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, fs, path::Path};
+
+    use prometheus_client::encoding::text::encode;
+
+    use super::*;
+
+    /// Name and type of every row of the table in `docs/kubernetes.md`.
+    fn explained() -> BTreeSet<(String, String)> {
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/kubernetes.md");
+        let page = fs::read_to_string(page).unwrap();
+        let rows = page
+            .lines()
+            .filter(|line| line.starts_with("| `splittoken_operator_"));
+        rows.map(|row| {
+            let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+            assert!(cells.len() == 4 && !cells[3].is_empty(), "{row}");
+            (cells[0].trim_matches('`').to_owned(), cells[1].to_owned())
+        })
+        .collect()
+    }
+
+    #[test]
+    fn every_metric_is_explained_and_no_other() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::new(&mut registry);
+        let labels = ConditionLabels {
+            kind: "SplitTokenRoute".to_owned(),
+            condition: "Ready",
+            reason: "Ready",
+        };
+        metrics.conditions.get_or_create(&labels).inc();
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        let exposed: BTreeSet<_> = types
+            .filter_map(|line| line.split_once(' '))
+            .map(|(name, kind)| {
+                let suffix = if kind == "counter" { "_total" } else { "" };
+                (format!("{name}{suffix}"), kind.to_owned())
+            })
+            .collect();
+        assert_eq!(explained(), exposed);
+    }
+}

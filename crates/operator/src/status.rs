@@ -2,9 +2,42 @@
 //! place where conditions are made.
 
 use serde_json::{Value, json};
-use splittoken_api::{Condition, Verdict};
+use splittoken_api::{Condition, Verdict, closed_set};
 
 use crate::{pods::IssuerReport, programmed::Programmed};
+
+/// The condition that sums up the others, and its reason where all is well.
+const READY: &str = "Ready";
+
+closed_set! {
+    /// The reasons of `Programmed`: what the gateway pods serve of a route.
+    enum Served {
+        /// All is well.
+        Programmed = "Programmed",
+        /// It is not given to them.
+        NotRendered = "Invalid",
+        /// Some do not serve this revision yet.
+        Pending = "Pending",
+        /// There is none.
+        NoGatewayPods = "NoGatewayPods",
+        /// One refuses it.
+        Rejected = "Rejected",
+    }
+}
+
+closed_set! {
+    /// The reasons of `Reachable`: what the gateway pods say of an issuer.
+    enum Reached {
+        /// All is well.
+        Reachable = "Reachable",
+        /// None has asked, because no route needs it.
+        NoRoutes = "NoRoutes",
+        /// None has said anything of it.
+        NoGatewayPods = "NoGatewayPods",
+        /// One cannot get what it needs.
+        Unreachable = "Unreachable",
+    }
+}
 
 /// A condition without its times.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,79 +92,81 @@ impl From<Condition> for Said {
     }
 }
 
-fn said(kind: &'static str, is_true: bool, reason: &'static str, message: impl Into<String>) -> Said {
-    Said {
-        kind,
-        is_true,
-        reason,
-        message: message.into(),
+impl Said {
+    fn served(reason: Served, message: impl Into<String>) -> Self {
+        Self {
+            kind: "Programmed",
+            is_true: reason == Served::Programmed,
+            reason: reason.name(),
+            message: message.into(),
+        }
+    }
+
+    fn reached(reason: Reached, message: impl Into<String>) -> Self {
+        Self {
+            kind: "Reachable",
+            is_true: reason == Reached::Reachable,
+            reason: reason.name(),
+            message: message.into(),
+        }
+    }
+
+    /// Whether all is well, as far as the other conditions say.
+    fn ready(others: &[Self]) -> Self {
+        let missing = others.iter().find(|said| !said.is_true);
+        Self {
+            kind: READY,
+            is_true: missing.is_none(),
+            reason: missing.map_or(READY, |said| said.reason),
+            message: missing.map_or_else(String::new, |said| format!("{}: {}", said.kind, said.message)),
+        }
     }
 }
 
 fn said_of_pods(programmed: Option<&Programmed>) -> Said {
-    const KIND: &str = "Programmed";
     match programmed {
-        None => said(
-            KIND,
-            false,
-            "Invalid",
+        None => Said::served(
+            Served::NotRendered,
             "not given to the gateways: see the other conditions",
         ),
-        Some(Programmed::Everywhere(_)) => said(KIND, true, "Programmed", ""),
-        Some(Programmed::Pending(serving, all)) => said(
-            KIND,
-            false,
-            "Pending",
+        Some(Programmed::Everywhere(_)) => Said::served(Served::Programmed, ""),
+        Some(Programmed::Pending(serving, all)) => Said::served(
+            Served::Pending,
             format!("{serving} of {all} gateway pods serve this revision"),
         ),
-        Some(Programmed::NoPods) => said(KIND, false, "NoGatewayPods", "no gateway pod is ready"),
-        Some(Programmed::Rejected(message)) => said(KIND, false, "Rejected", message.clone()),
+        Some(Programmed::NoPods) => Said::served(Served::NoGatewayPods, "no gateway pod is ready"),
+        Some(Programmed::Rejected(message)) => Said::served(Served::Rejected, message.clone()),
     }
 }
 
 /// What counts is what the gateways can reach.
 fn said_of_reach(reports: &[&IssuerReport], attached_routes: usize) -> Said {
-    const KIND: &str = "Reachable";
     if attached_routes == 0 {
-        return said(
-            KIND,
-            false,
-            "NoRoutes",
+        return Said::reached(
+            Reached::NoRoutes,
             "no route uses it yet, so no gateway has asked it",
         );
     }
     if reports.is_empty() {
-        return said(
-            KIND,
-            false,
-            "NoGatewayPods",
+        return Said::reached(
+            Reached::NoGatewayPods,
             "no gateway pod has said anything of it yet",
         );
     }
     match reports.iter().find(|report| !report.ready) {
         Some(report) => {
-            let message = report
-                .message
-                .clone()
-                .unwrap_or_else(|| "its keys are not there".to_owned());
-            said(KIND, false, "Unreachable", message)
+            let message = report.message.clone();
+            Said::reached(
+                Reached::Unreachable,
+                message.unwrap_or_else(|| "its keys are not there".to_owned()),
+            )
         }
-        None => said(KIND, true, "Reachable", ""),
+        None => Said::reached(Reached::Reachable, ""),
     }
 }
 
 fn conclude(mut conditions: Vec<Said>, generation: i64, more: Value) -> Status {
-    let missing: Vec<&Said> = conditions.iter().filter(|said| !said.is_true).collect();
-    let ready = match missing.first() {
-        None => said("Ready", true, "Ready", ""),
-        Some(first) => said(
-            "Ready",
-            false,
-            first.reason,
-            format!("{}: {}", first.kind, first.message),
-        ),
-    };
-    conditions.push(ready);
+    conditions.push(Said::ready(&conditions));
     Status {
         conditions,
         generation,
@@ -151,7 +186,7 @@ impl Status {
     /// Whether the object becomes ready or ceases to be, or is not ready for another reason.
     pub(crate) fn is_transition_from(&self, current: &Value) -> bool {
         let before = current["conditions"].as_array().into_iter().flatten();
-        let before = before.into_iter().find(|condition| condition["type"] == "Ready");
+        let before = before.into_iter().find(|condition| condition["type"] == READY);
         let (is_ready, reason, _) = self.ready();
         let status = if is_ready { "True" } else { "False" };
         before.is_none_or(|before| before["status"] != status || before["reason"] != reason)
@@ -218,99 +253,4 @@ impl Status {
 }
 
 #[cfg(test)]
-mod tests {
-    use splittoken_api::ObjectName;
-
-    use super::*;
-
-    const THEN: &str = "2026-01-01T00:00:00Z";
-    const NOW: &str = "2026-02-02T00:00:00Z";
-
-    fn clean() -> Verdict {
-        Verdict {
-            object: ObjectName::new("SplitTokenRoute", "shop", "orders"),
-            generation: Some(3),
-            problems: Vec::new(),
-            warnings: Vec::new(),
-        }
-    }
-
-    fn condition<'v>(patch: &'v Value, kind: &str) -> &'v Value {
-        let conditions = patch["status"]["conditions"].as_array().unwrap();
-        conditions
-            .iter()
-            .find(|condition| condition["type"] == kind)
-            .unwrap()
-    }
-
-    #[test]
-    fn a_route_is_ready_when_every_pod_serves_it() {
-        for (programmed, ready, reason) in [
-            (Programmed::Everywhere(3), "True", "Ready"),
-            (Programmed::Pending(2, 3), "False", "Pending"),
-            (Programmed::NoPods, "False", "NoGatewayPods"),
-            (
-                Programmed::Rejected("has format 2".to_owned()),
-                "False",
-                "Rejected",
-            ),
-        ] {
-            let patch = of_route(&clean(), 3, Some(&programmed), None)
-                .patch(&Value::Null, NOW)
-                .unwrap();
-            let condition = condition(&patch, "Ready");
-            assert_eq!(
-                (&condition["status"], &condition["reason"]),
-                (&json!(ready), &json!(reason))
-            );
-            assert_eq!(condition["observedGeneration"], 3);
-        }
-        let pending = of_route(&clean(), 3, Some(&Programmed::Pending(2, 3)), None);
-        let patch = pending.patch(&Value::Null, NOW).unwrap();
-        assert_eq!(
-            condition(&patch, "Programmed")["message"],
-            "2 of 3 gateway pods serve this revision"
-        );
-    }
-
-    #[test]
-    fn a_status_is_written_on_transitions_only() {
-        let endpoint = Some("https://api.example.com/auth/token");
-        let ready = of_route(&clean(), 3, Some(&Programmed::Everywhere(3)), endpoint);
-        let written = ready.patch(&Value::Null, THEN).unwrap()["status"].clone();
-        assert_eq!(ready.patch(&written, NOW), None, "nothing new");
-        // Another number of pods is no transition.
-        let scaled = of_route(&clean(), 3, Some(&Programmed::Everywhere(30)), endpoint);
-        assert_eq!(scaled.patch(&written, NOW), None);
-        // What does not change keeps its time.
-        let pending = of_route(&clean(), 4, Some(&Programmed::Pending(0, 3)), endpoint);
-        let patch = pending.patch(&written, NOW).unwrap();
-        assert_eq!(condition(&patch, "Accepted")["lastTransitionTime"], THEN);
-        assert_eq!(condition(&patch, "Programmed")["lastTransitionTime"], NOW);
-        assert_eq!(patch["status"]["observedGeneration"], 4);
-    }
-
-    #[test]
-    fn an_issuer_is_reachable_as_the_gateways_see_it() {
-        let good = IssuerReport {
-            ready: true,
-            message: None,
-        };
-        let bad = IssuerReport {
-            ready: false,
-            message: Some("the provider cannot be reached".to_owned()),
-        };
-        for (reports, routes, reason) in [
-            (vec![], 0, "NoRoutes"),
-            (vec![], 1, "NoGatewayPods"),
-            (vec![&good, &good], 1, "Reachable"),
-            (vec![&good, &bad], 1, "Unreachable"),
-        ] {
-            let patch = of_issuer(&clean(), 1, &reports, routes)
-                .patch(&Value::Null, NOW)
-                .unwrap();
-            assert_eq!(condition(&patch, "Reachable")["reason"], reason);
-            assert_eq!(patch["status"]["attachedRoutes"], routes);
-        }
-    }
-}
+mod tests;

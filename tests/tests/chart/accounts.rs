@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use splittoken_tests::apiserver::ApiServer;
 use splittoken_tests::helm::Helm;
 use splittoken_tests::installation::Installation;
+use splittoken_tests::kube::Kube;
 
 use super::everything;
 use super::release::Release;
@@ -82,6 +83,90 @@ fn nobody_may_do_more_than_their_work() -> Result<()> {
                 "a gateway may {verb} {resource}"
             );
         }
+    }
+    Ok(())
+}
+
+/// There is no controller here that adds rules to the roles of the cluster, so they are bound as they are.
+#[test]
+fn whoever_may_edit_a_namespace_may_edit_its_routes_but_not_what_is_said_of_them() -> Result<()> {
+    let release = Release::install(json!({}))?;
+    let own = release.namespace();
+    let team = release.installation.team("team", &json!({}))?;
+    let other = release.installation.team("other", &json!({}))?;
+    let kube = release.kube();
+    let bound = |to: &[&str]| -> Result<Kube> {
+        let name = to.join("-");
+        kube.apply(&json!({
+            "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": team},
+        }))?;
+        for role in to {
+            kube.apply(&json!({
+                "apiVersion": "rbac.authorization.k8s.io/v1",
+                "kind": "RoleBinding",
+                "metadata": {"name": format!("{name}-{role}"), "namespace": team},
+                "roleRef": {
+                    "apiGroup": "rbac.authorization.k8s.io",
+                    "kind": "ClusterRole",
+                    "name": format!("{own}:splittoken-{role}"),
+                },
+                "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": team}],
+            }))?;
+        }
+        ApiServer::shared()?.as_bearer(&kube.token_of(&team, &name)?)
+    };
+    let (viewer, editor) = (bound(&["view"])?, bound(&["view", "edit"])?);
+    for kind in [
+        "splittokenroutes.splittoken.dev",
+        "splittokenissuers.splittoken.dev",
+    ] {
+        for verb in ["get", "list", "watch"] {
+            ensure!(
+                viewer.may(verb, kind, &team)? && editor.may(verb, kind, &team)?,
+                "{verb} {kind}"
+            );
+            ensure!(!editor.may(verb, kind, &other)?, "{verb} {kind} elsewhere");
+        }
+        for verb in ["create", "update", "patch", "delete", "deletecollection"] {
+            ensure!(editor.may(verb, kind, &team)?, "{verb} {kind}");
+            ensure!(!viewer.may(verb, kind, &team)?, "a viewer may {verb} {kind}");
+            ensure!(
+                !editor.may(verb, &format!("{kind}/status"), &team)?,
+                "{verb} {kind}/status"
+            );
+        }
+    }
+    ensure!(!editor.may("get", "secrets", &team)?);
+    Ok(())
+}
+
+/// By these labels the cluster's own roles take the rules in: an editor may view, and an administrator may both.
+#[test]
+fn the_cluster_s_own_roles_take_them_in_unless_the_values_say_no() -> Result<()> {
+    for (values, expected) in [
+        (
+            json!({}),
+            vec![
+                ("splittoken-system:splittoken-view", vec!["admin", "edit", "view"]),
+                ("splittoken-system:splittoken-edit", vec!["admin", "edit"]),
+            ],
+        ),
+        (json!({"rbac": {"aggregateRoles": false}}), vec![]),
+    ] {
+        let rendered = Helm::newest()?.template(&values)?;
+        let mut found = Vec::new();
+        for role in rendered.all("ClusterRole") {
+            let labels = role["metadata"]["labels"].as_object().context("no labels")?;
+            let into: Vec<&str> = labels
+                .iter()
+                .filter(|(_, value)| *value == "true")
+                .filter_map(|(label, _)| label.strip_prefix("rbac.authorization.k8s.io/aggregate-to-"))
+                .collect();
+            if !into.is_empty() {
+                found.push((role["metadata"]["name"].as_str().unwrap_or_default(), into));
+            }
+        }
+        assert_eq!(found, expected);
     }
     Ok(())
 }

@@ -1,12 +1,16 @@
-//! The chart's README says what there is.
+//! The chart's README and the page on Kubernetes say what there is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use splittoken_tests::helm::chart;
-use splittoken_tests::markdown::table;
+use splittoken_tests::helm::{Helm, RELEASE, chart};
+use splittoken_tests::markdown::{blocks, commands, table};
+
+fn page(name: &str) -> Result<String> {
+    fs::read_to_string(chart().join("../..").join(name)).with_context(|| name.to_owned())
+}
 
 /// `gateway.pdb.enabled` → `true`, with lists and maps that are empty or hold no further names as they are.
 fn flat(prefix: &str, value: &Value, into: &mut BTreeMap<String, String>) {
@@ -42,5 +46,96 @@ fn its_table_has_every_value_with_its_default_and_no_other() -> Result<()> {
         assert!(!row[2].is_empty(), "{} is not explained", row[0]);
     }
     assert_eq!(found, expected);
+    Ok(())
+}
+
+/// Account, where, on what and verbs, in one line.
+type Permission = (String, String, BTreeSet<String>, BTreeSet<String>);
+
+/// What each account may do, as the chart renders it.
+fn rendered_permissions() -> Result<Vec<Permission>> {
+    let rendered = Helm::newest()?.template(&Value::Null)?;
+    let texts = |list: &Value| -> Vec<String> {
+        let list = list.as_array().into_iter().flatten();
+        list.filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    let mut found = Vec::new();
+    for (binding, role, place) in [
+        ("ClusterRoleBinding", "ClusterRole", "cluster"),
+        ("RoleBinding", "Role", "release"),
+    ] {
+        for binding in rendered.all(binding) {
+            let account = binding["subjects"][0]["name"].as_str().context("no subject")?;
+            let component = account.strip_prefix(&format!("{RELEASE}-"));
+            let name = binding["roleRef"]["name"].as_str().context("no role")?;
+            for rule in rendered.get(role, name)?["rules"]
+                .as_array()
+                .context("no rules")?
+            {
+                let group = rule["apiGroups"][0].as_str().unwrap_or_default();
+                let whole = |resource: String| match (group, resource.split_once('/')) {
+                    ("", _) => resource,
+                    (_, None) => format!("{resource}.{group}"),
+                    (_, Some((resource, sub))) => format!("{resource}.{group}/{sub}"),
+                };
+                let on = texts(&rule["resources"]).into_iter().map(whole);
+                found.push((
+                    component.unwrap_or(account).to_owned(),
+                    place.to_owned(),
+                    on.chain(texts(&rule["resourceNames"])).collect(),
+                    texts(&rule["verbs"]).into_iter().collect(),
+                ));
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+#[test]
+fn every_rule_of_every_account_is_explained_and_no_other() -> Result<()> {
+    let code = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+    let mut explained = Vec::new();
+    for row in table(&page("docs/kubernetes.md")?, "account") {
+        ensure!(row.len() == 5 && row[4].len() > 10, "not explained: {row:?}");
+        explained.push((row[0].clone(), row[1].clone(), code(&row[2]), code(&row[3])));
+    }
+    explained.sort();
+    assert_eq!(explained, rendered_permissions()?);
+    Ok(())
+}
+
+/// They give the nodes the image that the pods ask for.
+#[test]
+fn it_is_installed_by_at_most_three_commands() -> Result<()> {
+    let values = serde_json::json!({"image": {"repository": "registry.example.com/splittoken"}});
+    let mut number = 0;
+    for (name, section) in [("README.md", "On Kubernetes"), ("docs/kubernetes.md", "Install")] {
+        for block in blocks(&page(name)?) {
+            if block.section != section || !block.text.contains("helm install") {
+                continue;
+            }
+            number += 1;
+            let commands = commands(&block.text);
+            assert!(commands.len() <= 3, "{commands:#?}");
+            let values = if block.text.contains("--set image.repository=") {
+                ensure!(
+                    block
+                        .text
+                        .contains("--set image.repository=registry.example.com/splittoken\n")
+                );
+                &values
+            } else {
+                &Value::Null
+            };
+            let rendered = Helm::newest()?.template(values)?;
+            let gateway = &rendered.get("Deployment", "splittoken-gateway")?["spec"]["template"]["spec"];
+            let image = gateway["containers"][0]["image"].as_str().context("no image")?;
+            for command in &commands[..2] {
+                ensure!(command.contains(image), "{image} is not in {command}");
+            }
+        }
+    }
+    assert_eq!(number, 3);
     Ok(())
 }

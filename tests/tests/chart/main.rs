@@ -79,6 +79,7 @@ fn cases() -> Vec<(&'static str, Value)> {
             "nothing that can be left out",
             json!({
                 "crds": {"enabled": false},
+                "rbac": {"aggregateRoles": false},
                 "gateway": {"pdb": {"enabled": false}, "topologySpread": {"enabled": false}},
                 "store": {"mode": "redis", "redis": {
                     "addresses": ["[fd00::1]:6379"],

@@ -156,3 +156,15 @@ fn the_operator_looks_for_the_gateways_where_they_are() -> Result<()> {
     rendered.get("ConfigMap", &given("anchor")?)?;
     Ok(())
 }
+
+/// Without a disk, sessions end when the store's pod is replaced: another version of the chart is no reason for that.
+#[test]
+fn the_pod_of_the_store_does_not_know_the_version() -> Result<()> {
+    let rendered = template(&Value::Null)?;
+    let store = &rendered.get("StatefulSet", "splittoken-store")?["spec"];
+    assert_eq!(
+        store["template"]["metadata"],
+        json!({"labels": store["selector"]["matchLabels"]})
+    );
+    Ok(())
+}

@@ -1,9 +1,12 @@
-//! What README.md says can be done is done here: its commands run, its options, links and recipes exist.
+//! What README.md and the pages of `docs/` say can be done is done here: their commands run, their options, fields, links
+//! and recipes exist.
 
 mod demo;
+mod fields;
 mod installation;
 mod opening;
 mod options;
+mod workflow;
 
 use std::fs;
 use std::path::PathBuf;
@@ -17,7 +20,24 @@ fn root() -> PathBuf {
 }
 
 fn readme() -> Result<String> {
-    fs::read_to_string(root().join("README.md")).context("README.md")
+    document("README.md")
+}
+
+fn document(name: &str) -> Result<String> {
+    fs::read_to_string(root().join(name)).with_context(|| name.to_owned())
+}
+
+/// README.md and the pages of `docs/`, by their paths in the checkout.
+fn documents() -> Result<Vec<(String, String)>> {
+    let mut names = vec!["README.md".to_owned()];
+    for entry in fs::read_dir(root().join("docs"))? {
+        names.push(format!("docs/{}", entry?.file_name().to_string_lossy()));
+    }
+    names.sort();
+    names
+        .into_iter()
+        .map(|name| Ok((name.clone(), document(&name)?)))
+        .collect()
 }
 
 /// The blocks of one language below one heading; below none, those before the first heading.

@@ -2,14 +2,15 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
-use splittoken_tests::markdown::links;
+use splittoken_tests::markdown::{anchors, links};
 use splittoken_tests::{demo::Demo, shell};
 
-use super::{blocks_of, readme, root};
+use super::{blocks_of, document, documents, readme, root};
 
 const DEMO: &str = "cargo run --release -p splittoken -- demo";
 const TESTS: &str = "tests/run";
@@ -84,26 +85,52 @@ fn the_second_one_is_a_script_that_ci_calls_too() -> Result<()> {
     Ok(())
 }
 
+/// The chart's own page among them.
 #[test]
-fn every_file_that_it_links_to_exists() -> Result<()> {
+fn every_file_and_heading_that_is_linked_to_exists() -> Result<()> {
+    let mut pages = documents()?;
+    let chart = "charts/splittoken/README.md";
+    pages.push((chart.to_owned(), document(chart)?));
+    let mut number = 0;
+    let mut missing = Vec::new();
+    for (page, text) in &pages {
+        let folder = Path::new(page).parent().unwrap_or(Path::new(""));
+        for link in links(text).into_iter().filter(|link| !link.contains("://")) {
+            number += 1;
+            let (file, heading) = link.split_once('#').unwrap_or((&link, ""));
+            let target = if file.is_empty() {
+                root().join(page)
+            } else {
+                root().join(folder).join(file)
+            };
+            let is_there = heading.is_empty() && target.exists()
+                || fs::read_to_string(&target).is_ok_and(|text| anchors(&text).contains(&heading.to_owned()));
+            if !is_there {
+                missing.push(format!("{page}: {link}"));
+            }
+        }
+    }
+    assert!(number > 20, "the search for links finds too little: {number}");
+    assert_eq!(missing, [""; 0], "links to what is not there");
+    Ok(())
+}
+
+/// Every page of `docs/` can be found from README.md.
+#[test]
+fn it_links_to_every_page() -> Result<()> {
     let links = links(&readme()?);
-    let files: Vec<&String> = links.iter().filter(|link| !link.contains("://")).collect();
-    assert!(
-        files.len() > 5,
-        "the search for links finds too little: {links:?}"
-    );
-    let missing: Vec<&&String> = files.iter().filter(|file| !root().join(file).exists()).collect();
-    assert!(
-        missing.is_empty(),
-        "README.md links to what is not there: {missing:?}"
-    );
+    for (page, _) in documents()?.iter().skip(1) {
+        assert!(links.contains(page), "README.md does not link to {page}");
+    }
     Ok(())
 }
 
 #[test]
-fn every_recipe_that_it_names_exists() -> Result<()> {
+fn every_recipe_that_is_named_exists() -> Result<()> {
     let justfile = fs::read_to_string(root().join("justfile"))?;
-    assert_eq!(unknown_recipes(&readme()?, &justfile), Vec::<String>::new());
+    for (page, text) in documents()? {
+        assert_eq!(unknown_recipes(&text, &justfile), Vec::<String>::new(), "{page}");
+    }
     let text = "`just` lists, `just setup` gets, `just no-such-thing` does not";
     assert_eq!(unknown_recipes(text, &justfile), ["no-such-thing"]);
     Ok(())

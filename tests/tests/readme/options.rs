@@ -1,4 +1,4 @@
-//! The options of the command line: README.md and `--help` say the same.
+//! The options of the command line: the pages and `--help` say the same.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use splittoken_tests::gateway;
 use splittoken_tests::markdown::table;
 
-use super::readme;
+use super::{document, documents, readme};
 
 /// An option of `--help` with all that it says of it, on one line.
 #[derive(Debug)]
@@ -65,33 +65,41 @@ fn mentioned(text: &str) -> BTreeSet<String> {
     options.map(str::to_owned).collect()
 }
 
+/// Which page has a table of the options of which command.
+const TABLES: [(&str, &str); 2] = [("gateway", "docs/gateway.md"), ("operator", "docs/kubernetes.md")];
+
 #[test]
-fn every_option_of_the_gateway_is_in_the_table_with_its_default() -> Result<()> {
-    let rows = table(&readme()?, "option of `gateway`");
-    let explained = explained(&help(&["gateway"])?);
-    assert!(explained.len() > 10, "{explained:?}");
-    let names = |rows: &[Vec<String>]| -> Vec<String> {
-        rows.iter()
-            .map(|row| row[0].trim_matches('`').to_owned())
-            .collect()
-    };
-    let expected: Vec<String> = explained.iter().map(|option| option.name.clone()).collect();
-    assert_eq!(names(&rows), expected);
-    for (row, option) in rows.iter().zip(&explained) {
-        if let Some(default) = option.default() {
-            assert_eq!(row[1].trim_matches('`'), default, "{}", option.name);
+fn every_option_of_what_runs_for_long_is_in_a_table_with_its_default() -> Result<()> {
+    for (command, page) in TABLES {
+        let rows = table(&document(page)?, &format!("option of `{command}`"));
+        let explained = explained(&help(&[command])?);
+        assert!(explained.len() > 10, "{explained:?}");
+        let names: Vec<&str> = rows.iter().map(|row| row[0].trim_matches('`')).collect();
+        let expected: Vec<&str> = explained.iter().map(|option| option.name.as_str()).collect();
+        assert_eq!(names, expected, "{command}");
+        for (row, option) in rows.iter().zip(&explained) {
+            // What has a space in it says in words what is worked out.
+            if let Some(default) = option.default().filter(|default| !default.contains(' ')) {
+                assert_eq!(row[1].trim_matches('`'), default, "{command} {}", option.name);
+            }
+            assert!(row[2].len() > 10, "{command} {} is not explained", option.name);
         }
-        assert!(row[2].len() > 10, "{} is not explained", option.name);
     }
     Ok(())
 }
 
 #[test]
-fn every_option_of_the_gateway_can_be_given_in_the_environment() -> Result<()> {
-    for option in explained(&help(&["gateway"])?) {
-        let name = option.name.trim_start_matches('-').replace('-', "_");
-        let variable = format!("[env: SPLITTOKEN_{}", name.to_ascii_uppercase());
-        assert!(option.text.contains(&variable), "{variable} in: {}", option.text);
+fn every_option_of_what_runs_for_long_can_be_given_in_the_environment() -> Result<()> {
+    for (command, _) in TABLES {
+        for option in explained(&help(&[command])?) {
+            let name = option.name.trim_start_matches('-').replace('-', "_");
+            let variable = format!("[env: SPLITTOKEN_{}", name.to_ascii_uppercase());
+            assert!(
+                option.text.contains(&variable),
+                "{command}: {variable} in: {}",
+                option.text
+            );
+        }
     }
     Ok(())
 }
@@ -109,10 +117,8 @@ fn every_option_that_a_text_mentions_exists() -> Result<()> {
         &["keyring", "rotate"],
     ];
     let mut exist = BTreeSet::from(["--help".to_owned(), "--version".to_owned()]);
-    let mut texts = vec![
-        ("README.md".to_owned(), readme()?),
-        ("--help".to_owned(), help(&[])?),
-    ];
+    let mut texts = documents()?;
+    texts.push(("--help".to_owned(), help(&[])?));
     for command in commands {
         let text = help(command)?;
         exist.extend(explained(&text).into_iter().map(|option| option.name));

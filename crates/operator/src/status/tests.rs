@@ -1,0 +1,143 @@
+use std::{collections::BTreeSet, fs, path::Path};
+
+use splittoken_api::{ObjectName, Reason};
+
+use super::*;
+
+const THEN: &str = "2026-01-01T00:00:00Z";
+const NOW: &str = "2026-02-02T00:00:00Z";
+
+fn clean() -> Verdict {
+    Verdict {
+        object: ObjectName::new("SplitTokenRoute", "shop", "orders"),
+        generation: Some(3),
+        problems: Vec::new(),
+        warnings: Vec::new(),
+    }
+}
+
+fn condition<'v>(patch: &'v Value, kind: &str) -> &'v Value {
+    let conditions = patch["status"]["conditions"].as_array().unwrap();
+    conditions
+        .iter()
+        .find(|condition| condition["type"] == kind)
+        .unwrap()
+}
+
+#[test]
+fn a_route_is_ready_when_every_pod_serves_it() {
+    for (programmed, ready, reason) in [
+        (Programmed::Everywhere(3), "True", "Ready"),
+        (Programmed::Pending(2, 3), "False", "Pending"),
+        (Programmed::NoPods, "False", "NoGatewayPods"),
+        (
+            Programmed::Rejected("has format 2".to_owned()),
+            "False",
+            "Rejected",
+        ),
+    ] {
+        let patch = of_route(&clean(), 3, Some(&programmed), None)
+            .patch(&Value::Null, NOW)
+            .unwrap();
+        let condition = condition(&patch, "Ready");
+        assert_eq!(
+            (&condition["status"], &condition["reason"]),
+            (&json!(ready), &json!(reason))
+        );
+        assert_eq!(condition["observedGeneration"], 3);
+    }
+    let pending = of_route(&clean(), 3, Some(&Programmed::Pending(2, 3)), None);
+    let patch = pending.patch(&Value::Null, NOW).unwrap();
+    assert_eq!(
+        condition(&patch, "Programmed")["message"],
+        "2 of 3 gateway pods serve this revision"
+    );
+}
+
+#[test]
+fn a_status_is_written_on_transitions_only() {
+    let endpoint = Some("https://api.example.com/auth/token");
+    let ready = of_route(&clean(), 3, Some(&Programmed::Everywhere(3)), endpoint);
+    let written = ready.patch(&Value::Null, THEN).unwrap()["status"].clone();
+    assert_eq!(ready.patch(&written, NOW), None, "nothing new");
+    // Another number of pods is no transition.
+    let scaled = of_route(&clean(), 3, Some(&Programmed::Everywhere(30)), endpoint);
+    assert_eq!(scaled.patch(&written, NOW), None);
+    // What does not change keeps its time.
+    let pending = of_route(&clean(), 4, Some(&Programmed::Pending(0, 3)), endpoint);
+    let patch = pending.patch(&written, NOW).unwrap();
+    assert_eq!(condition(&patch, "Accepted")["lastTransitionTime"], THEN);
+    assert_eq!(condition(&patch, "Programmed")["lastTransitionTime"], NOW);
+    assert_eq!(patch["status"]["observedGeneration"], 4);
+}
+
+#[test]
+fn an_issuer_is_reachable_as_the_gateways_see_it() {
+    let good = IssuerReport {
+        ready: true,
+        message: None,
+    };
+    let bad = IssuerReport {
+        ready: false,
+        message: Some("the provider cannot be reached".to_owned()),
+    };
+    for (reports, routes, reason) in [
+        (vec![], 0, "NoRoutes"),
+        (vec![], 1, "NoGatewayPods"),
+        (vec![&good, &good], 1, "Reachable"),
+        (vec![&good, &bad], 1, "Unreachable"),
+    ] {
+        let patch = of_issuer(&clean(), 1, &reports, routes)
+            .patch(&Value::Null, NOW)
+            .unwrap();
+        assert_eq!(condition(&patch, "Reachable")["reason"], reason);
+        assert_eq!(patch["status"]["attachedRoutes"], routes);
+    }
+}
+
+/// Condition and reason of every row of the table in `docs/kubernetes.md`.
+fn explained() -> Vec<(String, String)> {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/kubernetes.md");
+    let page = fs::read_to_string(page).unwrap();
+    let rows = page
+        .lines()
+        .skip_while(|line| !line.starts_with("| condition | reason |"))
+        .skip(2);
+    let mut explained = Vec::new();
+    let mut condition = String::new();
+    for row in rows.take_while(|line| line.starts_with('|')) {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        assert!(cells.len() == 3 && !cells[2].is_empty(), "{row}");
+        let code =
+            |cell: &str| -> Vec<String> { cell.split('`').skip(1).step_by(2).map(str::to_owned).collect() };
+        if let Some(named) = code(cells[0]).into_iter().next() {
+            condition = named;
+        }
+        explained.extend(
+            code(cells[1])
+                .into_iter()
+                .map(|reason| (condition.clone(), reason)),
+        );
+    }
+    explained
+}
+
+#[test]
+fn every_reason_is_explained_and_no_other() {
+    let pair = |condition: &str, reason: &str| (condition.to_owned(), reason.to_owned());
+    let mut said: BTreeSet<_> = Reason::ALL
+        .iter()
+        .map(|reason| pair(reason.condition().name(), reason.name()))
+        .collect();
+    said.extend(
+        Served::ALL
+            .iter()
+            .map(|reason| Said::served(*reason, ""))
+            .chain(Reached::ALL.iter().map(|reason| Said::reached(*reason, "")))
+            .chain([Said::ready(&[])])
+            .map(|said| pair(said.kind, said.reason)),
+    );
+    let explained = explained();
+    assert_eq!(explained.iter().cloned().collect::<BTreeSet<_>>(), said);
+    assert_eq!(explained.len(), said.len(), "one is explained twice");
+}
