@@ -67,7 +67,7 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    /// Registers everything, and what `store_health` counts, under `splittoken_gateway_`. README.md has a table of it.
+    /// Registers everything, and what `store_health` counts, under `splittoken_gateway_`. docs/gateway.md has a table of it.
     pub(crate) fn new(registry: &mut Registry, store_health: &StoreHealth) -> Arc<Self> {
         let lookups = Family::<LookupLabels, Counter>::default();
         let cache_hits = lookups.get_or_create(&LookupLabels { outcome: "cache" }).clone();

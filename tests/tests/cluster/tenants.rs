@@ -3,13 +3,14 @@
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 use splittoken_tests::cluster::Release;
+use splittoken_tests::secret;
 
 use crate::shop::Shop;
 
 #[test]
-fn a_tenant_takes_neither_a_host_nor_a_service_of_another() -> Result<()> {
-    let _release = Release::installed()?;
+fn a_tenant_takes_neither_a_host_nor_a_service_nor_a_secret_of_another() -> Result<()> {
     let (victim, tenant) = (Shop::open("victim")?, Shop::open("tenant")?);
+    let _release = Release::installed()?;
     victim.serve(&[])?;
     tenant.serve(&[])?;
     let token = victim.token("orders:read")?;
@@ -22,15 +23,54 @@ fn a_tenant_takes_neither_a_host_nor_a_service_of_another() -> Result<()> {
     reach["metadata"]["name"] = json!("reach");
     reach["spec"]["hostnames"] = json!(["reach.tenant.example"]);
     reach["spec"]["rules"][0]["backendRefs"] = json!([{"name": "orders", "namespace": "victim", "port": 80}]);
-    tenant.namespace.apply(&[thief, reach])?;
+    victim.namespace.apply(&[json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "signing"},
+        "stringData": {"hmac": secret::text()},
+    })])?;
+    let mut peek = tenant.route(&[]);
+    peek["metadata"]["name"] = json!("peek");
+    peek["spec"]["hostnames"] = json!(["peek.tenant.example"]);
+    peek["spec"]["issuer"]["algorithms"] = json!(["HS256"]);
+    peek["spec"]["issuer"]["hmacSecretRef"] = json!({"name": "signing"});
+    tenant.namespace.apply(&[thief, reach, peek])?;
     expect_reason(&tenant, "thief", "Accepted", "HostnameConflict")?;
     expect_reason(&tenant, "reach", "ResolvedRefs", "RefNotPermitted")?;
+    expect_reason(&tenant, "peek", "ResolvedRefs", "SecretNotFound")?;
 
     // The victim's host is still the victim's, with its tokens and its API.
     let seen = victim.call(&token)?;
     assert_eq!(seen["host"].as_str().map(str::is_empty), Some(false));
     assert!(victim.call(&tenant.token("orders:read")?).is_err());
     tenant.call(&tenant.token("orders:read")?)?;
+    Ok(())
+}
+
+#[test]
+fn a_bad_route_is_refused_and_the_good_ones_go_on() -> Result<()> {
+    let shop = Shop::open("bad-routes")?;
+    let _release = Release::installed()?;
+    shop.serve(&["orders:read"])?;
+    let token = shop.token("orders:read")?;
+
+    // What the schema refuses does not even get in, as an edit or as a new route.
+    let mut malformed = shop.route(&["orders:read"]);
+    malformed["spec"]["rules"][0]["matches"] = json!([{"path": {"value": "no-slash"}}]);
+    let refusal = shop.namespace.apply(&[malformed]).err().context("it was taken")?;
+    let refusal = format!("{refusal:#}");
+    assert!(
+        refusal.contains("spec.rules[0].matches[0].path.value"),
+        "{refusal}"
+    );
+    // What only the operator can tell, it says, and serves the rest.
+    let mut homeless = shop.route(&[]);
+    homeless["metadata"]["name"] = json!("homeless");
+    homeless["spec"]["rules"][0]["backendRefs"][0]["name"] = json!("nowhere");
+    homeless["spec"]["rules"][0]["matches"] = json!([{"path": {"value": "/homeless"}}]);
+    homeless["spec"]["tokenEndpoints"] = Value::Null;
+    shop.namespace.apply(&[homeless])?;
+    expect_reason(&shop, "homeless", "ResolvedRefs", "BackendNotFound")?;
+    shop.wait_ready()?;
+    shop.call(&token)?;
     Ok(())
 }
 
