@@ -280,7 +280,7 @@ pub(crate) struct StoreArguments {
     )]
     pub(crate) url: String,
 
-    /// PEM file with the only certificates to trust for rediss:// [default: those of the machine]
+    /// PEM file with the only certificates to trust for rediss://, read again at each connect [default: those of the machine]
     #[arg(
         id = "store_ca",
         long = "store-ca",
@@ -288,6 +288,26 @@ pub(crate) struct StoreArguments {
         value_name = "FILE"
     )]
     pub(crate) ca: Option<PathBuf>,
+
+    /// PEM file with a client certificate for rediss:// and its chain, read again at each connect.
+    #[arg(
+        id = "store_client_certificate",
+        long = "store-client-certificate",
+        env = "SPLITTOKEN_STORE_CLIENT_CERTIFICATE",
+        value_name = "FILE",
+        requires = "store_client_key"
+    )]
+    pub(crate) client_certificate: Option<PathBuf>,
+
+    /// PEM file with the key of that certificate.
+    #[arg(
+        id = "store_client_key",
+        long = "store-client-key",
+        env = "SPLITTOKEN_STORE_CLIENT_KEY",
+        value_name = "FILE",
+        requires = "store_client_certificate"
+    )]
+    pub(crate) client_key: Option<PathBuf>,
 
     /// File with the store's password, read again at each connect, so that it can be changed.
     #[arg(
@@ -305,6 +325,8 @@ impl StoreArguments {
         Self {
             url: "memory".to_owned(),
             ca: None,
+            client_certificate: None,
+            client_key: None,
             password_file: None,
         }
     }

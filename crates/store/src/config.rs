@@ -5,13 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use percent_encoding::percent_decode_str;
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::ServerName;
 use zeroize::Zeroizing;
 
 use crate::StoreConfigError;
+use crate::tls::Tls;
 
 /// Redis' own default.
 const DEFAULT_PORT: u16 = 6379;
@@ -46,39 +44,49 @@ pub(crate) enum Password {
     File(PathBuf),
 }
 
-pub(crate) struct Tls {
-    pub(crate) config: Arc<ClientConfig>,
-    pub(crate) name: ServerName<'static>,
+/// The files that say how to reach a Redis. All of them are read again at each connect.
+#[derive(Clone, Debug, Default)]
+pub struct StoreFiles {
+    /// The only certificates to trust for `rediss://`, in PEM; otherwise those of the machine count.
+    pub ca: Option<PathBuf>,
+    /// Our own certificate for `rediss://`, in PEM, followed by its chain.
+    pub client_certificate: Option<PathBuf>,
+    /// Its private key, in PEM.
+    pub client_key: Option<PathBuf>,
+    /// The password; a line break at its end is left out.
+    pub password: Option<PathBuf>,
+}
+
+impl StoreFiles {
+    fn has_tls(&self) -> bool {
+        self.ca.is_some() || self.client_certificate.is_some() || self.client_key.is_some()
+    }
 }
 
 impl StoreConfig {
     /// Reads `url`: `memory`, `redis://[user[:password]@]host[:port][/database]`, or the same with `rediss://` for TLS.
     ///
-    /// The port is 6379 and the database 0 if not given; user and password are percent-decoded. `ca_pem` holds
-    /// the only certificates to trust (otherwise those of the machine); `password_file` is read at each
-    /// connect, and a line break at its end is left out. A user in the URL may have its password in the file.
-    pub fn parse(
-        url: &str,
-        ca_pem: Option<&[u8]>,
-        password_file: Option<PathBuf>,
-    ) -> Result<Self, StoreConfigError> {
+    /// The port is 6379 and the database 0 if not given; user and password are percent-decoded. A user in the URL may have
+    /// its password in a file.
+    pub fn parse(url: &str, files: &StoreFiles) -> Result<Self, StoreConfigError> {
         if url == "memory" {
-            return match (ca_pem, password_file) {
-                (None, None) => Ok(Self(Kind::Memory)),
-                _ => Err(StoreConfigError::MemoryOptions),
+            return if files.has_tls() || files.password.is_some() {
+                Err(StoreConfigError::MemoryOptions)
+            } else {
+                Ok(Self(Kind::Memory))
             };
         }
         let (tls, rest) = split_scheme(url)?;
         let (userinfo, address) = split_userinfo(rest)?;
         let (host, port, database) = parse_address(address)?;
-        let (user, password) = credentials(userinfo, password_file)?;
-        let tls = match (tls, ca_pem) {
-            (false, None) => None,
-            (false, Some(_)) => return Err(StoreConfigError::CaWithoutTls),
-            (true, ca_pem) => Some(Tls {
-                config: tls_config(ca_pem)?,
-                name: ServerName::try_from(host.clone()).map_err(|_| StoreConfigError::Host)?,
-            }),
+        let (user, password) = credentials(userinfo, files.password.clone())?;
+        let tls = if tls {
+            let name = ServerName::try_from(host.clone()).map_err(|_| StoreConfigError::Host)?;
+            Some(Tls::new(name, files)?)
+        } else if files.has_tls() {
+            return Err(StoreConfigError::CertificateWithoutTls);
+        } else {
+            None
         };
         Ok(Self(Kind::Redis(Arc::new(Settings {
             host,
@@ -220,46 +228,6 @@ fn decode(text: &str) -> Result<Option<String>, StoreConfigError> {
         .decode_utf8()
         .map_err(|_| StoreConfigError::Encoding)?;
     Ok((!text.is_empty()).then(|| text.into_owned()))
-}
-
-fn tls_config(ca_pem: Option<&[u8]>) -> Result<Arc<ClientConfig>, StoreConfigError> {
-    let provider = CryptoProvider::get_default()
-        .cloned()
-        .unwrap_or_else(|| Arc::new(aws_lc_rs::default_provider()));
-    let roots = match ca_pem {
-        Some(pem) => private_roots(pem)?,
-        None => system_roots()?,
-    };
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| StoreConfigError::Tls(Arc::new(error)))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
-}
-
-fn private_roots(pem: &[u8]) -> Result<RootCertStore, StoreConfigError> {
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pem) {
-        let certificate = certificate.map_err(|error| StoreConfigError::Ca(Arc::new(error)))?;
-        roots
-            .add(certificate)
-            .map_err(|error| StoreConfigError::Ca(Arc::new(error)))?;
-    }
-    if roots.is_empty() {
-        return Err(StoreConfigError::NoCertificate);
-    }
-    Ok(roots)
-}
-
-fn system_roots() -> Result<RootCertStore, StoreConfigError> {
-    let mut roots = RootCertStore::empty();
-    // A machine's bundle may hold a certificate or two that cannot be read; the others count.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() {
-        return Err(StoreConfigError::NoSystemRoots);
-    }
-    Ok(roots)
 }
 
 #[cfg(test)]

@@ -78,6 +78,8 @@ pub enum Outage {
     Unreachable,
     /// The TLS handshake failed.
     Tls,
+    /// A certificate or key file cannot be read, or does not hold one.
+    Certificates,
     /// No answer within the deadline.
     Deadline,
     /// The connection ended.
@@ -101,6 +103,7 @@ impl Outage {
             Self::Connecting => "connecting",
             Self::Unreachable => "unreachable",
             Self::Tls => "tls",
+            Self::Certificates => "certificates",
             Self::Deadline => "deadline",
             Self::ConnectionLost => "connection_lost",
             Self::Loading => "loading",
@@ -118,6 +121,7 @@ impl fmt::Display for Outage {
             Self::Connecting => "not connected yet",
             Self::Unreachable => "no connection to it can be made",
             Self::Tls => "the TLS handshake failed",
+            Self::Certificates => "the files with its certificates cannot be used",
             Self::Deadline => "no answer in time",
             Self::ConnectionLost => "the connection was lost",
             Self::Loading => "it is loading its data",
@@ -159,12 +163,27 @@ pub enum StoreConfigError {
     /// Two passwords.
     #[error("the store's password is given twice, in the URL and in a password file")]
     TwoPasswords,
-    /// A CA where no TLS is spoken.
-    #[error("a CA certificate is given, but the store's URL is not rediss://")]
-    CaWithoutTls,
+    /// A CA or a client certificate where no TLS is spoken.
+    #[error("a certificate is given, but the store's URL is not rediss://")]
+    CertificateWithoutTls,
     /// Settings that the memory store has no use for.
-    #[error("the memory store takes neither a CA certificate nor a password file")]
+    #[error("the memory store takes neither certificates nor a password file")]
     MemoryOptions,
+    /// A file cannot be read.
+    #[error("the store's {what} file cannot be read")]
+    File {
+        /// What it should hold.
+        what: &'static str,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A client certificate or a key alone.
+    #[error("a client certificate for the store needs its key, and a key its certificate")]
+    HalfClientCertificate,
+    /// No certificate, no key, or two that do not belong together.
+    #[error("the store's client certificate or its key cannot be used")]
+    ClientCertificate(#[source] Cause),
     /// The CA file holds no certificate.
     #[error("the store's CA file holds no certificate in PEM")]
     NoCertificate,
@@ -192,8 +211,11 @@ impl StoreConfigError {
             Self::Encoding => "encoding",
             Self::NoPassword => "no_password",
             Self::TwoPasswords => "two_passwords",
-            Self::CaWithoutTls => "ca_without_tls",
+            Self::CertificateWithoutTls => "certificate_without_tls",
             Self::MemoryOptions => "memory_options",
+            Self::File { .. } => "file",
+            Self::HalfClientCertificate => "half_client_certificate",
+            Self::ClientCertificate(_) => "client_certificate",
             Self::NoCertificate => "no_certificate",
             Self::Ca(_) => "ca",
             Self::NoSystemRoots => "no_system_roots",

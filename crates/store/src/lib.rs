@@ -21,8 +21,9 @@ mod memory;
 pub mod near;
 mod session;
 mod single;
+mod tls;
 
-pub use config::StoreConfig;
+pub use config::{StoreConfig, StoreFiles};
 pub use epoch::{End, Epoch, Stamp};
 pub use error::{Cause, Outage, StoreConfigError, StoreError};
 pub use session::{Fetched, Health, Invalidations, PutOutcome, Store, StoreSession};

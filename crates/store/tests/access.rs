@@ -5,11 +5,11 @@ mod support;
 
 use std::path::PathBuf;
 
-use splittoken_store::{MINIMAL_ACL, PutOutcome, StoreConfig};
+use splittoken_store::{MINIMAL_ACL, PutOutcome, StoreConfig, StoreFiles};
 use support::{Gateway, RedisServer, SOON, eventually, id, in_an_hour};
 
 fn gateway(url: &str) -> Gateway {
-    Gateway::open(&StoreConfig::parse(url, None, None).unwrap())
+    Gateway::open(&StoreConfig::parse(url, &StoreFiles::default()).unwrap())
 }
 
 /// Everything a gateway does.
@@ -125,7 +125,11 @@ async fn a_password_in_a_file_may_change() {
     let file: PathBuf = server.directory.path().join("password");
     std::fs::write(&file, "first\n").unwrap();
     let url = server.url().replace("//", "//gateway@");
-    let gateway = Gateway::open(&StoreConfig::parse(&url, None, Some(file.clone())).unwrap());
+    let files = StoreFiles {
+        password: Some(file.clone()),
+        ..StoreFiles::default()
+    };
+    let gateway = Gateway::open(&StoreConfig::parse(&url, &files).unwrap());
     gateway.up().await;
 
     server.command("ACL SETUSER gateway resetpass >second");
@@ -150,9 +154,11 @@ struct Certificates {
 }
 
 fn certificates(name: &str) -> Certificates {
-    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
     let ca_key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::default();
+    // Not the name of what it certifies, which OpenSSL would take for certified by itself.
+    params.distinguished_name.push(DnType::CommonName, "authority");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let ca = params.self_signed(&ca_key).unwrap();
     let issuer = Issuer::new(params, ca_key);
@@ -166,6 +172,11 @@ fn certificates(name: &str) -> Certificates {
 }
 
 fn tls_server(certificates: &Certificates) -> RedisServer {
+    tls_server_that(certificates, "no")
+}
+
+/// `asks` is whether clients have to show certificates: `yes` or `no`.
+fn tls_server_that(certificates: &Certificates, asks: &str) -> RedisServer {
     RedisServer::start_with(|port, directory| {
         let write = |name: &str, text: &str| {
             let path = directory.path().join(name);
@@ -181,7 +192,7 @@ fn tls_server(certificates: &Certificates) -> RedisServer {
         [
             ["--port", "0"],
             ["--tls-port", &port],
-            ["--tls-auth-clients", "no"],
+            ["--tls-auth-clients", asks],
             ["--tls-ca-cert-file", &ca],
             ["--tls-cert-file", &certificate],
             ["--tls-key-file", &key],
@@ -194,8 +205,47 @@ fn tls_server(certificates: &Certificates) -> RedisServer {
 }
 
 fn tls_gateway(host: &str, server: &RedisServer, ca: &str) -> Gateway {
+    let files = StoreFiles {
+        ca: Some(written(server, "trusted.pem", ca)),
+        ..StoreFiles::default()
+    };
     let url = format!("rediss://{host}:{}", server.port);
-    Gateway::open(&StoreConfig::parse(&url, Some(ca.as_bytes()), None).unwrap())
+    Gateway::open(&StoreConfig::parse(&url, &files).unwrap())
+}
+
+fn written(server: &RedisServer, name: &str, text: &str) -> PathBuf {
+    let path = server.directory.path().join(name);
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+#[tokio::test]
+async fn a_server_that_asks_for_a_certificate_gets_ours_as_it_is_now() {
+    let certificates = certificates("localhost");
+    let server = tls_server_that(&certificates, "yes");
+    let nobody = tls_gateway("localhost", &server, &certificates.ca);
+    eventually("down", SOON, || {
+        matches!(nobody.session.health(), splittoken_store::Health::Down { reason, .. } if reason != "connecting")
+    })
+    .await;
+
+    // A certificate of its authority, whatever it is for, is what Redis asks for.
+    let files = StoreFiles {
+        ca: Some(written(&server, "trusted.pem", &certificates.ca)),
+        client_certificate: Some(written(&server, "client.pem", &certificates.certificate)),
+        client_key: Some(written(&server, "client.key", &certificates.key)),
+        password: None,
+    };
+    let url = format!("rediss://localhost:{}", server.port);
+    let config = StoreConfig::parse(&url, &files).unwrap();
+    works(&Gateway::open(&config)).await;
+
+    // Files that are being renewed: a key that is not there yet, and then is.
+    written(&server, "client.key", "");
+    let gateway = Gateway::open(&config);
+    gateway.down("certificates").await;
+    written(&server, "client.key", &certificates.key);
+    gateway.up().await;
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use splittoken_store::near::Now;
-use splittoken_store::{Health, PutOutcome, StoreConfig};
+use splittoken_store::{Health, PutOutcome, StoreConfig, StoreFiles};
 use support::{Gateway, RECOVERY, RedisServer, SOON, eventually, id, in_an_hour, in_time};
 
 const MAX_STALE: Duration = Duration::from_secs(10);
@@ -324,11 +324,11 @@ async fn a_replica_takes_no_writes() {
 async fn another_database_is_another_store() {
     let (server, gateway) = started().await;
     keep(&gateway, 1).await;
-    let config = StoreConfig::parse(&format!("{}/3", server.url()), None, None).unwrap();
+    let config = StoreConfig::parse(&format!("{}/3", server.url()), &StoreFiles::default()).unwrap();
     let third = Gateway::open(&config);
     third.up().await;
     assert_eq!(third.ask(id(1)).await.unwrap(), None);
-    let config = StoreConfig::parse(&format!("{}/99", server.url()), None, None).unwrap();
+    let config = StoreConfig::parse(&format!("{}/99", server.url()), &StoreFiles::default()).unwrap();
     let nowhere = Gateway::open(&config);
     nowhere.down("protocol").await;
 }

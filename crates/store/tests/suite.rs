@@ -6,7 +6,7 @@ mod support;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
-use splittoken_store::{Health, PutOutcome, StoreConfig};
+use splittoken_store::{Health, PutOutcome, StoreConfig, StoreFiles};
 use support::{Gateway, RedisServer, SOON, eventually, id, in_an_hour};
 
 /// A gateway in front of the backend. What `writer` does comes by another connection.
@@ -29,7 +29,7 @@ impl Backend {
     }
 
     async fn memory() -> Self {
-        let config = StoreConfig::parse("memory", None, None).unwrap();
+        let config = StoreConfig::parse("memory", &StoreFiles::default()).unwrap();
         Self::new(Gateway::open(&config), None).await
     }
 

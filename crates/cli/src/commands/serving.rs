@@ -1,12 +1,12 @@
 //! What `gateway` and `demo` have in common: store, keyring, admin server, drain, and the gateway itself.
 
-use std::{fs, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, ensure};
 use prometheus_client::registry::Registry;
 use splittoken_gateway::{Config, Gateway, Ingredients, Settings, SharedKeyring};
 use splittoken_runtime::{AdminServer, Drain, DrainTimes, Readiness, Signals};
-use splittoken_store::StoreConfig;
+use splittoken_store::{StoreConfig, StoreFiles};
 use tokio::{
     runtime::{Builder, Runtime},
     sync::watch,
@@ -45,26 +45,39 @@ pub(super) fn control_runtime() -> anyhow::Result<Runtime> {
 
 /// What the store options say.
 pub(super) fn store(arguments: &StoreArguments) -> anyhow::Result<StoreConfig> {
-    let ca = match &arguments.ca {
-        Some(path) => {
-            Some(fs::read(path).with_context(|| format!("cannot read --store-ca {}", path.display()))?)
-        }
-        None => None,
+    let files = StoreFiles {
+        ca: arguments.ca.clone(),
+        client_certificate: arguments.client_certificate.clone(),
+        client_key: arguments.client_key.clone(),
+        password: arguments.password_file.clone(),
     };
-    if let Some(path) = &arguments.password_file {
-        let password = fs::read(path)
-            .with_context(|| format!("cannot read --store-password-file {}", path.display()))?;
-        ensure!(
-            !Zeroizing::new(password).trim_ascii().is_empty(),
-            "--store-password-file {} is empty",
-            path.display()
-        );
+    let named = [
+        ("--store-ca", &files.ca),
+        ("--store-client-certificate", &files.client_certificate),
+        ("--store-client-key", &files.client_key),
+        ("--store-password-file", &files.password),
+    ];
+    let mut given = vec!["--store".to_owned()];
+    for (option, path) in named {
+        if let Some(path) = path {
+            readable(option, path)?;
+            given.push(format!("{option} {}", path.display()));
+        }
     }
-    let config = StoreConfig::parse(&arguments.url, ca.as_deref(), arguments.password_file.clone());
-    config.with_context(|| match &arguments.ca {
-        Some(path) => format!("--store, --store-ca {}", path.display()),
-        None => "--store".to_owned(),
-    })
+    StoreConfig::parse(&arguments.url, &files).with_context(|| given.join(", "))
+}
+
+/// The store reads its files at each connect; whoever starts a gateway wants to know now.
+fn readable(option: &str, path: &Path) -> anyhow::Result<()> {
+    let content = fs::read(path)
+        .map(Zeroizing::new)
+        .with_context(|| format!("cannot read {option} {}", path.display()))?;
+    ensure!(
+        !content.trim_ascii().is_empty(),
+        "{option} {} is empty",
+        path.display()
+    );
+    Ok(())
 }
 
 impl Serving {

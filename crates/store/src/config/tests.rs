@@ -1,7 +1,7 @@
 use super::*;
 
 fn parse(url: &str) -> Result<StoreConfig, StoreConfigError> {
-    StoreConfig::parse(url, None, None)
+    StoreConfig::parse(url, &StoreFiles::default())
 }
 
 fn settings(url: &str) -> Arc<Settings> {
@@ -43,13 +43,17 @@ fn credentials_are_decoded() {
 
 #[test]
 fn a_user_may_have_its_password_in_a_file() {
-    let file = || Some(PathBuf::from("/run/secrets/redis"));
-    let Kind::Redis(settings) = StoreConfig::parse("redis://gateway@h", None, file()).unwrap().0 else {
+    let file = PathBuf::from("/run/secrets/redis");
+    let files = StoreFiles {
+        password: Some(file.clone()),
+        ..StoreFiles::default()
+    };
+    let Kind::Redis(settings) = StoreConfig::parse("redis://gateway@h", &files).unwrap().0 else {
         panic!("no Redis");
     };
     assert_eq!(settings.user.as_deref(), Some("gateway"));
-    assert!(matches!(&settings.password, Password::File(path) if Some(path) == file().as_ref()));
-    let twice = StoreConfig::parse("redis://gateway:x@h", None, file());
+    assert!(matches!(&settings.password, Password::File(path) if *path == file));
+    let twice = StoreConfig::parse("redis://gateway:x@h", &files);
     assert_eq!(twice.unwrap_err().reason(), "two_passwords");
 }
 
@@ -101,27 +105,82 @@ fn nothing_shows_a_password() {
     assert!(!shown.contains("sesame") && !shown.contains("user"), "{shown}");
 }
 
+/// A certificate that certifies itself, and its key.
+fn certificate() -> (String, String) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let params = rcgen::CertificateParams::new(vec!["name".to_owned()]).unwrap();
+    (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+}
+
+const BROKEN: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+
 #[test]
 fn a_ca_must_be_one_and_needs_tls() {
-    let with_ca = |url: &str, pem: &str| StoreConfig::parse(url, Some(pem.as_bytes()), None);
-    let key = rcgen::KeyPair::generate().unwrap();
-    let ca = rcgen::CertificateParams::new(vec!["ca".to_owned()])
-        .unwrap()
-        .self_signed(&key)
-        .unwrap()
-        .pem();
+    let folder = tempfile::tempdir().unwrap();
+    let with_ca = |url: &str, pem: &str| {
+        let path = folder.path().join("ca.pem");
+        std::fs::write(&path, pem).unwrap();
+        let files = StoreFiles {
+            ca: Some(path),
+            ..StoreFiles::default()
+        };
+        StoreConfig::parse(url, &files)
+    };
+    let (ca, key) = certificate();
     assert_eq!(
         with_ca("rediss://h", &ca).unwrap().describe(),
         "rediss://h:6379/0"
     );
-    let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     for (url, pem, reason) in [
-        ("redis://h", ca.as_str(), "ca_without_tls"),
+        ("redis://h", ca.as_str(), "certificate_without_tls"),
         ("memory", &ca, "memory_options"),
         ("rediss://h", "", "no_certificate"),
-        ("rediss://h", &key.serialize_pem(), "no_certificate"),
-        ("rediss://h", broken, "ca"),
+        ("rediss://h", &key, "no_certificate"),
+        ("rediss://h", BROKEN, "ca"),
     ] {
         assert_eq!(with_ca(url, pem).unwrap_err().reason(), reason, "{url}");
+    }
+}
+
+#[test]
+fn a_client_certificate_needs_its_own_key_and_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, pem: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, pem).unwrap();
+        Some(path)
+    };
+    let ((certificate, key), (_, other_key)) = (certificate(), certificate());
+    let (good, key_file) = (file("good.pem", &certificate), file("good.key", &key));
+    let with = |client_certificate: &Option<PathBuf>, client_key: &Option<PathBuf>| StoreFiles {
+        ca: good.clone(),
+        client_certificate: client_certificate.clone(),
+        client_key: client_key.clone(),
+        password: None,
+    };
+    StoreConfig::parse("rediss://h", &with(&good, &key_file)).unwrap();
+    let gone = Some(folder.path().join("gone"));
+    for (url, files, reason) in [
+        ("redis://h", with(&good, &key_file), "certificate_without_tls"),
+        ("memory", with(&good, &key_file), "memory_options"),
+        ("rediss://h", with(&good, &None), "half_client_certificate"),
+        ("rediss://h", with(&None, &key_file), "half_client_certificate"),
+        ("rediss://h", with(&gone, &key_file), "file"),
+        ("rediss://h", with(&good, &gone), "file"),
+        ("rediss://h", with(&good, &good), "client_certificate"),
+        (
+            "rediss://h",
+            with(&file("empty", ""), &key_file),
+            "client_certificate",
+        ),
+        (
+            "rediss://h",
+            with(&good, &file("other.key", &other_key)),
+            "client_certificate",
+        ),
+    ] {
+        let error = StoreConfig::parse(url, &files).unwrap_err();
+        assert_eq!(error.reason(), reason, "{files:?}");
+        assert!(!error.to_string().contains("BEGIN"));
     }
 }

@@ -5,7 +5,7 @@ use tokio::sync::Semaphore;
 use tokio::task::{JoinSet, yield_now};
 
 use super::*;
-use crate::{Epoch, Store, StoreConfig, StoreError};
+use crate::{Epoch, Store, StoreConfig, StoreError, StoreFiles};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Failure {
@@ -621,7 +621,10 @@ impl From<StoreError> for Unreachable {
 fn nobody_reads_what_was_overwritten_before_he_asked() {
     const WRITES: u64 = 50_000;
     let near: Arc<NearCache<u64, Unreachable>> = Arc::new(NearCache::new(NearConfig::default()));
-    let store = Store::open(&StoreConfig::parse("memory", None, None).unwrap(), near.clone());
+    let store = Store::open(
+        &StoreConfig::parse("memory", &StoreFiles::default()).unwrap(),
+        near.clone(),
+    );
     let (session, issuer) = (store.connect(), Epoch::new());
     let written = AtomicU64::new(0);
     let far = SystemTime::now() + Duration::from_secs(3600);

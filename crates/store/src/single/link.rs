@@ -97,7 +97,10 @@ impl Link {
         let Some(tls) = &settings.tls else {
             return self.greet(stream).await;
         };
-        let handshake = TlsConnector::from(tls.config.clone()).connect(tls.name.clone(), stream);
+        let config = tls
+            .config()
+            .map_err(|error| StoreError::unavailable_by(Outage::Certificates, error))?;
+        let handshake = TlsConnector::from(config).connect(tls.name.clone(), stream);
         let stream = handshake
             .await
             .map_err(|error| StoreError::unavailable_by(Outage::Tls, error))?;

@@ -13,7 +13,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::{Pid, Signal, kill_process};
 use splittoken_store::near::{Filled, Lookup, MayRefuse, NearCache, NearConfig, Now, Overloaded, Stale};
-use splittoken_store::{Epoch, Health, Invalidations, Store, StoreConfig, StoreError, StoreSession};
+use splittoken_store::{
+    Epoch, Health, Invalidations, Store, StoreConfig, StoreError, StoreFiles, StoreSession,
+};
 use splittoken_token::{LookupId, Realm, Use};
 use tempfile::TempDir;
 
@@ -180,7 +182,7 @@ impl Gateway {
     }
 
     pub fn of(server: &RedisServer) -> Self {
-        Self::open(&StoreConfig::parse(&server.url(), None, None).unwrap())
+        Self::open(&StoreConfig::parse(&server.url(), &StoreFiles::default()).unwrap())
     }
 
     pub async fn up(&self) {
