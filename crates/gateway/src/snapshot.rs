@@ -178,6 +178,7 @@ fn settings(config: &IssuerConfig, secrets: &IssuerSecrets) -> ProviderSettings 
         jwks_refresh: config.jwks_refresh,
         jwks_min_refresh: config.jwks_min_refresh,
         ca_certificates: config.ca_certificates.clone(),
+        reach: config.reach.clone(),
         connect_timeout: config.connect_timeout,
         request_timeout: config.request_timeout,
     }

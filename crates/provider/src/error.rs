@@ -1,3 +1,4 @@
+use splittoken_reach::Forbidden;
 use splittoken_token::{KeySetError, VerifyError};
 use thiserror::Error;
 
@@ -50,6 +51,9 @@ pub enum CallError {
     /// No connection: refused, unroutable, or no such name. The request was not sent.
     #[error("the provider cannot be reached")]
     Unreachable(#[source] reqwest::Error),
+    /// Its name leads only to addresses that may not be connected to. Nothing was sent.
+    #[error("the provider may not be connected to")]
+    Forbidden(#[source] Forbidden),
     /// No TLS session: most often a certificate that is not trusted. The request was not sent.
     #[error("no TLS session with the provider")]
     Tls(#[source] reqwest::Error),
@@ -78,6 +82,7 @@ impl CallError {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Unreachable(_) => "provider_unreachable",
+            Self::Forbidden(_) => "provider_address",
             Self::Tls(_) => "provider_tls",
             Self::Timeout => "provider_timeout",
             Self::Redirect(_) => "provider_redirect",

@@ -45,6 +45,7 @@ fn everything() -> Value {
             "issuers": ["https://iam.example.com/"],
             "urlBackends": true,
             "selectorlessServices": true,
+            "localAddresses": true,
         },
         "metrics": {
             "serviceMonitor": {"enabled": true, "labels": {"release": "prometheus"}},

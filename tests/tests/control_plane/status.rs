@@ -13,7 +13,7 @@ use splittoken_tests::wait;
 
 use super::{AT_ONCE, Stage, URLS, apply_and_expect, expect, rendered};
 
-fn condition<'o>(object: &'o Value, kind: &str) -> Result<&'o Value> {
+pub(crate) fn condition<'o>(object: &'o Value, kind: &str) -> Result<&'o Value> {
     let conditions = object["status"]["conditions"]
         .as_array()
         .context("no conditions")?;
@@ -107,7 +107,7 @@ fn a_pod_that_refuses_a_route_says_why() -> Result<()> {
     Ok(())
 }
 
-fn issuer(plane: &Installation, name: &str, url: &str) -> Value {
+pub(crate) fn issuer(plane: &Installation, name: &str, url: &str) -> Value {
     json!({
         "apiVersion": "splittoken.dev/v1alpha1", "kind": "SplitTokenIssuer",
         "metadata": {"name": name, "namespace": plane.name},
@@ -115,7 +115,7 @@ fn issuer(plane: &Installation, name: &str, url: &str) -> Value {
     })
 }
 
-fn with_issuer(mut route: Value, name: &str) -> Value {
+pub(crate) fn with_issuer(mut route: Value, name: &str) -> Value {
     if let Some(spec) = route["spec"].as_object_mut() {
         spec.remove("issuer");
         spec.insert("issuerRef".to_owned(), json!({"name": name}));
