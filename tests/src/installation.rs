@@ -139,8 +139,20 @@ impl Installation {
         Ok(pod)
     }
 
+    /// The same on a machine that knows no certificate authority.
+    pub fn pod_without_roots(&self, number: u8) -> Result<Pod> {
+        let mut pod = self.start_pod(number, &gateway::NO_ROOTS)?;
+        pod.wait_ready()?;
+        pod.announce(true)?;
+        Ok(pod)
+    }
+
     /// Starts a gateway without waiting for it, and without a Pod object.
     pub fn pod_of(&self, number: u8) -> Result<Pod> {
+        self.start_pod(number, &[])
+    }
+
+    fn start_pod(&self, number: u8, environment: &[(&str, &str)]) -> Result<Pod> {
         let address = address_of(number);
         let port = ports::free()?;
         let name = format!("gateway-{number}");
@@ -162,6 +174,7 @@ impl Installation {
             .args(["--listen", &SocketAddr::new(address, port).to_string()])
             .args(["--admin", &SocketAddr::new(address, self.admin_port).to_string()])
             .args(["--threads", "1", "--min-drain", "1s"])
+            .envs(environment.iter().copied())
             .env("RUST_LOG", "info,splittoken_feed=debug");
         Ok(Pod {
             process: Process::start("splittoken gateway", &command)?,

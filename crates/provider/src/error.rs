@@ -43,6 +43,11 @@ impl ProviderError {
             Self::Client(_) => "http_client",
         }
     }
+
+    /// The error and its causes on one line.
+    pub fn with_causes(&self) -> String {
+        with_causes(self)
+    }
 }
 
 /// Why a call to the provider gave no answer to use. Holds neither URL nor body.
