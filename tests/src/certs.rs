@@ -20,9 +20,9 @@ pub struct Authority {
     pem: String,
 }
 
-/// A server's certificate and its key, in PEM.
+/// A certificate and its key, in PEM.
 #[derive(Debug, Clone)]
-pub struct ServerCertificate {
+pub struct Certified {
     /// The certificate.
     pub pem: String,
     /// The private key, PKCS #8.
@@ -52,14 +52,23 @@ impl Authority {
     }
 
     /// A certificate for a server with these DNS names or IP addresses.
-    pub fn certify(&self, names: &[&str]) -> Result<ServerCertificate> {
+    pub fn certify(&self, names: &[&str]) -> Result<Certified> {
+        self.certify_for(names, ExtendedKeyUsagePurpose::ServerAuth)
+    }
+
+    /// A certificate for a client.
+    pub fn certify_client(&self, name: &str) -> Result<Certified> {
+        self.certify_for(&[name], ExtendedKeyUsagePurpose::ClientAuth)
+    }
+
+    fn certify_for(&self, names: &[&str], purpose: ExtendedKeyUsagePurpose) -> Result<Certified> {
         let key = KeyPair::generate()?;
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names)?;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.extended_key_usages = vec![purpose];
         let certificate = params.signed_by(&key, &self.issuer)?;
-        Ok(ServerCertificate {
+        Ok(Certified {
             pem: certificate.pem(),
             key_pem: key.serialize_pem(),
         })
@@ -73,7 +82,7 @@ impl Authority {
     }
 }
 
-impl ServerCertificate {
+impl Certified {
     /// Writes `folder`/server.pem and `folder`/server.key; gives both paths.
     pub fn write(&self, folder: &Path) -> Result<(PathBuf, PathBuf)> {
         let (certificate, key) = (folder.join("server.pem"), folder.join("server.key"));

@@ -86,8 +86,25 @@ impl Installation {
         Ok(operator)
     }
 
+    /// Starts an operator that is told where the API server is, as a pod would be, and waits until it is ready.
+    pub fn operator_told(&self, api_server: &str, policy: &str) -> Result<Operator> {
+        let told = [("KUBERNETES_SERVICE_HOST", api_server)];
+        let mut operator = self.start_operator(&self.kubeconfig, policy, &told)?;
+        operator.wait_ready()?;
+        Ok(operator)
+    }
+
     /// Starts an operator with other credentials, without waiting.
     pub fn operator_of(&self, kubeconfig: &PathBuf, policy: &str) -> Result<Operator> {
+        self.start_operator(kubeconfig, policy, &[])
+    }
+
+    fn start_operator(
+        &self,
+        kubeconfig: &PathBuf,
+        policy: &str,
+        environment: &[(&str, &str)],
+    ) -> Result<Operator> {
         let file = self.folder.path().join(format!("policy-{}.yaml", secret::text()));
         std::fs::write(&file, policy)?;
         let admin = SocketAddr::from(([127, 0, 0, 1], ports::free()?));
@@ -105,6 +122,7 @@ impl Installation {
             .arg(file)
             .args(["--admin", &admin.to_string(), "--keyring-secret", "keyring"])
             .args(["--gateway-admin-port", &self.admin_port.to_string()])
+            .envs(environment.iter().copied())
             .env("RUST_LOG", "info,splittoken_operator=debug");
         Ok(Operator {
             process: Process::start("splittoken operator", &command)?,
@@ -121,8 +139,20 @@ impl Installation {
         Ok(pod)
     }
 
+    /// The same on a machine that knows no certificate authority.
+    pub fn pod_without_roots(&self, number: u8) -> Result<Pod> {
+        let mut pod = self.start_pod(number, &gateway::NO_ROOTS)?;
+        pod.wait_ready()?;
+        pod.announce(true)?;
+        Ok(pod)
+    }
+
     /// Starts a gateway without waiting for it, and without a Pod object.
     pub fn pod_of(&self, number: u8) -> Result<Pod> {
+        self.start_pod(number, &[])
+    }
+
+    fn start_pod(&self, number: u8, environment: &[(&str, &str)]) -> Result<Pod> {
         let address = address_of(number);
         let port = ports::free()?;
         let name = format!("gateway-{number}");
@@ -144,6 +174,7 @@ impl Installation {
             .args(["--listen", &SocketAddr::new(address, port).to_string()])
             .args(["--admin", &SocketAddr::new(address, self.admin_port).to_string()])
             .args(["--threads", "1", "--min-drain", "1s"])
+            .envs(environment.iter().copied())
             .env("RUST_LOG", "info,splittoken_feed=debug");
         Ok(Pod {
             process: Process::start("splittoken gateway", &command)?,

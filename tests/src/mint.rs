@@ -1,5 +1,6 @@
 //! A provider that is honest and quick: every token request gets a new JWT, and everything is counted.
 
+use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -61,6 +62,11 @@ impl Mint {
 
     /// Signs with this key.
     pub fn with(key: Key) -> Result<Self> {
+        Self::at(Ipv4Addr::LOCALHOST, key)
+    }
+
+    /// The same on another address of this machine.
+    pub fn at(ip: Ipv4Addr, key: Key) -> Result<Self> {
         let state = Arc::new(State {
             key,
             terms: Mutex::default(),
@@ -68,7 +74,7 @@ impl Mint {
             asked: AtomicUsize::new(0),
         });
         let current = Arc::clone(&state);
-        let server = Server::start(None, move |request| {
+        let server = Server::at(ip, None, move |request| {
             current
                 .respond(request)
                 .unwrap_or_else(|error| vec![Step::send(answer("500 Broken", &[], format!("{error:#}")))])
@@ -81,7 +87,7 @@ impl Mint {
         *lock(&self.state.terms) = terms;
     }
 
-    /// The issuer, `http://127.0.0.1:PORT`.
+    /// The issuer, `http://ADDRESS:PORT`.
     pub fn issuer(&self) -> String {
         self.server.url()
     }
@@ -89,6 +95,11 @@ impl Mint {
     /// Where tokens are revoked. Discovery names it.
     pub fn revocation_url(&self) -> String {
         format!("{}/revoke", self.issuer())
+    }
+
+    /// How many connections were made to it so far.
+    pub fn connections(&self) -> usize {
+        self.server.connections()
     }
 
     /// How many token requests came so far, counted before they are answered.

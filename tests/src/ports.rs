@@ -1,7 +1,8 @@
-//! Free ports.
+//! Free ports, and the addresses and the name of this machine.
 
+use std::fs;
 use std::io;
-use std::net::TcpListener;
+use std::net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket};
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -23,4 +24,20 @@ pub fn free() -> io::Result<u16> {
         }
     }
     Err(io::Error::from(io::ErrorKind::AddrInUse))
+}
+
+/// The address that this machine has on its network: it answers there, and it is not loopback.
+pub fn outward() -> io::Result<Ipv4Addr> {
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    // Sends nothing: it only finds out which way a packet would go.
+    socket.connect("192.0.2.1:9")?;
+    match socket.local_addr()?.ip() {
+        IpAddr::V4(ip) if !ip.is_loopback() => Ok(ip),
+        _ => Err(io::Error::other("this machine is on no IPv4 network")),
+    }
+}
+
+/// The name of this machine, which it resolves to an address of its own.
+pub fn own_name() -> io::Result<String> {
+    fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned())
 }

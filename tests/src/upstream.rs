@@ -1,6 +1,6 @@
 //! An API behind the gateway that records the raw bytes of every request and answers what it is told to.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,10 +20,15 @@ pub struct Upstream {
 impl Upstream {
     /// Listens on a free port of 127.0.0.1.
     pub fn start() -> Result<Self> {
+        Self::at(Ipv4Addr::LOCALHOST)
+    }
+
+    /// Listens on a free port of another address of this machine.
+    pub fn at(ip: Ipv4Addr) -> Result<Self> {
         let first: Arc<Script> = Arc::new(|_| vec![Step::Send(answer("200 OK", &[], "ok"))]);
         let script = Arc::new(Mutex::new(first));
         let current = Arc::clone(&script);
-        let server = Server::start(None, move |request| {
+        let server = Server::at(ip, None, move |request| {
             let script = Arc::clone(&current.lock().unwrap_or_else(PoisonError::into_inner));
             script(request)
         })?;
@@ -50,7 +55,7 @@ impl Upstream {
         self.server.address()
     }
 
-    /// `http://127.0.0.1:PORT`.
+    /// `http://ADDRESS:PORT`.
     pub fn url(&self) -> String {
         self.server.url()
     }

@@ -7,7 +7,7 @@ mod request;
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -76,7 +76,16 @@ impl Server {
         tls: Option<Arc<ServerConfig>>,
         handler: impl Fn(&Request) -> Vec<Step> + Send + Sync + 'static,
     ) -> Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", crate::ports::free()?))?;
+        Self::at(Ipv4Addr::LOCALHOST, tls, handler)
+    }
+
+    /// [`Self::start`] on another address of this machine.
+    pub fn at(
+        ip: Ipv4Addr,
+        tls: Option<Arc<ServerConfig>>,
+        handler: impl Fn(&Request) -> Vec<Step> + Send + Sync + 'static,
+    ) -> Result<Self> {
+        let listener = TcpListener::bind((ip, crate::ports::free()?))?;
         let address = listener.local_addr()?;
         let inner = Arc::new(Inner {
             handler: Box::new(handler),
@@ -96,7 +105,7 @@ impl Server {
         self.address
     }
 
-    /// `http://127.0.0.1:PORT`, or `https://…` over TLS.
+    /// `http://ADDRESS:PORT`, or `https://…` over TLS.
     pub fn url(&self) -> String {
         let scheme = if self.inner.tls.is_some() { "https" } else { "http" };
         format!("{scheme}://{}", self.address)

@@ -2,14 +2,16 @@
 
 use serde::Deserialize;
 use serde_json::Value;
+use splittoken_reach::Reach;
 use splittoken_routing::Hostname;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 use thiserror::Error;
 
 use crate::crd::LabelSelector;
 
 /// What may be used in one installation, beside what objects allow each other. The default is the chart's: any
-/// namespace, host and provider, and only backends that are Services with pods behind them.
+/// namespace, host and provider beyond the gateway's own machine, and only backends that are Services with pods behind
+/// them.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Installation {
@@ -23,6 +25,11 @@ pub struct Installation {
     pub url_backends: bool,
     /// Whether backends may be Services without a selector, which lead wherever somebody points them to.
     pub selectorless_services: bool,
+    /// Whether providers and backends may be on the gateway's own machine, link-local or the API server.
+    pub local_addresses: bool,
+    /// Where the API server is. Not part of the policy's text: a cluster tells each of its pods.
+    #[serde(skip)]
+    pub api_server: Vec<IpAddr>,
 }
 
 /// Lets namespaces use a host.
@@ -68,6 +75,7 @@ impl Installation {
         Self {
             url_backends: true,
             selectorless_services: true,
+            local_addresses: true,
             ..Self::default()
         }
     }
@@ -83,6 +91,15 @@ impl Installation {
         }
         check_selector(&raw["namespaceSelector"])?;
         serde_json::from_value(raw).map_err(|error| form(error.to_string()))
+    }
+
+    /// Which addresses gateways may connect to.
+    pub(crate) fn reach(&self) -> Reach {
+        if self.local_addresses {
+            Reach::Anywhere
+        } else {
+            Reach::Beyond(self.api_server.clone())
+        }
     }
 
     /// Whether routes of a namespace with these labels are served.
@@ -178,7 +195,7 @@ mod tests {
         assert!(default.allows_hostname(&host("*.example"), "any"));
         assert!(default.allows_issuer("https://anybody.example"));
         assert!(!default.shares(&host("a.example"), "a", "b"));
-        assert!(!default.url_backends && !default.selectorless_services);
+        assert!(!default.url_backends && !default.selectorless_services && !default.local_addresses);
     }
 
     #[test]
@@ -236,6 +253,7 @@ mod tests {
             ("issuers: [iam.example]", "policy_form"),
             ("issuers: ['https://user@iam.example']", "policy_form"),
             ("urlBackends: 'yes'", "policy_form"),
+            ("apiServer: [10.0.0.1]", "policy_form"),
             ("namespaceSelector: {matchLabel: {a: b}}", "policy_selector"),
             (
                 "namespaceSelector: {matchExpressions: [{key: a, operator: In, value: [b]}]}",

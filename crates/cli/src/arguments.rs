@@ -200,8 +200,9 @@ pub(crate) struct OperatorArguments {
     )]
     pub(crate) class: String,
 
-    /// File with what may be used here: namespaceSelector, hostnames, issuers, urlBackends, selectorlessServices
-    /// [default: any namespace, host and issuer; Services with a selector only]
+    /// File with what may be used here: namespaceSelector, hostnames, issuers, urlBackends, selectorlessServices,
+    /// localAddresses [default: any namespace, host and issuer; Services with a selector only; no loopback, link-local
+    /// or API server]
     #[arg(long, env = "SPLITTOKEN_POLICY", value_name = "FILE")]
     pub(crate) policy: Option<PathBuf>,
 

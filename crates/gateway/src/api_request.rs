@@ -195,6 +195,7 @@ async fn forward(
     };
     let timeouts = &rule.config.timeouts;
     let limits = Limits {
+        reach: &rule.route.config.reach,
         request: timeouts.request,
         backend_request: timeouts.backend_request,
         connect: timeouts.connect,

@@ -60,17 +60,17 @@ impl ConfigStatus {
     }
 }
 
-/// Takes over every configuration that comes, until the channel closes. `ready` goes with the first good one; `tried`
-/// completes when the first one is served or was refused.
+/// Takes over every configuration that comes, until the channel closes. `ready` goes with the first that is of use;
+/// `taken` completes with the first.
 pub(crate) async fn follow(
     shared: Arc<Shared>,
     status: Arc<ConfigStatus>,
     mut configs: watch::Receiver<Arc<Config>>,
     ready: ReadyGuard,
-    tried: oneshot::Sender<()>,
+    taken: oneshot::Sender<()>,
 ) {
     let mut ready = Some(ready);
-    let mut tried = Some(tried);
+    let mut taken = Some(taken);
     let mut served: Option<Arc<RouteTable>> = None;
     loop {
         let config = Arc::clone(&configs.borrow_and_update());
@@ -78,16 +78,16 @@ pub(crate) async fn follow(
             .table
             .as_ref()
             .filter(|table| served.as_ref().is_none_or(|served| !Arc::ptr_eq(served, table)));
-        let refused = new.and_then(|table| take_over(&shared, table).err());
-        if let Some(table) = new.filter(|_| refused.is_none()) {
+        if let Some(table) = new {
+            take_over(&shared, table);
             served = Some(Arc::clone(table));
-            ready = None;
+            ready = ready.filter(|_| shared.snapshots.load().is_useless());
         }
         *status.rejected.lock() = Arc::clone(&config.rejected);
-        report(&shared, &status, refused.or_else(|| config.problem.clone()));
-        if let Some(tried) = tried.take_if(|_| config.table.is_some()) {
+        report(&shared, &status, config.problem.clone());
+        if let Some(taken) = taken.take_if(|_| config.table.is_some()) {
             // Nobody waits any more when the gateway ends this early.
-            let _ = tried.send(());
+            let _ = taken.send(());
         }
         if configs.changed().await.is_err() {
             drop(ready);
@@ -96,25 +96,20 @@ pub(crate) async fn follow(
     }
 }
 
-fn take_over(shared: &Shared, table: &Arc<RouteTable>) -> Result<(), Problem> {
-    shared
-        .snapshots
-        .take_over(Arc::clone(table))
-        .map_err(|error| Problem {
-            reason: error.reason().to_owned(),
-            message: error.to_string(),
-        })?;
+fn take_over(shared: &Shared, table: &Arc<RouteTable>) {
+    shared.snapshots.take_over(Arc::clone(table));
     shared.metrics.config_generation.inc();
     tracing::info!(
         routes = table.routes().len(),
         digest = table.digest(),
         "configuration taken over"
     );
-    Ok(())
 }
 
 fn report(shared: &Shared, status: &ConfigStatus, problem: Option<Problem>) {
-    shared.metrics.config_failing.set(i64::from(problem.is_some()));
+    let is_whole = status.rejected().is_empty() && shared.snapshots.load().failures().next().is_none();
+    let is_failing = problem.is_some() || !is_whole;
+    shared.metrics.config_failing.set(i64::from(is_failing));
     let mut current = status.problem.lock();
     if let Some(problem) = problem
         .as_ref()

@@ -14,7 +14,7 @@ struct View<'v> {
     version: &'static str,
     digest: String,
     problem: Option<Problem>,
-    rejected: &'v [RejectedRoute],
+    rejected: Vec<RejectedRoute>,
     routes: Vec<RouteView<'v>>,
     issuers: Vec<ProviderState>,
     keyring: KeyringView,
@@ -60,10 +60,11 @@ struct Digest {
 
 /// The few things of `/config` that somebody asks for often, as JSON text.
 pub(crate) fn digest(shared: &Shared, status: &ConfigStatus, keyring: &Keyring) -> String {
+    let snapshot = shared.snapshots.load();
     let digest = Digest {
-        of_routes: shared.snapshots.load().table.digest(),
+        of_routes: snapshot.table.digest(),
         has_problem: status.problem().is_some(),
-        rejected: status.rejected().len(),
+        rejected: status.rejected().len() + snapshot.rejected().len(),
         keyring: KeyringView::of(keyring),
     };
     // Strings and numbers always serialise.
@@ -87,8 +88,9 @@ pub(crate) fn view(
     keyring: &Keyring,
     store: StoreView<'_>,
 ) -> String {
-    let rejected = status.rejected();
     let snapshot = shared.snapshots.load();
+    let mut rejected = status.rejected().to_vec();
+    rejected.extend(snapshot.rejected());
     let routes = snapshot.table.routes().iter().map(|route| RouteView {
         name: route.config.name.to_string(),
         revision: &route.revision,
@@ -105,13 +107,9 @@ pub(crate) fn view(
         version: env!("CARGO_PKG_VERSION"),
         digest: snapshot.table.digest(),
         problem: status.problem(),
-        rejected: &rejected,
+        rejected,
         routes: routes.collect(),
-        issuers: snapshot
-            .issuers()
-            .iter()
-            .map(|issuer| issuer.provider.state())
-            .collect(),
+        issuers: snapshot.issuers().map(|issuer| issuer.provider.state()).collect(),
         keyring: KeyringView::of(keyring),
         store,
     };

@@ -299,6 +299,8 @@ impl Answer {
 
 #[cfg(test)]
 mod tests {
+    use splittoken_reach::Forbidden;
+
     use super::*;
 
     fn challenge(failure: &Failure) -> (u16, String) {
@@ -344,6 +346,7 @@ mod tests {
             (Failure::Provider(ProviderFailure::Untrusted("x")), 502),
             (Failure::Upstream(UpstreamError::Timeout), 504),
             (Failure::Upstream(UpstreamError::Switched), 502),
+            (Failure::Upstream(UpstreamError::Forbidden(Forbidden)), 502),
         ] {
             assert_eq!(failure.response("r").status().as_u16(), status, "{failure:?}");
         }

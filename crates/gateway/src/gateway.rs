@@ -199,13 +199,13 @@ impl Gateway {
     /// `drain_limit` has passed.
     pub async fn run(mut self) -> Result<(), StartError> {
         let (handles, threads) = self.start_workers()?;
-        let (tried, first_tried) = oneshot::channel();
+        let (taken, first_taken) = oneshot::channel();
         let follow = tokio::spawn(follow(
             Arc::clone(&self.shared),
             Arc::clone(&self.status),
             self.configs.clone(),
             self.unconfigured,
-            tried,
+            taken,
         ));
         let leaving = Arc::clone(&self.shared);
         let mut drain = self.drain.clone();
@@ -216,7 +216,7 @@ impl Gateway {
         // Whoever connects before that waits: without a configuration every request would be a 404. It cannot fail but
         // by a panic there, after which the acceptor's 404s are the lesser evil.
         tokio::select! {
-            _ = first_tried => {}
+            _ = first_taken => {}
             () = self.drain.reached(DrainPhase::Closing) => {}
         }
         drop(self.closed);

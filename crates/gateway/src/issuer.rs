@@ -1,10 +1,13 @@
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use parking_lot::Mutex;
-use splittoken_provider::Provider;
+use splittoken_provider::{Provider, ProviderError};
 use splittoken_store::{Epoch, Stamp};
 
 /// A provider as the near cache sees it: whatever its keys have vouched for goes stale when one of them leaves.
@@ -52,5 +55,39 @@ impl Issuer {
     pub(crate) fn stamp(&self) -> Stamp {
         self.sync();
         self.epoch.stamp()
+    }
+}
+
+/// Why the newest settings of an issuer are not in force, and what is in their place.
+#[derive(Debug)]
+pub(crate) struct IssuerFailure {
+    name: String,
+    error: ProviderError,
+    has_former: bool,
+}
+
+impl IssuerFailure {
+    pub(crate) fn new(name: &str, error: ProviderError, has_former: bool) -> Self {
+        Self {
+            name: name.to_owned(),
+            error,
+            has_former,
+        }
+    }
+
+    /// A closed set of words for metrics and logs.
+    pub(crate) fn reason(&self) -> &'static str {
+        self.error.reason()
+    }
+}
+
+impl fmt::Display for IssuerFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let instead = if self.has_former {
+            "its former settings stay in force"
+        } else {
+            "requests that need it are answered with 503"
+        };
+        write!(f, "issuer {}: {}; {instead}", self.name, self.error.with_causes())
     }
 }

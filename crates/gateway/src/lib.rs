@@ -42,4 +42,3 @@ pub use config::{Config, Problem, RejectedRoute};
 pub use gate::GateError;
 pub use gateway::{Gateway, Ingredients, SharedKeyring, StartError};
 pub use settings::{AccessLog, Settings};
-pub use snapshot::ConfigError;

@@ -135,7 +135,7 @@ impl Metrics {
         );
         r.register(
             "config_failing",
-            "1 while the newest configuration is not the one that is served",
+            "1 while the newest configuration, or a part of it, is not what is served",
             self.config_failing.clone(),
         );
         r.register("routes", "Routes that are served", self.routes.clone());

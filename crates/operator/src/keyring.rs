@@ -129,10 +129,10 @@ fn state(secret: &Secret, keyring: &Keyring) -> State {
 fn written(mut secret: Secret, before: &Keyring, after: &Keyring) -> Secret {
     let annotations = secret.metadata.annotations.get_or_insert_default();
     annotations.remove(WANTED);
-    if before.write_kid() != after.write_kid() {
-        annotations.insert(WRITTEN_SINCE.to_owned(), Timestamp::now().to_string());
-    } else {
+    if before.write_kid() == after.write_kid() {
         annotations.remove(WRITTEN_SINCE);
+    } else {
+        annotations.insert(WRITTEN_SINCE.to_owned(), Timestamp::now().to_string());
     }
     let data: &mut BTreeMap<String, ByteString> = secret.data.get_or_insert_default();
     data.insert(

@@ -8,6 +8,7 @@ use std::{
 };
 
 use reqwest::Client;
+use splittoken_reach::Reach;
 
 use crate::{ProviderError, ProviderSettings};
 
@@ -26,6 +27,7 @@ struct Key {
     is_plain: bool,
     plain_http_allowed: bool,
     ca_certificates: Vec<String>,
+    reach: Reach,
     connect_timeout: Duration,
 }
 
@@ -35,6 +37,7 @@ impl Key {
             is_plain: settings.url.starts_with("http://"),
             plain_http_allowed: settings.plain_http_allowed,
             ca_certificates: settings.ca_certificates.clone(),
+            reach: settings.reach.clone(),
             connect_timeout: settings.connect_timeout,
         }
     }
@@ -83,16 +86,23 @@ mod tests {
             is_plain: false,
             plain_http_allowed: false,
             ca_certificates: Vec::new(),
+            reach: Reach::Anywhere,
             connect_timeout: Duration::from_secs(2),
         };
         let other = Key {
             ca_certificates: vec!["a root of their own".to_owned()],
             ..key.clone()
         };
+        // Or an idle connection to where only the other may go would be used.
+        let nearer = Key {
+            reach: Reach::default(),
+            ..key.clone()
+        };
         let first = get(&key);
         assert_eq!((*first, *get(&key), *get(&other)), (1, 1, 2));
+        assert_eq!(*get(&nearer), 3);
         drop(first);
-        assert_eq!(*get(&key), 3, "nobody used it any more");
+        assert_eq!(*get(&key), 4, "nobody used it any more");
         assert_eq!(in_use.0.lock().unwrap().len(), 1, "what nobody uses is forgotten");
     }
 }

@@ -7,7 +7,7 @@ use url::Url;
 
 use crate::{
     UrlError,
-    endpoint::{Endpoints, parse_endpoint, shown},
+    endpoint::{Allowed, Endpoints, parse_endpoint, shown},
 };
 
 /// The largest metadata document that is read, in bytes. Real ones have 2 to 10 KiB.
@@ -49,7 +49,7 @@ impl DiscoveryError {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wanted<'a> {
     pub(crate) issuer: &'a str,
-    pub(crate) plain_http_allowed: bool,
+    pub(crate) allowed: Allowed<'a>,
     /// Endpoints that are given need not be in the document, and are not looked at there.
     pub(crate) given: &'a Endpoints,
     pub(crate) jwks: bool,
@@ -84,7 +84,7 @@ pub(crate) fn read_document(document: &[u8], wanted: Wanted<'_>) -> Result<Endpo
     }
     let endpoint = |member, given: &Option<Url>| match given {
         Some(url) => Ok(Some(url.clone())),
-        None => read_endpoint(&object, member, wanted.plain_http_allowed),
+        None => read_endpoint(&object, member, wanted.allowed),
     };
     let endpoints = Endpoints {
         token: endpoint("token_endpoint", &wanted.given.token)?,
@@ -103,12 +103,12 @@ pub(crate) fn read_document(document: &[u8], wanted: Wanted<'_>) -> Result<Endpo
 fn read_endpoint(
     object: &Map<String, Value>,
     member: &'static str,
-    plain_http_allowed: bool,
+    allowed: Allowed<'_>,
 ) -> Result<Option<Url>, DiscoveryError> {
     let refuse = |source| DiscoveryError::Endpoint { member, source };
     match object.get(member) {
         None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => parse_endpoint(text, plain_http_allowed).map(Some).map_err(refuse),
+        Some(Value::String(text)) => parse_endpoint(text, allowed).map(Some).map_err(refuse),
         Some(_) => Err(refuse(UrlError::NotAbsolute(None))),
     }
 }

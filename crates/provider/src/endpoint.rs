@@ -1,3 +1,4 @@
+use splittoken_reach::{Forbidden, Reach};
 use thiserror::Error;
 use url::Url;
 
@@ -22,6 +23,16 @@ pub enum UrlError {
     /// `?…` in an issuer (OpenID Connect Discovery §3, RFC 8414 §2).
     #[error("a query in an issuer URL is not allowed")]
     Query,
+    /// An address that may not be connected to, or a name that always stands for one.
+    #[error(transparent)]
+    Address(#[from] Forbidden),
+}
+
+/// What an endpoint's URL may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Allowed<'a> {
+    pub(crate) plain_http: bool,
+    pub(crate) reach: &'a Reach,
 }
 
 impl UrlError {
@@ -34,6 +45,7 @@ impl UrlError {
             Self::UserInfo => "url_user_info",
             Self::Fragment => "url_fragment",
             Self::Query => "url_query",
+            Self::Address(_) => "url_address",
         }
     }
 }
@@ -47,11 +59,11 @@ pub(crate) struct Endpoints {
 }
 
 /// Reads the URL of an endpoint. A query is fine there (RFC 6749 §3.2).
-pub(crate) fn parse_endpoint(text: &str, plain_http_allowed: bool) -> Result<Url, UrlError> {
+pub(crate) fn parse_endpoint(text: &str, allowed: Allowed<'_>) -> Result<Url, UrlError> {
     let url = Url::parse(text).map_err(|e| UrlError::NotAbsolute(Some(e)))?;
     match url.scheme() {
         "https" => {}
-        "http" if plain_http_allowed => {}
+        "http" if allowed.plain_http => {}
         "http" => return Err(UrlError::PlainHttp),
         _ => return Err(UrlError::Scheme),
     }
@@ -64,12 +76,13 @@ pub(crate) fn parse_endpoint(text: &str, plain_http_allowed: bool) -> Result<Url
     if url.fragment().is_some() {
         return Err(UrlError::Fragment);
     }
+    allowed.reach.check_url(&url)?;
     Ok(url)
 }
 
 /// Reads the URL of an issuer whose metadata is to be found.
-pub(crate) fn parse_issuer(text: &str, plain_http_allowed: bool) -> Result<Url, UrlError> {
-    let url = parse_endpoint(text, plain_http_allowed)?;
+pub(crate) fn parse_issuer(text: &str, allowed: Allowed<'_>) -> Result<Url, UrlError> {
+    let url = parse_endpoint(text, allowed)?;
     if url.query().is_some() {
         Err(UrlError::Query)
     } else {
@@ -94,6 +107,13 @@ pub(crate) fn shown(text: &str) -> String {
 mod tests {
     use super::*;
 
+    fn allowed(plain_http: bool) -> Allowed<'static> {
+        Allowed {
+            plain_http,
+            reach: &Reach::Anywhere,
+        }
+    }
+
     #[test]
     fn endpoints_are_absolute_and_https() {
         let cases = [
@@ -113,7 +133,7 @@ mod tests {
         ];
         for (text, plain, reason) in cases {
             assert_eq!(
-                parse_endpoint(text, plain).err().map(UrlError::reason),
+                parse_endpoint(text, allowed(plain)).err().map(UrlError::reason),
                 reason,
                 "{text}"
             );
@@ -121,9 +141,27 @@ mod tests {
     }
 
     #[test]
+    fn endpoints_are_not_on_this_machine_where_that_is_not_allowed() {
+        let beyond = Allowed {
+            plain_http: true,
+            reach: &Reach::default(),
+        };
+        for host in ["127.0.0.1", "localhost", "[::1]", "169.254.169.254"] {
+            let text = format!("http://{host}/token");
+            assert!(parse_endpoint(&text, allowed(true)).is_ok());
+            assert_eq!(parse_endpoint(&text, beyond), Err(UrlError::Address(Forbidden)));
+            assert!(parse_issuer(&text, beyond).is_err());
+        }
+    }
+
+    #[test]
     fn an_issuer_has_no_query() {
-        assert_eq!(parse_issuer("https://a.example/?x", false), Err(UrlError::Query));
-        assert!(parse_issuer("https://a.example/realms/x", false).is_ok());
+        let allowed = allowed(false);
+        assert_eq!(
+            parse_issuer("https://a.example/?x", allowed),
+            Err(UrlError::Query)
+        );
+        assert!(parse_issuer("https://a.example/realms/x", allowed).is_ok());
     }
 
     #[test]

@@ -1,3 +1,4 @@
+use splittoken_reach::Forbidden;
 use splittoken_token::{KeySetError, VerifyError};
 use thiserror::Error;
 
@@ -42,6 +43,11 @@ impl ProviderError {
             Self::Client(_) => "http_client",
         }
     }
+
+    /// The error and its causes on one line.
+    pub fn with_causes(&self) -> String {
+        with_causes(self)
+    }
 }
 
 /// Why a call to the provider gave no answer to use. Holds neither URL nor body.
@@ -50,6 +56,9 @@ pub enum CallError {
     /// No connection: refused, unroutable, or no such name. The request was not sent.
     #[error("the provider cannot be reached")]
     Unreachable(#[source] reqwest::Error),
+    /// Its name leads only to addresses that may not be connected to. Nothing was sent.
+    #[error("the provider may not be connected to")]
+    Forbidden(#[source] Forbidden),
     /// No TLS session: most often a certificate that is not trusted. The request was not sent.
     #[error("no TLS session with the provider")]
     Tls(#[source] reqwest::Error),
@@ -78,6 +87,7 @@ impl CallError {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Unreachable(_) => "provider_unreachable",
+            Self::Forbidden(_) => "provider_address",
             Self::Tls(_) => "provider_tls",
             Self::Timeout => "provider_timeout",
             Self::Redirect(_) => "provider_redirect",

@@ -1,16 +1,17 @@
 //! The only file that talks to the provider.
 
-use std::{sync::Arc, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, header};
 use reqwest::{Certificate, Client, RequestBuilder, Response, redirect};
+use splittoken_reach::{Forbidden, Reach};
 use url::Url;
 use zeroize::Zeroizing;
 
 use crate::{
     CallError, MAX_ANSWER_BYTES, ProviderAnswer, ProviderError, ProviderSettings, clients, error::FetchError,
-    token_call::own_headers,
+    resolver::Resolver, token_call::own_headers,
 };
 
 /// Shorter than the 5 s after which Node.js, which many providers run on, closes an idle connection. A token
@@ -21,6 +22,7 @@ const IDLE_CONNECTION: Duration = Duration::from_secs(4);
 #[derive(Debug)]
 pub(crate) struct HttpClient {
     client: Arc<Client>,
+    reach: Reach,
     request_timeout: Duration,
 }
 
@@ -32,12 +34,14 @@ impl HttpClient {
         }
         Ok(Self {
             client: clients::shared(settings, || make(settings))?,
+            reach: settings.reach.clone(),
             request_timeout: settings.request_timeout,
         })
     }
 
     /// The body of a 200 answer.
     pub(crate) async fn get(&self, url: &Url, limit: usize) -> Result<Zeroizing<Vec<u8>>, FetchError> {
+        self.check(url)?;
         let request = self
             .client
             .get(url.clone())
@@ -61,6 +65,7 @@ impl HttpClient {
         headers: HeaderMap,
         body: Bytes,
     ) -> Result<ProviderAnswer, CallError> {
+        self.check(url)?;
         let headers = own_headers(headers);
         let request = || {
             self.client
@@ -85,6 +90,11 @@ impl HttpClient {
         tokio::time::timeout(self.request_timeout, whole)
             .await
             .unwrap_or(Err(CallError::Timeout))
+    }
+
+    /// The client resolves names by way of our resolver, and connects to addresses without asking it.
+    fn check(&self, url: &Url) -> Result<(), CallError> {
+        self.reach.check_literal(url).map_err(CallError::Forbidden)
     }
 }
 
@@ -138,6 +148,10 @@ fn build(settings: &ProviderSettings, roots: Option<Vec<Certificate>>) -> reqwes
         .retry(reqwest::retry::never())
         .connect_timeout(settings.connect_timeout)
         .pool_idle_timeout(IDLE_CONNECTION);
+    let builder = match &settings.reach {
+        Reach::Anywhere => builder,
+        reach @ Reach::Beyond(_) => builder.dns_resolver(Arc::new(Resolver { reach: reach.clone() })),
+    };
     match roots {
         Some(roots) => builder.tls_certs_only(roots).build(),
         None => builder.build(),
@@ -185,16 +199,21 @@ fn classify(error: reqwest::Error) -> CallError {
     if error.is_timeout() {
         CallError::Timeout
     } else if error.is_connect() {
-        if is_tls(&error) {
-            CallError::Tls(error)
-        } else {
-            CallError::Unreachable(error)
+        match forbidden(&error) {
+            Some(forbidden) => CallError::Forbidden(forbidden),
+            None if is_tls(&error) => CallError::Tls(error),
+            None => CallError::Unreachable(error),
         }
     } else if is_no_http(&error) {
         CallError::Malformed(Some(error))
     } else {
         CallError::Truncated(error)
     }
+}
+
+/// What our resolver said, if it did not let the name through.
+fn forbidden(error: &reqwest::Error) -> Option<Forbidden> {
+    causes(error).find_map(|cause| cause.downcast_ref().copied())
 }
 
 /// Whether the provider sent something that is not HTTP, as opposed to too little of it.
@@ -219,13 +238,13 @@ fn is_tls(error: &reqwest::Error) -> bool {
     })
 }
 
-fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
-    std::iter::successors(std::error::Error::source(error), |cause| cause.source())
+fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    std::iter::successors(Error::source(error), |cause| Error::source(*cause))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Duration;
+    use super::{Duration, Reach};
     use crate::{GivenEndpoints, Provider, ProviderError, ProviderSettings};
 
     #[test]
@@ -245,6 +264,7 @@ mod tests {
             jwks_refresh: Duration::ZERO,
             jwks_min_refresh: Duration::ZERO,
             ca_certificates: vec![],
+            reach: Reach::Anywhere,
             connect_timeout: Duration::ZERO,
             request_timeout: Duration::ZERO,
         };

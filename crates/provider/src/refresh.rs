@@ -175,7 +175,7 @@ async fn read_metadata(shared: &Shared, url: &Url) -> Result<Endpoints, FetchErr
     let document = shared.http.get(url, MAX_DOCUMENT_BYTES).await?;
     let wanted = Wanted {
         issuer: &shared.settings.url,
-        plain_http_allowed: shared.settings.plain_http_allowed,
+        allowed: shared.settings.allowed(),
         given: &shared.given,
         jwks: shared.settings.needs_jwks(),
     };

@@ -1,6 +1,9 @@
 use std::time::Duration;
 
+use splittoken_reach::Reach;
 use splittoken_token::{Algorithm, Family, Policy, SecretBytes};
+
+use crate::endpoint::Allowed;
 
 /// Everything that must be known of an identity provider, as plain data.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +37,8 @@ pub struct ProviderSettings {
     pub jwks_min_refresh: Duration,
     /// PEM certificates to trust in place of the system's; empty means the system's.
     pub ca_certificates: Vec<String>,
+    /// Which addresses it may have, whatever its names resolve to; discovered endpoints included.
+    pub reach: Reach,
     /// Time to a connection, TLS included.
     pub connect_timeout: Duration,
     /// Time to a whole answer, connecting included.
@@ -74,8 +79,16 @@ impl ProviderSettings {
                 &self.algorithms,
                 self.trusted_transport,
                 &self.ca_certificates,
+                &self.reach,
             )
         )
+    }
+
+    pub(crate) fn allowed(&self) -> Allowed<'_> {
+        Allowed {
+            plain_http: self.plain_http_allowed,
+            reach: &self.reach,
+        }
     }
 
     pub(crate) fn policy(&self) -> Policy<'_> {

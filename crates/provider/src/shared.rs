@@ -55,10 +55,9 @@ pub(crate) struct Progress {
 
 impl Shared {
     pub(crate) fn new(settings: ProviderSettings, kept: Option<KeptKeys>) -> Result<Self, ProviderError> {
-        let plain = settings.plain_http_allowed;
         let issuer = settings
             .discovery
-            .then(|| parse_issuer(&settings.url, plain))
+            .then(|| parse_issuer(&settings.url, settings.allowed()))
             .transpose();
         let issuer = issuer.map_err(|source| ProviderError::Url {
             what: "issuer",
@@ -158,7 +157,7 @@ fn parse_given(settings: &ProviderSettings) -> Result<Endpoints, ProviderError> 
     let parse = |what, text: &Option<String>| {
         let url = text
             .as_deref()
-            .map(|text| parse_endpoint(text, settings.plain_http_allowed));
+            .map(|text| parse_endpoint(text, settings.allowed()));
         url.transpose()
             .map_err(|source| ProviderError::Url { what, source })
     };

@@ -1,6 +1,7 @@
 use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use splittoken_reach::Reach;
 
 use crate::{
     Hostname,
@@ -28,6 +29,9 @@ pub struct RouteConfig {
     /// How long a cached token may be served while the store is unreachable.
     #[serde(with = "millis")]
     pub max_stale: Duration,
+    /// Which addresses its backends may have; the narrower kind where a text says nothing of it.
+    #[serde(default)]
+    pub reach: Reach,
     /// Where API requests go.
     pub rules: Vec<Rule>,
 }

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use splittoken_reach::Reach;
 use splittoken_token::{Algorithm, Realm, SecretBytes};
 
 /// Everything a gateway must know of an identity provider, resolved: no reference is left to look up.
@@ -39,6 +40,9 @@ pub struct IssuerConfig {
     pub jwks_min_refresh: Duration,
     /// PEM certificates to trust in place of the system's; empty means the system's.
     pub ca_certificates: Vec<String>,
+    /// Which addresses it may have; the narrower kind where a text says nothing of it.
+    #[serde(default)]
+    pub reach: Reach,
     /// How long records may live.
     pub lifetime: Lifetime,
     /// Time to a connection.

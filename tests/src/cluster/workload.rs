@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::certs::ServerCertificate;
+use crate::certs::{Authority, Certified};
 use crate::oidc::Registration;
 use crate::redis::DOCUMENTED_ACL;
 
@@ -52,15 +52,21 @@ impl Workload {
         }
     }
 
-    /// A Redis with this certificate, speaking TLS only, and with one user, `gateway`, who may do what the README says.
-    pub fn redis_with_tls(name: &str, certificate: &ServerCertificate, password: &str) -> Self {
+    /// A Redis with this certificate, speaking TLS only, with clients that have one of the same authority, and with one
+    /// user, `gateway`, who may do what the README says.
+    pub fn redis_with_tls(
+        name: &str,
+        authority: &Authority,
+        certificate: &Certified,
+        password: &str,
+    ) -> Self {
         let settings = [
             "port 0",
             "tls-port 6379",
             "tls-cert-file /secret/tls.crt",
             "tls-key-file /secret/tls.key",
-            "tls-ca-cert-file /secret/tls.crt",
-            "tls-auth-clients no",
+            "tls-ca-cert-file /secret/ca.crt",
+            "tls-auth-clients yes",
             "user default off",
             &format!("user gateway on >{password} {}", DOCUMENTED_ACL.join(" ")),
         ];
@@ -68,6 +74,7 @@ impl Workload {
             arguments: ["/secret/redis.conf", "--save", ""].map(str::to_owned).to_vec(),
             secret: BTreeMap::from([
                 ("redis.conf", settings.join("\n")),
+                ("ca.crt", authority.pem().to_owned()),
                 ("tls.crt", certificate.pem.clone()),
                 ("tls.key", certificate.key_pem.clone()),
             ]),

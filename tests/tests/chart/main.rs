@@ -45,6 +45,7 @@ fn everything() -> Value {
             "issuers": ["https://iam.example.com/"],
             "urlBackends": true,
             "selectorlessServices": true,
+            "localAddresses": true,
         },
         "metrics": {
             "serviceMonitor": {"enabled": true, "labels": {"release": "prometheus"}},
@@ -65,7 +66,7 @@ fn external() -> Value {
         "database": 3,
         "existingSecret": "redis-password",
         "passwordKey": "gateway",
-        "tls": {"caSecret": "redis-ca", "caKey": "tls.crt"},
+        "tls": {"caSecret": "redis-ca", "caKey": "tls.crt", "clientSecret": "redis-client"},
     }}})
 }
 

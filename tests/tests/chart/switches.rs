@@ -64,6 +64,8 @@ fn a_store_of_somebody_else_s_is_reached_as_the_values_say() -> Result<()> {
         "--store=rediss://gateway@redis.internal:6380/3",
         "--store-password-file=/etc/splittoken/store/password",
         "--store-ca=/etc/splittoken/store-ca/ca.crt",
+        "--store-client-certificate=/etc/splittoken/store-identity/tls.crt",
+        "--store-client-key=/etc/splittoken/store-identity/tls.key",
     ] {
         assert!(all.contains(&argument), "{argument} is not in {all:?}");
     }
@@ -76,6 +78,10 @@ fn a_store_of_somebody_else_s_is_reached_as_the_values_say() -> Result<()> {
     assert_eq!(
         of("store-ca").context("no authority")?["secret"],
         json!({"secretName": "redis-ca", "items": [{"key": "tls.crt", "path": "ca.crt"}]})
+    );
+    assert_eq!(
+        of("store-identity").context("no client certificate")?["secret"],
+        json!({"secretName": "redis-client"})
     );
     let operator = arguments(pod(&rendered, "splittoken-operator")?).join(" ");
     assert!(!operator.contains("--store-secret"), "{operator}");

@@ -38,7 +38,7 @@ fn every_alert_is_of_metrics_that_there_are(metrics: &str) -> Result<()> {
 
 #[test]
 fn the_programs_work_together_with_what_the_chart_gives_them_and_leave_nothing() -> Result<()> {
-    let release = Release::install(json!({"policy": {"urlBackends": true}}))?;
+    let release = Release::install(json!({"policy": {"urlBackends": true, "localAddresses": true}}))?;
     let (kube, namespace) = (release.kube(), release.namespace());
     let binary = gateway::binary()?;
     let mut operator = release.start("Deployment", "operator", binary.clone(), address(1))?;

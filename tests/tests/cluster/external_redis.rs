@@ -15,21 +15,24 @@ const EXTERNAL: Installation = Installation {
     class: "external",
 };
 
-/// The Secrets that the example tells to make.
-fn secrets(authority: &Authority, password: &str) -> Vec<Value> {
-    let secret = |name: &str, entry: &str, content: &str| {
+/// The Secrets that the example tells to make, and one with a client certificate, which this Redis asks for.
+fn secrets(authority: &Authority, password: &str) -> Result<Vec<Value>> {
+    let secret = |name: &str, kind: &str, entries: Value| {
         json!({
-            "apiVersion": "v1", "kind": "Secret", "stringData": {entry: content},
+            "apiVersion": "v1", "kind": "Secret", "type": kind, "stringData": entries,
             "metadata": {"name": name, "namespace": EXTERNAL.namespace},
         })
     };
+    let client = authority.certify_client("gateway")?;
+    let client = json!({"tls.crt": client.pem, "tls.key": client.key_pem});
     let namespace =
         json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": EXTERNAL.namespace}});
-    vec![
+    Ok(vec![
         namespace,
-        secret("redis-password", "password", password),
-        secret("redis-ca", "ca.crt", authority.pem()),
-    ]
+        secret("redis-password", "Opaque", json!({"password": password})),
+        secret("redis-ca", "Opaque", json!({"ca.crt": authority.pem()})),
+        secret("redis-client", "kubernetes.io/tls", client),
+    ])
 }
 
 #[test]
@@ -37,17 +40,20 @@ fn with_a_redis_of_ones_own_tokens_outlive_the_release() -> Result<()> {
     let shop = Shop::open_at(EXTERNAL, "external")?;
     let (authority, password) = (Authority::new()?, secret::text());
     let host = "redis.external.svc.cluster.local";
-    let redis = Workload::redis_with_tls("redis", &authority.certify(&[host])?, &password);
+    let redis = Workload::redis_with_tls("redis", &authority, &authority.certify(&[host])?, &password);
     shop.namespace.run(&[redis])?;
 
     let release = Release::installed()?;
     let cluster = release.cluster;
-    cluster.apply(&secrets(&authority, &password))?;
+    cluster.apply(&secrets(&authority, &password)?)?;
     let example = checkout("examples/helm/redis.yaml");
     let values = |replicas: u8| {
         json!({
             "className": EXTERNAL.class, "crds": {"enabled": false}, "gateway": {"replicas": replicas},
-            "store": {"redis": {"addresses": [format!("{host}:6379")]}},
+            "store": {"redis": {
+                "addresses": [format!("{host}:6379")],
+                "tls": {"clientSecret": "redis-client"},
+            }},
         })
     };
     let install = |replicas: u8| {

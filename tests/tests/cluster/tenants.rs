@@ -1,8 +1,8 @@
 //! Teams on one installation: what one does is no matter of another's.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use splittoken_tests::cluster::Release;
+use splittoken_tests::cluster::{Cluster, Release};
 use splittoken_tests::secret;
 
 use crate::shop::Shop;
@@ -88,4 +88,33 @@ fn expect_reason(shop: &Shop, route: &str, condition: &str, reason: &str) -> Res
             .unwrap_or_default();
         format!("{:#}", object["status"])
     })
+}
+
+/// By its name it looks like any other, and what it says of itself is a discovery document.
+#[test]
+fn the_gateways_do_not_connect_to_the_api_server_for_a_tenant() -> Result<()> {
+    let _release = Release::installed()?;
+    let tenant = Cluster::shared()?.namespace("curious")?;
+    tenant.apply(&[
+        json!({
+            "apiVersion": "splittoken.dev/v1alpha1", "kind": "SplitTokenIssuer", "metadata": {"name": "login"},
+            "spec": {"url": "https://kubernetes.default.svc"},
+        }),
+        json!({
+            "apiVersion": "splittoken.dev/v1alpha1", "kind": "SplitTokenRoute", "metadata": {"name": "orders"},
+            "spec": {
+                "hostnames": ["curious.example"],
+                "issuerRef": {"name": "login"},
+                "tokenEndpoints": {"token": {}},
+                "rules": [{"name": "api", "backendRefs": [{"name": "orders", "port": 80}]}],
+            },
+        }),
+    ])?;
+    let condition = "{.status.conditions[?(@.type=='Reachable')]";
+    let wanted = format!("--for=jsonpath={condition}.reason}}=Unreachable");
+    tenant.kubectl(&["wait", &wanted, "splittokenissuer/login", "--timeout=30s"])?;
+    let message = format!("--output=jsonpath={condition}.message}}");
+    let message = tenant.kubectl(&["get", "splittokenissuer/login", &message])?;
+    ensure!(message.contains("the address is not allowed here"), "{message}");
+    Ok(())
 }

@@ -65,6 +65,20 @@ fn files_of_the_store_and_the_keyring() -> Result<()> {
     redis(&["--store-ca", &folder])?.is_refusal(&["--store-ca", &folder])?;
     redis(&["--store-ca", &bad_ca])?.is_refusal(&["--store-ca", &bad_ca, "certificate"])?;
     redis(&["--store-ca", &no_ca])?.is_refusal(&["--store-ca", &no_ca, "PEM"])?;
+    let both = |certificate: &str, key: &str| {
+        redis(&[
+            "--store-client-certificate",
+            certificate,
+            "--store-client-key",
+            key,
+        ])
+    };
+    both(&missing, &no_ca)?.is_refusal(&["--store-client-certificate", &missing, "No such file"])?;
+    both(&good_ca, &empty)?.is_refusal(&["--store-client-key", &empty, "empty"])?;
+    both(&good_ca, &no_ca)?.is_refusal(&["--store-client-key", &no_ca, "cannot be used"])?;
+    let alone = redis(&["--store-client-certificate", &good_ca])?;
+    assert_eq!(alone.code, Some(2));
+    assert!(alone.stderr.contains("--store-client-key"), "{}", alone.stderr);
     redis(&["--store-password-file", &missing])?.is_refusal(&["--store-password-file", &missing])?;
     redis(&["--store-password-file", &folder])?.is_refusal(&["--store-password-file", &folder])?;
     redis(&["--store-password-file", &empty])?.is_refusal(&["--store-password-file", &empty, "empty"])?;

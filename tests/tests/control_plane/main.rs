@@ -2,6 +2,7 @@
 //!
 //! One binary, so that most of these tests share one API server. Each has a class and namespaces of its own.
 
+mod addresses;
 mod crds;
 mod faults;
 mod leaders;
@@ -129,5 +130,5 @@ fn apply_and_expect(plane: &Installation, route: &Value, condition: &str, reason
     expect(plane, route, condition, reason)
 }
 
-/// The policy of most tests: backends outside of the cluster are allowed.
-const URLS: &str = "urlBackends: true";
+/// The policy of most tests: backends outside of the cluster are allowed, and providers and backends on this machine.
+const URLS: &str = "urlBackends: true\nlocalAddresses: true";

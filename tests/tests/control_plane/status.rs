@@ -13,7 +13,7 @@ use splittoken_tests::wait;
 
 use super::{AT_ONCE, Stage, URLS, apply_and_expect, expect, rendered};
 
-fn condition<'o>(object: &'o Value, kind: &str) -> Result<&'o Value> {
+pub(crate) fn condition<'o>(object: &'o Value, kind: &str) -> Result<&'o Value> {
     let conditions = object["status"]["conditions"]
         .as_array()
         .context("no conditions")?;
@@ -107,7 +107,44 @@ fn a_pod_that_refuses_a_route_says_why() -> Result<()> {
     Ok(())
 }
 
-fn issuer(plane: &Installation, name: &str, url: &str) -> Value {
+/// A gateway without certificate authorities cannot set up a provider that is reached by TLS, whatever its route says.
+#[test]
+fn an_issuer_that_a_pod_cannot_set_up_hurts_its_own_routes_only() -> Result<()> {
+    let stage = Stage::new()?;
+    let plane = &stage.installation;
+    let _operator = plane.operator(URLS)?;
+    let pod = plane.pod_without_roots(1)?;
+    let served = stage.route("served");
+    stage.served(&served)?;
+    let token = pod.token(&plane.host("served"))?;
+    let backend = json!({"url": stage.upstream.url()});
+    let refused = |name: &str, instead: &str| {
+        let route = plane.route(&plane.name, name, "https://iam.example", &backend);
+        let told = apply_and_expect(plane, &route, "Programmed", "Rejected")?;
+        let message = condition(&told, "Programmed")?["message"].to_string();
+        ensure!(message.contains("root certificates"), "{message}");
+        ensure!(message.contains(instead), "{message}");
+        assert_eq!(condition(&told, "Ready")?["reason"], "Rejected");
+        Ok(())
+    };
+    // One that never was, and one that was.
+    refused("bad", "answered with 503")?;
+    refused("served", "its former settings stay in force")?;
+    assert_eq!(pod.call(&plane.host("bad"), "/", Some(&token))?, 503);
+    assert_eq!(pod.call(&plane.host("served"), "/", Some(&token))?, 200);
+    pod.token(&plane.host("served"))?;
+
+    // Whatever comes after takes effect, a mended one too.
+    for name in ["other", "served", "bad"] {
+        stage.served(&stage.route(name))?;
+        pod.token(&plane.host(name))?;
+    }
+    let told = pod.text().matches("issuer SplitTokenRoute").count();
+    assert_eq!(told, 2, "each failure is logged once: {}", pod.text());
+    Ok(())
+}
+
+pub(crate) fn issuer(plane: &Installation, name: &str, url: &str) -> Value {
     json!({
         "apiVersion": "splittoken.dev/v1alpha1", "kind": "SplitTokenIssuer",
         "metadata": {"name": name, "namespace": plane.name},
@@ -115,7 +152,7 @@ fn issuer(plane: &Installation, name: &str, url: &str) -> Value {
     })
 }
 
-fn with_issuer(mut route: Value, name: &str) -> Value {
+pub(crate) fn with_issuer(mut route: Value, name: &str) -> Value {
     if let Some(spec) = route["spec"].as_object_mut() {
         spec.remove("issuer");
         spec.insert("issuerRef".to_owned(), json!({"name": name}));

@@ -8,10 +8,12 @@ use splittoken_tests::jwt::{self, Key};
 use splittoken_tests::load::Load;
 use splittoken_tests::route::Route;
 use splittoken_tests::scene::Scene;
+use splittoken_tests::shop::metric;
+use splittoken_tests::stand::Stand;
 use splittoken_tests::wait;
 use splittoken_tests::wire::{Step, answer};
 
-use super::{EFFECT, all_well, clients, edit, plain, problem, route, stand};
+use super::{EFFECT, Kept, all_well, clients, config, edit, plain, problem, route, stand};
 
 const DISCOVERY: &str = "/.well-known/openid-configuration";
 const JWKS: &str = "/jwks";
@@ -99,6 +101,50 @@ fn an_issuer_that_changes_while_its_provider_is_down_is_served() -> Result<()> {
     edit(&stand.gateway, route(&stand.addresses()).issuer(&elsewhere))?;
     let status = stand.get("/orders", &uncached)?.status;
     ensure!(status == 503, "{status} with keys from elsewhere");
+    Ok(())
+}
+
+/// What is well written may still be too much for a machine: without certificate authorities nothing is reached by TLS.
+#[test]
+fn an_issuer_that_cannot_be_set_up_hurts_its_own_routes_only() -> Result<()> {
+    let stand = Stand::built(
+        |to| route(to).into(),
+        |gateway| gateway.log("info").without_roots(),
+    )?;
+    let token = stand.token(&json!({}))?;
+    let over_tls = json!({"url": "https://iam.example"});
+    let good = |rule: &str| {
+        let rules = json!([{"name": rule, "backendRefs": [{"url": stand.upstream.url()}]}]);
+        String::from(route(&stand.addresses()).spec(&json!({"rules": rules})))
+    };
+    let bad = route(&stand.addresses()).named("bad").issuer(&over_tls);
+    let bad = String::from(bad.spec(&json!({"hostnames": ["bad.example"]})));
+    let rejected = || {
+        let rejected = config(&stand.gateway)?["rejected"].take();
+        let failing = metric(&stand.gateway, "splittoken_gateway_config_failing")?;
+        let number = rejected.as_array().map_or(0, Vec::len);
+        ensure!(failing == u64::from(number > 0), "the metric says {failing}");
+        anyhow::Ok((number, rejected[0].clone()))
+    };
+    edit(&stand.gateway, good("edited") + &bad)?;
+    let (number, one) = rejected()?;
+    assert_eq!((number, &one["route"]), (1, &json!("default/bad")));
+    let message = one["message"].as_str().unwrap_or_default();
+    ensure!(message.contains("root certificates"), "{message}");
+    let rules = config(&stand.gateway)?["routes"].to_string();
+    ensure!(rules.contains("edited"), "{rules}");
+    let mut client = Kept::connect(&stand.gateway)?;
+    assert_eq!(client.get("bad.example", "/orders", &token)?, 503);
+    assert_eq!(client.get("127.0.0.1", "/orders", &token)?, 200);
+
+    // One that there was goes on as it was.
+    edit(&stand.gateway, route(&stand.addresses()).issuer(&over_tls))?;
+    assert_eq!(rejected()?.1["route"], "default/shop");
+    assert_eq!(client.get("127.0.0.1", "/orders", &token)?, 200);
+    stand.token(&json!({}))?;
+    edit(&stand.gateway, good("mended"))?;
+    assert_eq!(rejected()?.0, 0);
+    ensure!(problem(&stand.gateway)?.is_none());
     Ok(())
 }
 

@@ -29,3 +29,12 @@ items: [{key: {{ .caKey }}, path: ca.crt}]
 {{- end -}}
 {{- end -}}
 {{- end }}
+
+{{/* The Secret with our own certificate, if the store asks for one. */}}
+{{- define "splittoken.storeIdentity" -}}
+{{- with .Values.store.redis.tls -}}
+{{- if and (eq $.Values.store.mode "redis") .enabled .clientSecret -}}
+secretName: {{ .clientSecret }}
+{{- end -}}
+{{- end -}}
+{{- end }}

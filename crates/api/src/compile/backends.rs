@@ -49,6 +49,10 @@ fn from_url(url: &str, field: &str, options: &CompileOptions<'_>) -> Result<Stri
     if port == 0 {
         return Err(Problem::new(field, Reason::Invalid, "0 is no port"));
     }
+    let reach = options.installation.reach();
+    reach
+        .check_url(&parsed)
+        .map_err(|forbidden| Problem::new(&field, Reason::UnsupportedValue, forbidden.to_string()))?;
     Ok(format!("{host}:{port}"))
 }
 

@@ -253,6 +253,7 @@ impl<'a> Resolver<'a> {
             jwks_refresh: issuer.jwks.refresh_interval.get(),
             jwks_min_refresh: issuer.jwks.min_refresh_interval.get(),
             ca_certificates,
+            reach: self.options.installation.reach(),
             lifetime: Lifetime {
                 max: issuer.lifetime.max.get(),
                 fallback: issuer.lifetime.fallback.get(),
@@ -279,19 +280,25 @@ impl<'a> Resolver<'a> {
                 endpoints.and_then(|e| e.revocation.as_ref()),
             ),
         ];
+        let reach = self.options.installation.reach();
         for (name, url) in urls.into_iter().filter_map(|(name, url)| Some((name, url?))) {
             let field = format!("{}.{name}", self.field);
-            match Url::parse(url) {
+            match Url::parse(url).map(|url| (reach.check_url(&url), url)) {
                 Err(_) => self
                     .problems
                     .push(Problem::new(field, Reason::Invalid, "is no URL")),
-                Ok(url) if url.scheme() == "http" && !is_loopback(&url) => {
+                Ok((Err(forbidden), _)) => {
+                    let message = forbidden.to_string();
+                    self.problems
+                        .push(Problem::new(field, Reason::UnsupportedValue, message));
+                }
+                Ok((Ok(()), url)) if url.scheme() == "http" && !is_loopback(&url) => {
                     let message =
                         "plain HTTP beyond this machine: whoever is on the way can read and forge tokens";
                     self.warnings
                         .push(Warning::new(field, WarningReason::PlainHttp, message));
                 }
-                Ok(_) => {}
+                Ok((Ok(()), _)) => {}
             }
         }
     }

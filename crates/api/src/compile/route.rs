@@ -101,6 +101,7 @@ impl Draft<'_> {
             issuer,
             token_endpoint,
             max_stale: spec.policies.store_unavailable.max_stale.get(),
+            reach: options.installation.reach(),
             rules,
         };
         self.seal(config, RouteSecrets { issuer: secrets }, options)

@@ -167,6 +167,7 @@ spec:
             "audiences": [], "token_types": [],
             "clock_skew": 30_000, "jwks_refresh": 300_000, "jwks_min_refresh": 30_000,
             "ca_certificates": [],
+            "reach": "Anywhere",
             "lifetime": {"max": 86_400_000, "fallback": 0},
             "connect_timeout": 2_000, "request_timeout": 10_000,
         },
@@ -175,6 +176,7 @@ spec:
             "on_non_jwt": "Reject",
         },
         "max_stale": 10_000,
+        "reach": "Anywhere",
         "rules": [{
             "name": "orders",
             "matches": [{"path": {"Prefix": "/orders"}, "methods": [], "headers": []}],

@@ -1,4 +1,9 @@
-use std::{fs, path::Path, sync::Arc};
+use std::{
+    env, fs,
+    net::{IpAddr, ToSocketAddrs},
+    path::Path,
+    sync::Arc,
+};
 
 use anyhow::Context;
 use prometheus_client::registry::Registry;
@@ -16,10 +21,11 @@ const STORE_USER: &str = "gateway";
 /// Runs the operator until it is asked to end, or loses its lease.
 pub(super) fn run(arguments: OperatorArguments) -> anyhow::Result<()> {
     init_logs(arguments.log_format, "info")?;
-    let installation = match &arguments.policy {
+    let mut installation = match &arguments.policy {
         Some(path) => policy(path)?,
         None => Installation::default(),
     };
+    installation.api_server = api_server(env::var("KUBERNETES_SERVICE_HOST").ok().as_deref())?;
     let settings = Settings {
         class: arguments.class,
         namespace: arguments.namespace,
@@ -63,8 +69,45 @@ fn policy(path: &Path) -> anyhow::Result<Installation> {
     Installation::parse(&text).with_context(|| format!("--policy {}", path.display()))
 }
 
+/// The addresses of the API server's Service, which a cluster tells each of its pods. Mostly it tells an address; some
+/// clusters tell a name, and not to know what that stands for would be not to refuse it.
+fn api_server(host: Option<&str>) -> anyhow::Result<Vec<IpAddr>> {
+    let Some(host) = host.filter(|host| !host.is_empty()) else {
+        return Ok(Vec::new());
+    };
+    let addresses = (host, 0)
+        .to_socket_addrs()
+        .with_context(|| format!("KUBERNETES_SERVICE_HOST {host} does not resolve"))?;
+    Ok(addresses.map(|address| address.ip()).collect())
+}
+
 /// In a pod the host's name is the pod's, and no other pod has it.
 fn identity() -> String {
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     format!("{}-{}", host.trim(), std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_api_server_is_where_the_cluster_says() {
+        for (host, expected) in [
+            (None, &[][..]),
+            (Some(""), &[]),
+            (Some("10.96.0.1"), &["10.96.0.1"]),
+            (Some("fd00:96::1"), &["fd00:96::1"]),
+        ] {
+            let found: Vec<String> = api_server(host)
+                .unwrap()
+                .iter()
+                .map(ToString::to_string)
+                .collect();
+            assert_eq!(found, expected);
+        }
+        let named = api_server(Some("localhost")).unwrap();
+        assert!(!named.is_empty() && named.iter().all(IpAddr::is_loopback));
+        assert!(api_server(Some("not a host")).is_err());
+    }
 }

@@ -2,6 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use splittoken_reach::Reach;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
@@ -10,9 +11,10 @@ use super::{
 };
 use crate::body::RequestBody;
 
-/// What a rule allows a request to take.
+/// Where a request may go, and what a rule allows it to take.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
+pub(crate) struct Limits<'r> {
+    pub(crate) reach: &'r Reach,
     /// To the response headers, all tries together.
     pub(crate) request: Option<Duration>,
     /// The same for one try.
@@ -35,7 +37,7 @@ struct Failed {
 pub(crate) async fn send<'a>(
     pool: &Arc<Pool>,
     mut request: Request<RequestBody>,
-    limits: Limits,
+    limits: Limits<'_>,
     mut pick: impl FnMut() -> Option<&'a str>,
     random: u64,
 ) -> Result<(Response<Incoming>, Lease), UpstreamError> {
@@ -47,7 +49,7 @@ pub(crate) async fn send<'a>(
             return Err(UpstreamError::Timeout);
         };
         let deadline = deadline(started, limits);
-        let attempt = attempt(pool, address, request, limits.connect, random);
+        let attempt = attempt(pool, address, request, limits, random);
         let outcome = match deadline {
             None => attempt.await,
             Some(deadline) => timeout_at(deadline, attempt).await.unwrap_or(Err(Failed {
@@ -72,7 +74,7 @@ pub(crate) async fn send<'a>(
     }
 }
 
-fn deadline(started: Instant, limits: Limits) -> Option<Instant> {
+fn deadline(started: Instant, limits: Limits<'_>) -> Option<Instant> {
     let whole = limits.request.map(|limit| started + limit);
     let one = limits.backend_request.map(|limit| Instant::now() + limit);
     whole.into_iter().chain(one).min()
@@ -83,15 +85,18 @@ async fn attempt(
     pool: &Arc<Pool>,
     address: &str,
     mut request: Request<RequestBody>,
-    connect_limit: Option<Duration>,
+    limits: Limits<'_>,
     random: u64,
 ) -> Result<(Response<Incoming>, Lease), Failed> {
     loop {
-        let mut lease = match pool.take(address) {
+        let mut lease = match pool.take(address, limits.reach) {
             Some(lease) => lease,
-            None => match connect(address, connect_limit).await {
-                Ok(sender) => pool.adopt(address, sender, random),
+            None => match connect(address, limits.reach, limits.connect).await {
+                Ok(connection) => pool.adopt(address, connection, random),
                 Err(error) => {
+                    if let UpstreamError::Forbidden(why) = &error {
+                        pool.refuse(address, *why);
+                    }
                     return Err(Failed {
                         error,
                         unsent: Some(request),

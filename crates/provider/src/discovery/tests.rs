@@ -1,13 +1,19 @@
 use serde_json::json;
 
+use splittoken_reach::Reach;
+
 use super::*;
 
 const ISSUER: &str = "https://idp.example/realms/a";
+const HTTPS: Allowed<'static> = Allowed {
+    plain_http: false,
+    reach: &Reach::Beyond(Vec::new()),
+};
 
 fn read(document: &Value, given: &Endpoints) -> Result<Endpoints, DiscoveryError> {
     let wanted = Wanted {
         issuer: ISSUER,
-        plain_http_allowed: false,
+        allowed: HTTPS,
         given,
         jwks: true,
     };
@@ -97,6 +103,9 @@ fn endpoints_that_cannot_be_used_are_refused() {
             (json!("http://idp.example/x"), "url_plain_http"),
             (json!("https://u:p@idp.example/x"), "url_user_info"),
             (json!("https://idp.example/x#y"), "url_fragment"),
+            (json!("https://127.0.0.1/x"), "url_address"),
+            (json!("https://localhost/x"), "url_address"),
+            (json!("https://[::ffff:169.254.169.254]/x"), "url_address"),
             (json!("/x"), "url_not_absolute"),
             (json!(""), "url_not_absolute"),
             (json!(["https://idp.example/x"]), "url_not_absolute"),
@@ -138,7 +147,7 @@ fn what_is_needed_must_be_there() {
     let text = document(&json!({"jwks_uri": null, "revocation_endpoint": null})).to_string();
     let wanted = Wanted {
         issuer: ISSUER,
-        plain_http_allowed: false,
+        allowed: HTTPS,
         given: &none,
         jwks: false,
     };
@@ -151,7 +160,7 @@ fn duplicate_members_and_other_json_are_refused() {
     let none = Endpoints::default();
     let wanted = Wanted {
         issuer: ISSUER,
-        plain_http_allowed: false,
+        allowed: HTTPS,
         given: &none,
         jwks: true,
     };

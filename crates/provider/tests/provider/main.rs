@@ -7,6 +7,8 @@ mod kept;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]
+mod reach;
+#[cfg(test)]
 mod revoke;
 #[cfg(test)]
 mod support;

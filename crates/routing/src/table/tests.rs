@@ -1,6 +1,7 @@
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
+use splittoken_reach::Reach;
 use splittoken_token::{Algorithm, Realm};
 
 use super::*;
@@ -26,6 +27,7 @@ fn issuer(name: &str) -> IssuerConfig {
         jwks_refresh: Duration::from_secs(300),
         jwks_min_refresh: Duration::from_secs(30),
         ca_certificates: vec![],
+        reach: Reach::default(),
         lifetime: Lifetime {
             max: Duration::from_secs(86_400),
             fallback: Duration::ZERO,
@@ -83,6 +85,7 @@ fn route(name: &str, hosts: &[&str], rules: Vec<Rule>) -> CompiledRoute {
         issuer: issuer("iam"),
         token_endpoint: None,
         max_stale: Duration::from_secs(10),
+        reach: Reach::default(),
         rules,
     };
     CompiledRoute {

@@ -13,6 +13,7 @@ fn set(policy: &str, objects: impl IntoIterator<Item = Value>) -> Set {
     let mut set = Set::new(objects);
     set.installation = Installation {
         url_backends: true,
+        local_addresses: true,
         ..Installation::parse(policy).unwrap()
     };
     set
@@ -204,4 +205,66 @@ fn services_that_lead_elsewhere_are_not_followed() {
         );
         assert_eq!(compiled.served(), ["shop/a"], "the rest of it is served");
     }
+}
+
+#[test]
+fn what_is_on_the_gateway_s_own_machine_is_refused_unless_the_policy_allows_it() {
+    let refused = |object: Value, field: &str| {
+        let mut set = Set::new([object]);
+        set.installation = Installation {
+            url_backends: true,
+            api_server: vec!["10.96.0.1".parse().unwrap()],
+            ..Installation::default()
+        };
+        let compiled = set.compile();
+        assert_eq!(
+            compiled.problems("shop/a"),
+            [(field, Reason::UnsupportedValue)],
+            "{field}"
+        );
+        assert!(compiled.served().is_empty());
+        set.installation.local_addresses = true;
+        assert_eq!(set.compile().problems("shop/a"), [], "{field}");
+    };
+    let good = || {
+        let backend = json!([{"url": "http://10.0.0.1"}]);
+        route("a", "shop", "a.example").with("/spec/rules/0/backendRefs", backend)
+    };
+    for host in [
+        "127.0.0.1",
+        "localhost",
+        "[::1]",
+        "169.254.169.254",
+        "[::ffff:10.96.0.1]",
+        "10.96.0.1",
+    ] {
+        let backend = format!("http://{host}:9000");
+        refused(
+            good().with("/spec/rules/0/backendRefs/0/url", json!(backend)),
+            "spec.rules[0].backendRefs[0].url",
+        );
+        let issuer = format!("https://{host}/realms/shop");
+        refused(good().with("/spec/issuer/url", json!(issuer)), "spec.issuer.url");
+        let jwks = json!({"jwks": format!("https://{host}/jwks")});
+        refused(
+            good().with("/spec/issuer/endpoints", jwks),
+            "spec.issuer.endpoints.jwks",
+        );
+    }
+}
+
+#[test]
+fn what_may_be_reached_travels_with_the_route_and_is_part_of_its_revision() {
+    let mut set = Set::new([route("a", "shop", "a.example").with(
+        "/spec/rules/0/backendRefs",
+        json!([{"name": "orders", "port": 80}]),
+    )]);
+    set.installation = Installation::default();
+    let narrow = set.compile().routes.remove(0);
+    assert!(!narrow.config.reach.admits("127.0.0.1".parse().unwrap()));
+    assert_eq!(narrow.config.reach, narrow.config.issuer.reach);
+    set.installation.api_server = vec!["10.96.0.1".parse().unwrap()];
+    let narrower = set.compile().routes.remove(0);
+    assert!(!narrower.config.reach.admits("10.96.0.1".parse().unwrap()));
+    assert_ne!(narrow.revision, narrower.revision);
 }

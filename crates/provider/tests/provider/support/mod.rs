@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use splittoken_provider::{GivenEndpoints, Provider, ProviderSettings};
+use splittoken_provider::{GivenEndpoints, Provider, ProviderSettings, Reach};
 use splittoken_token::Algorithm;
 use tokio::task::JoinHandle;
 
@@ -35,6 +35,7 @@ pub(crate) fn settings(url: &str) -> ProviderSettings {
         jwks_refresh: Duration::from_secs(600),
         jwks_min_refresh: Duration::from_secs(30),
         ca_certificates: vec![],
+        reach: Reach::Anywhere,
         connect_timeout: Duration::from_secs(5),
         request_timeout: Duration::from_secs(10),
     }
