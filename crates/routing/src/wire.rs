@@ -48,7 +48,7 @@ pub enum WireError {
         /// From 1.
         column: usize,
     },
-    /// Written by a later version.
+    /// Written by another version.
     #[error("has format {0}, this gateway reads {FORMAT}")]
     Format(u32),
     /// The other half is not there, or is of another revision. It may be on its way.
@@ -56,12 +56,15 @@ pub enum WireError {
     NoSecrets(String),
 }
 
+/// [`WireError::reason`] of a text that another version has written.
+pub const OTHER_FORMAT: &str = "wire_format";
+
 impl WireError {
     /// A closed set of words for metrics, logs and conditions.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Json { .. } => "wire_json",
-            Self::Format(_) => "wire_format",
+            Self::Format(_) => OTHER_FORMAT,
             Self::NoSecrets(_) => "wire_no_secrets",
         }
     }

@@ -120,3 +120,41 @@ fn without_an_operator_traffic_goes_on_and_the_next_one_writes_nothing_again() -
     assert_eq!((after, objects), before);
     Ok(())
 }
+
+/// As in an upgrade in which the gateways come first.
+#[test]
+fn a_gateway_that_can_read_no_route_is_not_ready_until_the_operator_has_rendered_anew() -> Result<()> {
+    let stage = Stage::new()?;
+    let plane = &stage.installation;
+    let operator = plane.operator(URLS)?;
+    let steady = plane.pod(1)?;
+    stage.served(&stage.route("orders"))?;
+    let host = plane.host("orders");
+    let token = steady.token(&host)?;
+    drop(operator);
+
+    let one = rendered(plane)?
+        .remove(&format!("{}/orders", plane.name))
+        .context("not rendered")?;
+    let other = json!({"data": {"route.json": r#"{"revision": "1", "config": {"format": 99}}"#}});
+    plane.kube.merge("ConfigMap", &plane.name, &one.object, &other)?;
+    wait::until_true(BACK, "the refusal to be told", || {
+        steady
+            .admin("/config")
+            .is_ok_and(|answer| answer.text().contains("wire_format"))
+    })?;
+    assert_eq!(steady.call(&host, "/", Some(&token))?, 200);
+
+    let mut newer = plane.pod_of(2)?;
+    wait::until_true(BACK, "the newer one to say why it waits", || {
+        newer
+            .text()
+            .contains("waiting until the operator has rendered them anew")
+    })?;
+    assert_eq!(newer.admin("/readyz")?.status, 503);
+    let _operator = plane.operator(URLS)?;
+    newer.wait_ready()?;
+    assert_eq!(newer.call(&host, "/", Some(&newer.token(&host)?))?, 200);
+    assert_eq!(steady.call(&host, "/", Some(&token))?, 200);
+    Ok(())
+}

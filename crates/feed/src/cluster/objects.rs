@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use splittoken_routing::{CompiledRoute, RouteTable, wire::Visible};
+use splittoken_routing::{
+    CompiledRoute, RouteTable,
+    wire::{OTHER_FORMAT, Visible},
+};
 use zeroize::Zeroizing;
 
 use crate::state::RejectedRoute;
@@ -101,6 +104,13 @@ impl Objects {
     /// What cannot, although it is there.
     pub(super) fn rejected(&self) -> Vec<RejectedRoute> {
         self.rejected.values().cloned().collect()
+    }
+
+    /// Whether all that there is has a format that this gateway does not read, as in an upgrade until the operator has
+    /// rendered everything anew.
+    pub(super) fn await_the_operator(&self) -> bool {
+        let is_of_another_format = |rejected: &RejectedRoute| rejected.reason == OTHER_FORMAT;
+        self.served.is_empty() && self.rejected.values().any(is_of_another_format)
     }
 
     /// The texts of what can be served, to be kept.

@@ -166,6 +166,13 @@ impl Following {
             return;
         }
         self.changed = false;
+        // Serving nothing would be ready for traffic.
+        if self.sender.borrow().generation == 0 && self.objects.await_the_operator() {
+            tracing::warn!(
+                "all routes are of another version: waiting until the operator has rendered them anew"
+            );
+            return;
+        }
         self.send();
         self.keep().await;
     }

@@ -38,6 +38,21 @@ fn put(objects: &mut Objects, (name, texts): &(String, Texts)) {
     objects.put_config(name, texts.config.clone());
 }
 
+#[test]
+fn only_a_set_of_another_format_awaits_the_operator() {
+    let key = "0123456789abcdef0123456789abcdef";
+    let (mine, other) = (rendered("a", key), "b".to_owned());
+    let other_format = r#"{"revision": "1", "config": {"format": 99}}"#;
+    let mut objects = Objects::default();
+    assert!(!objects.await_the_operator(), "no routes are no reason to wait");
+    objects.put_config(&other, "{}".to_owned());
+    assert!(!objects.await_the_operator(), "no operator will mend that");
+    objects.put_config(&other, other_format.to_owned());
+    assert!(objects.await_the_operator());
+    put(&mut objects, &mine);
+    assert!(!objects.await_the_operator(), "the others go on");
+}
+
 fn revisions(objects: &Objects) -> Vec<String> {
     objects.routes().into_iter().map(|route| route.revision).collect()
 }
