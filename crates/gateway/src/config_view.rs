@@ -1,7 +1,9 @@
 //! What `/config` shows: everything that is served and how it fares, without secrets.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use serde::Serialize;
-use splittoken_provider::ProviderState;
+use splittoken_provider::{DocumentState, ProviderState};
 use splittoken_token::Keyring;
 
 use crate::{
@@ -53,17 +55,84 @@ impl KeyringView {
 struct Digest {
     #[serde(rename = "digest")]
     of_routes: String,
-    has_problem: bool,
-    rejected: usize,
+    /// Empty where there is no fault.
+    faults: String,
+    issuers: String,
     keyring: KeyringView,
+}
+
+/// Whether issuers can be used, and why not.
+#[derive(Serialize)]
+struct IssuersView {
+    digest: String,
+    issuers: Vec<IssuerView>,
+}
+
+#[derive(Hash, Serialize)]
+struct IssuerView {
+    name: String,
+    discovery: Option<DocumentView>,
+    jwks: Option<DocumentView>,
+}
+
+#[derive(Hash, Serialize)]
+struct DocumentView {
+    ok: bool,
+    error: Option<String>,
+}
+
+impl From<ProviderState> for IssuerView {
+    fn from(state: ProviderState) -> Self {
+        let document = |state: DocumentState| DocumentView {
+            ok: state.ok,
+            error: state.error,
+        };
+        Self {
+            name: state.name,
+            discovery: state.discovery.map(document),
+            jwks: state.jwks.map(document),
+        }
+    }
+}
+
+/// Stands for something where this very process is asked again.
+fn short(of: &impl Hash) -> String {
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}
+
+fn issuer_views(shared: &Shared) -> Vec<IssuerView> {
+    let snapshot = shared.snapshots.load();
+    let states = snapshot.issuers().iter().map(|issuer| issuer.provider.state());
+    states.map(IssuerView::from).collect()
+}
+
+/// How the issuers fare, as JSON text: what [`view`] says of them without what changes every second.
+pub(crate) fn issuers(shared: &Shared) -> String {
+    let issuers = issuer_views(shared);
+    let view = IssuersView {
+        digest: short(&issuers),
+        issuers,
+    };
+    // Strings and lists always serialise.
+    serde_json::to_string(&view).unwrap_or_default()
+}
+
+fn faults(status: &ConfigStatus) -> String {
+    let (problem, rejected) = (status.problem(), status.rejected());
+    if problem.is_none() && rejected.is_empty() {
+        return String::new();
+    }
+    short(&(problem, rejected))
 }
 
 /// The few things of `/config` that somebody asks for often, as JSON text.
 pub(crate) fn digest(shared: &Shared, status: &ConfigStatus, keyring: &Keyring) -> String {
     let digest = Digest {
         of_routes: shared.snapshots.load().table.digest(),
-        has_problem: status.problem().is_some(),
-        rejected: status.rejected().len(),
+        faults: faults(status),
+        issuers: short(&issuer_views(shared)),
         keyring: KeyringView::of(keyring),
     };
     // Strings and numbers always serialise.

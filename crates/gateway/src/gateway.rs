@@ -22,7 +22,7 @@ use tokio::{
 use crate::{
     acceptor,
     config::{Config, ConfigStatus, follow},
-    config_view::{StoreView, digest, view},
+    config_view::{StoreView, digest, issuers, view},
     metrics::Metrics,
     settings::Settings,
     snapshot::Snapshots,
@@ -193,6 +193,12 @@ impl Gateway {
             Arc::clone(&self.keyring),
         );
         Arc::new(move || digest(&shared, &status, &keyring.load()))
+    }
+
+    /// What `/config/issuers` shows.
+    pub fn issuers_page(&self) -> JsonPage {
+        let shared = Arc::clone(&self.shared);
+        Arc::new(move || issuers(&shared))
     }
 
     /// Serves until the drain is over. Every request that was in flight by then has been finished, or

@@ -19,9 +19,10 @@ use tokio::{
 };
 
 use crate::{
-    anchor::Anchor,
-    asking::{self, Reports},
+    anchor::{self, Anchor, Owner},
+    asking::{self, Reports, Wanted},
     bootstrap::Bootstrap,
+    custody::{Custody, Held},
     error::{OperatorError, in_full},
     keyring::Keeper,
     kinds::Kind,
@@ -29,7 +30,7 @@ use crate::{
     metrics::Metrics,
     pods::{Asker, Pod},
     references::References,
-    rendered::{Frame, plan, render},
+    rendered::{Frame, Outlines, plan},
     settings::Settings,
     statuses::{Known, Statuses},
     watches,
@@ -47,7 +48,7 @@ const AGAIN: Duration = Duration::from_secs(2);
 /// may have left some.
 const SHORTEST_MEMORY: Duration = Duration::from_secs(24 * 3600);
 /// Changes on their way from the watches.
-const QUEUE: usize = 1024;
+const QUEUE: usize = 256;
 
 /// An operator that is about to run.
 pub struct Operator {
@@ -87,13 +88,14 @@ impl Operator {
             owner = self.owner() => owner,
             () = &mut stop => return Ok(()),
         };
+        let (owner, owner_seen) = watch::channel(owner);
         let (leads, is_leader) = watch::channel(false);
         let elector = Elector::new(
             self.client.clone(),
             &self.namespace,
             &self.settings.class,
             &self.settings.identity,
-            owner.clone(),
+            owner_seen.clone(),
             self.readiness.guard("the lease was not looked at yet"),
         );
         // A task of its own: one look at ten thousand routes must not keep it from renewing.
@@ -104,7 +106,7 @@ impl Operator {
         }));
         tokio::select! {
             ended = &mut election => return joined(ended),
-            ended = self.control(is_leader, owner) => {
+            ended = self.control(is_leader, owner, owner_seen) => {
                 election.abort();
                 return ended;
             }
@@ -116,13 +118,20 @@ impl Operator {
     }
 
     /// What everything that is made here goes with.
-    async fn owner(&self) -> Option<Anchor> {
-        let name = self.settings.anchor.as_deref()?;
+    async fn owner(&self) -> Owner {
+        let Some(name) = self.settings.anchor.as_deref() else {
+            return Owner::Nobody;
+        };
         let find = || Anchor::find(&self.client, &self.namespace, name);
-        Some(self.patiently("the anchor", find).await)
+        Owner::Anchor(self.patiently("the anchor", find).await)
     }
 
-    async fn control(self, leads: watch::Receiver<bool>, owner: Option<Anchor>) -> Result<(), OperatorError> {
+    async fn control(
+        self,
+        leads: watch::Receiver<bool>,
+        owner: watch::Sender<Owner>,
+        owner_seen: watch::Receiver<Owner>,
+    ) -> Result<(), OperatorError> {
         let (send, changes) = mpsc::channel(QUEUE);
         watches::start(
             &self.client,
@@ -131,15 +140,32 @@ impl Operator {
             &self.readiness,
             &send,
         );
-        let revision_key = self.secrets(owner.as_ref()).await;
+        let first = owner_seen.borrow().anchor().cloned();
+        let (revision_key, held) = self.secrets(first.as_ref()).await;
         drop(self.starting);
+        let following = anchor::follow(
+            self.client.clone(),
+            self.namespace.clone(),
+            self.readiness.clone(),
+            owner,
+        );
+        tokio::spawn(following);
+        let custody = Custody {
+            client: self.client.clone(),
+            namespace: self.namespace.clone(),
+            identity: self.settings.identity.clone(),
+            leads: leads.clone(),
+            owner: owner_seen.clone(),
+            held,
+        };
+        tokio::spawn(custody.run());
         let frame = Frame {
             class: self.settings.class.clone(),
             namespace: self.namespace.clone(),
-            owner,
+            owner: first,
         };
         let (pods, pods_seen) = watch::channel(BTreeMap::new());
-        let (digest, digest_wanted) = watch::channel(String::new());
+        let (wanted, wanted_seen) = watch::channel(Arc::new(Wanted::nothing()));
         let (reports, reports_seen) = watch::channel(Arc::default());
         let (longest, longest_seen) = watch::channel(SHORTEST_MEMORY);
         if let Some(name) = self.settings.keyring_secret.clone() {
@@ -154,7 +180,7 @@ impl Operator {
             tokio::spawn(keeper.run());
         }
         let asker = Asker::new(self.settings.gateway_admin_port)?;
-        tokio::spawn(asking::run(asker, pods_seen, digest_wanted, reports));
+        tokio::spawn(asking::run(asker, pods_seen, wanted_seen, reports));
         Control {
             writer: Writer::new(self.client.clone(), frame),
             statuses: Statuses::new(&self.client, &self.settings.identity),
@@ -172,36 +198,39 @@ impl Operator {
             later: None,
             changes,
             leads,
+            owner: owner_seen,
             reports: reports_seen,
             pods,
-            digest,
+            wanted,
+            outlines: Outlines::default(),
             longest,
         }
         .run()
         .await
     }
 
-    /// Makes the Secrets that are not there, and gives the key of revisions.
-    async fn secrets(&self, owner: Option<&Anchor>) -> [u8; 32] {
+    /// Makes the Secrets that are not there. Gives the key of revisions, and what all of them hold.
+    async fn secrets(&self, owner: Option<&Anchor>) -> ([u8; 32], Vec<Held>) {
         let settings = &self.settings;
         let bootstrap = Bootstrap {
             client: &self.client,
             namespace: &self.namespace,
             owner,
         };
-        let revision_key = self
+        let (revision_key, key) = self
             .patiently("the key of revisions", || bootstrap.revision_key(&settings.class))
             .await;
+        let mut held = vec![key];
         if let Some(name) = &settings.keyring_secret {
             let owner = owner.filter(|_| !settings.keep_keyring);
-            self.patiently("the keyring", || Bootstrap { owner, ..bootstrap }.keyring(name))
-                .await;
+            let made = || Bootstrap { owner, ..bootstrap }.keyring(name);
+            held.push(self.patiently("the keyring", made).await);
         }
         if let Some(secret) = &settings.store_secret {
-            self.patiently("the password of the store", || bootstrap.store(secret))
-                .await;
+            let made = || bootstrap.store(secret);
+            held.push(self.patiently("the password of the store", made).await);
         }
-        revision_key
+        (revision_key, held)
     }
 
     /// Tries until it works: what is missing may come. Until then the process is not ready, and says why.
@@ -251,9 +280,11 @@ struct Control {
     later: Option<Instant>,
     changes: mpsc::Receiver<Change>,
     leads: watch::Receiver<bool>,
+    owner: watch::Receiver<Owner>,
     reports: watch::Receiver<Arc<Reports>>,
     pods: watch::Sender<BTreeMap<String, Pod>>,
-    digest: watch::Sender<String>,
+    wanted: watch::Sender<Arc<Wanted>>,
+    outlines: Outlines,
     longest: watch::Sender<Duration>,
 }
 
@@ -287,6 +318,7 @@ impl Control {
             _ = self.reports.changed() => {}
             // A new leader looks at everything: whoever led before may have left something undone.
             _ = self.leads.changed() => self.dirty = true,
+            Ok(()) = self.owner.changed() => self.follow_owner(),
             () = sleep_until(again.unwrap_or(never).into()) => self.dirty = true,
             () = sleep_until(self.later.unwrap_or(never).into()) => {}
         }
@@ -301,10 +333,20 @@ impl Control {
         }
     }
 
+    /// What stands in the cluster has the wrong owner now, as far as it stands at all.
+    fn follow_owner(&mut self) {
+        let owner = self.owner.borrow_and_update().clone();
+        if !owner.is_gone() {
+            self.writer.belongs_to(owner.anchor().cloned());
+            self.world.existing.distrust();
+            self.dirty = true;
+        }
+    }
+
     fn take(&mut self, change: Option<Change>) {
         let Some(change) = change else { return };
-        if let Change::All(kind, _) = &change {
-            self.listed.insert(*kind);
+        if let Change::Only(kind, _) = &change {
+            self.dirty |= self.listed.insert(*kind);
         }
         let kind = change.kind();
         let object = match &change {
@@ -346,9 +388,8 @@ impl Control {
                 .iter()
                 .map(|route| (&route.config.name, route.revision.as_str())),
         );
-        if *self.leads.borrow() {
-            let rendered = render(routes)?;
-            let mut plan = plan(&rendered, &self.world.existing);
+        if *self.leads.borrow() && !self.owner.borrow().is_gone() {
+            let mut plan = block_in_place(|| plan(routes, &mut self.outlines, &self.world.existing))?;
             plan.spare(&self.held);
             let written = self.writer.carry_out(&plan, &mut self.world.existing).await;
             self.metrics
@@ -368,7 +409,7 @@ impl Control {
                 );
             }
         }
-        self.digest.send_replace(digest);
+        self.want(digest);
         let lives = routes.iter().map(|route| route.config.issuer.lifetime.max);
         self.longest
             .send_replace(lives.max().unwrap_or_default().max(SHORTEST_MEMORY));
@@ -380,10 +421,24 @@ impl Control {
         Ok(())
     }
 
+    /// Tells whoever asks the pods what they are to serve, if that is news.
+    fn want(&self, digest: String) {
+        if self.wanted.borrow().digest == digest {
+            return;
+        }
+        let routes = self.compiled.routes.iter();
+        let revisions = routes.map(|route| (route.config.name.to_string(), route.revision.clone()));
+        self.wanted.send_replace(Arc::new(Wanted {
+            digest,
+            revisions: Arc::new(revisions.collect()),
+            since: Instant::now(),
+        }));
+    }
+
     /// Brings every status up to date with what is known.
     async fn tell(&mut self) {
         let reports = Arc::clone(&self.reports.borrow_and_update());
-        let digest = self.digest.borrow().clone();
+        let digest = self.wanted.borrow().digest.clone();
         let agreeing = reports
             .values()
             .flatten()
