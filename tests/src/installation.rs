@@ -86,8 +86,19 @@ impl Installation {
         Ok(operator)
     }
 
+    /// Starts an operator that owns what it makes by this `ConfigMap`, and waits until it is ready.
+    pub fn operator_with_anchor(&self, policy: &str, anchor: &str) -> Result<Operator> {
+        let mut operator = self.operator_given(&self.kubeconfig, policy, &["--anchor", anchor])?;
+        operator.wait_ready()?;
+        Ok(operator)
+    }
+
     /// Starts an operator with other credentials, without waiting.
     pub fn operator_of(&self, kubeconfig: &PathBuf, policy: &str) -> Result<Operator> {
+        self.operator_given(kubeconfig, policy, &[])
+    }
+
+    fn operator_given(&self, kubeconfig: &PathBuf, policy: &str, more: &[&str]) -> Result<Operator> {
         let file = self.folder.path().join(format!("policy-{}.yaml", secret::text()));
         std::fs::write(&file, policy)?;
         let admin = SocketAddr::from(([127, 0, 0, 1], ports::free()?));
@@ -105,6 +116,7 @@ impl Installation {
             .arg(file)
             .args(["--admin", &admin.to_string(), "--keyring-secret", "keyring"])
             .args(["--gateway-admin-port", &self.admin_port.to_string()])
+            .args(more)
             .env("RUST_LOG", "info,splittoken_operator=debug");
         Ok(Operator {
             process: Process::start("splittoken operator", &command)?,

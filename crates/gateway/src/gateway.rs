@@ -101,6 +101,8 @@ pub struct Gateway {
     unconfigured: ReadyGuard,
     /// Until connections are accepted.
     closed: ReadyGuard,
+    /// Until the store was reached once, or was waited for long enough.
+    storeless: ReadyGuard,
 }
 
 impl fmt::Debug for Gateway {
@@ -148,6 +150,7 @@ impl Gateway {
             // From here on: whoever answers probes may begin before `run` does.
             unconfigured: readiness.guard("configuration"),
             closed: readiness.guard("listener"),
+            storeless: readiness.guard("store"),
         })
     }
 
@@ -213,6 +216,11 @@ impl Gateway {
             self.unconfigured,
             tried,
         ));
+        let (health, workers, storeless) = (self.health.clone(), handles.len(), self.storeless);
+        let reach = tokio::spawn(async move {
+            health.reached_first(workers).await;
+            drop(storeless);
+        });
         let leaving = Arc::clone(&self.shared);
         let mut drain = self.drain.clone();
         let leave = tokio::spawn(async move {
@@ -236,6 +244,7 @@ impl Gateway {
         }
         follow.abort();
         leave.abort();
+        reach.abort();
         Ok(())
     }
 
