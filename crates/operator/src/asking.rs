@@ -286,7 +286,7 @@ mod tests {
             From::Known,
             "it is on its way"
         );
-        known.page_at = Some(Instant::now() - PAGES);
+        known.page_at = Instant::now().checked_sub(PAGES);
         assert_eq!(from(&says("between", ""), &known, &new), From::Page);
     }
 
@@ -299,7 +299,7 @@ mod tests {
         known.since -= NEW;
         assert_eq!(known.due(&wanted("new")), Some(asked_at + OFTEN));
         let old = Wanted {
-            since: Instant::now() - NEW,
+            since: Instant::now().checked_sub(NEW).unwrap(),
             ..wanted("new")
         };
         assert_eq!(known.due(&old), Some(asked_at + LAGGING));

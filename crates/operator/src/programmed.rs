@@ -79,8 +79,8 @@ pub(crate) fn programmed(
             .get(route)
             .is_some_and(|served| served == revision)
     };
-    let without = fleet.reports().filter(|report| !is_there(report));
-    if let Some(problem) = without.filter_map(|report| report.problem.as_ref()).next() {
+    let mut without = fleet.reports().filter(|report| !is_there(report));
+    if let Some(problem) = without.find_map(|report| report.problem.as_ref()) {
         return Programmed::Rejected(problem.clone());
     }
     let with = fleet.reports.iter().filter(|(report, _)| is_there(report));

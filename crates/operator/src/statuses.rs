@@ -1,7 +1,7 @@
 //! The statuses of all objects: worked out together, written one by one where they say something new.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::{Duration, Instant},
 };
 
@@ -59,6 +59,14 @@ pub(crate) struct Known<'k> {
     /// Objects of which nothing can be said for now.
     pub(crate) held: &'k BTreeSet<ObjectName>,
     pub(crate) reports: &'k Reports,
+    /// The only objects of which anything can have changed, where that is known.
+    pub(crate) only: Option<&'k BTreeSet<ObjectName>>,
+}
+
+impl Known<'_> {
+    fn concerns(&self, name: &ObjectName) -> bool {
+        self.only.is_none_or(|only| only.contains(name))
+    }
 }
 
 /// A status that says something new.
@@ -102,27 +110,34 @@ impl Statuses {
             objects,
             held,
             reports,
+            only,
         } = known;
-        let routes: BTreeMap<String, &CompiledRoute> = compiled
+        let routes: HashMap<(&str, &str), &CompiledRoute> = compiled
             .routes
             .iter()
-            .map(|route| (route.config.name.to_string(), route))
+            .map(|route| {
+                let name = &route.config.name;
+                ((name.namespace.as_str(), name.name.as_str()), route)
+            })
             .collect();
         let fleet = Fleet::of(reports);
         let attached = attached(&compiled.routes);
         let issuers = by_issuer(reports);
-        self.told.retain(|name, _| objects.contains_key(name));
-        self.since.retain(|name, _| objects.contains_key(name));
+        if only.is_none() {
+            self.told.retain(|name, _| objects.contains_key(name));
+            self.since.retain(|name, _| objects.contains_key(name));
+        }
         let mut counts = BTreeMap::new();
         let mut later = Vec::new();
         let mut due = Vec::new();
-        for verdict in &compiled.verdicts {
+        let verdicts = compiled.verdicts.iter();
+        for verdict in verdicts.filter(|verdict| known.concerns(&verdict.object)) {
             let name = &verdict.object;
             let Some(object) = objects.get(name).filter(|_| !held.contains(name)) else {
                 continue;
             };
             let (status, settles) = if name.kind == Kind::Route.type_meta().1 {
-                let route = routes.get(&format!("{}/{}", name.namespace, name.name));
+                let route = routes.get(&(name.namespace.as_str(), name.name.as_str()));
                 self.route(verdict, object, route.copied(), &fleet)
             } else {
                 let key = name.to_string();
@@ -141,7 +156,9 @@ impl Statuses {
                 }
             }
         }
-        show(metrics, counts);
+        if only.is_none() {
+            show(metrics, counts);
+        }
         if let Some(writer) = writer {
             if due.len() > AT_A_TIME {
                 due.truncate(AT_A_TIME);
