@@ -89,20 +89,28 @@ impl Installation {
     /// Starts an operator that is told where the API server is, as a pod would be, and waits until it is ready.
     pub fn operator_told(&self, api_server: &str, policy: &str) -> Result<Operator> {
         let told = [("KUBERNETES_SERVICE_HOST", api_server)];
-        let mut operator = self.start_operator(&self.kubeconfig, policy, &told)?;
+        let mut operator = self.start_operator(&self.kubeconfig, policy, &[], &told)?;
+        operator.wait_ready()?;
+        Ok(operator)
+    }
+
+    /// Starts an operator that owns what it makes by this `ConfigMap`, and waits until it is ready.
+    pub fn operator_with_anchor(&self, policy: &str, anchor: &str) -> Result<Operator> {
+        let mut operator = self.start_operator(&self.kubeconfig, policy, &["--anchor", anchor], &[])?;
         operator.wait_ready()?;
         Ok(operator)
     }
 
     /// Starts an operator with other credentials, without waiting.
     pub fn operator_of(&self, kubeconfig: &PathBuf, policy: &str) -> Result<Operator> {
-        self.start_operator(kubeconfig, policy, &[])
+        self.start_operator(kubeconfig, policy, &[], &[])
     }
 
     fn start_operator(
         &self,
         kubeconfig: &PathBuf,
         policy: &str,
+        more: &[&str],
         environment: &[(&str, &str)],
     ) -> Result<Operator> {
         let file = self.folder.path().join(format!("policy-{}.yaml", secret::text()));
@@ -122,6 +130,7 @@ impl Installation {
             .arg(file)
             .args(["--admin", &admin.to_string(), "--keyring-secret", "keyring"])
             .args(["--gateway-admin-port", &self.admin_port.to_string()])
+            .args(more)
             .envs(environment.iter().copied())
             .env("RUST_LOG", "info,splittoken_operator=debug");
         Ok(Operator {

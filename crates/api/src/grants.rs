@@ -38,14 +38,11 @@ impl Grants {
         self.0.remove(&(namespace.to_owned(), name.to_owned())).is_some()
     }
 
-    /// Whether nobody has granted anything.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Forgets all.
-    pub fn clear(&mut self) {
-        self.0.clear();
+    /// Forgets those that are not there any more. Says whether there was any.
+    pub fn keep(&mut self, is_there: impl Fn(&str, &str) -> bool) -> bool {
+        let before = self.0.len();
+        self.0.retain(|(namespace, name), _| is_there(namespace, name));
+        self.0.len() < before
     }
 
     /// Whether routes of namespace `from` may refer to the Service.

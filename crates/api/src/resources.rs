@@ -132,9 +132,11 @@ impl Resources {
         }
     }
 
-    /// Forgets all Namespaces: the labels of those that are still there come anew.
-    pub fn forget_namespaces(&mut self) {
-        self.namespaces.clear();
+    /// Forgets the Namespaces that are not there any more. Says whether there was any.
+    pub fn keep_namespaces(&mut self, is_there: impl Fn(&str) -> bool) -> bool {
+        let before = self.namespaces.len();
+        self.namespaces.retain(|name, _| is_there(name));
+        self.namespaces.len() < before
     }
 
     /// The Secrets and `ConfigMap`s that the objects of a class refer to, there or not.

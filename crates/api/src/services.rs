@@ -78,9 +78,11 @@ impl ClusterServices {
         self.0.remove(&(namespace.to_owned(), name.to_owned())).is_some()
     }
 
-    /// Forgets all.
-    pub fn clear(&mut self) {
-        self.0.clear();
+    /// Forgets those that are not there any more. Says whether there was any.
+    pub fn keep(&mut self, is_there: impl Fn(&str, &str) -> bool) -> bool {
+        let before = self.0.len();
+        self.0.retain(|(namespace, name), _| is_there(namespace, name));
+        self.0.len() < before
     }
 }
 

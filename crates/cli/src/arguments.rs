@@ -81,15 +81,8 @@ pub(crate) struct GatewayArguments {
     )]
     pub(crate) listen: SocketAddr,
 
-    /// Where /healthz, /readyz, /metrics and /config are answered. Not for the public.
-    #[arg(
-        long,
-        env = "SPLITTOKEN_ADMIN",
-        value_name = "ADDRESS:PORT",
-        default_value = "127.0.0.1:9090",
-        value_parser = address
-    )]
-    pub(crate) admin: SocketAddr,
+    #[command(flatten)]
+    pub(crate) process: ProcessArguments,
 
     #[command(flatten)]
     pub(crate) store: StoreArguments,
@@ -121,15 +114,6 @@ pub(crate) struct GatewayArguments {
     #[arg(long, env = "SPLITTOKEN_DRAIN", value_name = "DURATION", default_value = "25s", value_parser = duration)]
     pub(crate) drain: Duration,
 
-    /// How log lines look: text or json. They go to standard error.
-    #[arg(
-        long,
-        env = "SPLITTOKEN_LOG_FORMAT",
-        value_name = "FORMAT",
-        default_value = "text"
-    )]
-    pub(crate) log_format: LogFormat,
-
     /// Which requests get a log line: off, sampled (1 in 100, and every 5xx) or on.
     #[arg(
         long,
@@ -138,6 +122,46 @@ pub(crate) struct GatewayArguments {
         default_value = "off"
     )]
     pub(crate) access_log: AccessLog,
+}
+
+/// Which installation: its gateways and its operator name it alike.
+#[derive(Debug, Args)]
+pub(crate) struct InstallationArguments {
+    /// The installation: routes and issuers with another spec.className are left alone.
+    #[arg(
+        long,
+        env = "SPLITTOKEN_CLASS",
+        value_name = "NAME",
+        default_value = DEFAULT_CLASS
+    )]
+    pub(crate) class: String,
+
+    /// In a cluster: where gateway pods run and rendered routes go [default: the pod's own namespace]
+    #[arg(long, env = "SPLITTOKEN_NAMESPACE", value_name = "NAME")]
+    pub(crate) namespace: Option<String>,
+}
+
+/// How a process that stays shows itself.
+#[derive(Debug, Args)]
+pub(crate) struct ProcessArguments {
+    /// Where /healthz, /readyz, /metrics and a gateway's /config are answered. Not for the public.
+    #[arg(
+        long,
+        env = "SPLITTOKEN_ADMIN",
+        value_name = "ADDRESS:PORT",
+        default_value = "127.0.0.1:9090",
+        value_parser = address
+    )]
+    pub(crate) admin: SocketAddr,
+
+    /// How log lines look: text or json. They go to standard error.
+    #[arg(
+        long,
+        env = "SPLITTOKEN_LOG_FORMAT",
+        value_name = "FORMAT",
+        default_value = "text"
+    )]
+    pub(crate) log_format: LogFormat,
 }
 
 #[derive(Debug, Args)]
@@ -158,18 +182,8 @@ pub(crate) struct SourceArguments {
     #[arg(long, env = "SPLITTOKEN_KUBERNETES")]
     pub(crate) kubernetes: bool,
 
-    /// The installation that this gateway is part of: routes and issuers with another spec.className are left alone.
-    #[arg(
-        long,
-        env = "SPLITTOKEN_CLASS",
-        value_name = "NAME",
-        default_value = DEFAULT_CLASS
-    )]
-    pub(crate) class: String,
-
-    /// With --kubernetes: where the operator renders routes [default: the pod's own namespace]
-    #[arg(long, env = "SPLITTOKEN_NAMESPACE", value_name = "NAME")]
-    pub(crate) namespace: Option<String>,
+    #[command(flatten)]
+    pub(crate) installation: InstallationArguments,
 
     /// With --kubernetes: a folder that outlives the container, for the last routes. With it a restarted container
     /// serves while the API server is away.
@@ -191,24 +205,14 @@ RUST_LOG sets what is logged (default: info).
 Of several operators of one class, one writes, as a Lease says; the others stand by. One that cannot renew it in time
 ends with exit code 2, to be started anew.")]
 pub(crate) struct OperatorArguments {
-    /// The installation: routes and issuers with another spec.className are left alone.
-    #[arg(
-        long,
-        env = "SPLITTOKEN_CLASS",
-        value_name = "NAME",
-        default_value = DEFAULT_CLASS
-    )]
-    pub(crate) class: String,
+    #[command(flatten)]
+    pub(crate) installation: InstallationArguments,
 
     /// File with what may be used here: namespaceSelector, hostnames, issuers, urlBackends, selectorlessServices,
     /// localAddresses [default: any namespace, host and issuer; Services with a selector only; no loopback, link-local
     /// or API server]
     #[arg(long, env = "SPLITTOKEN_POLICY", value_name = "FILE")]
     pub(crate) policy: Option<PathBuf>,
-
-    /// Where gateway pods run and rendered routes go [default: the pod's own namespace]
-    #[arg(long, env = "SPLITTOKEN_NAMESPACE", value_name = "NAME")]
-    pub(crate) namespace: Option<String>,
 
     /// Picks the gateway pods of this installation by their labels.
     #[arg(
@@ -249,23 +253,8 @@ pub(crate) struct OperatorArguments {
     #[arg(long, env = "SPLITTOKEN_IDENTITY", value_name = "NAME")]
     pub(crate) identity: Option<String>,
 
-    /// Where /healthz, /readyz and /metrics are answered.
-    #[arg(
-        long,
-        env = "SPLITTOKEN_ADMIN",
-        value_name = "ADDRESS:PORT",
-        default_value = "127.0.0.1:9090"
-    )]
-    pub(crate) admin: SocketAddr,
-
-    /// How log lines look: text or json. They go to standard error.
-    #[arg(
-        long,
-        env = "SPLITTOKEN_LOG_FORMAT",
-        value_name = "FORMAT",
-        default_value = "text"
-    )]
-    pub(crate) log_format: LogFormat,
+    #[command(flatten)]
+    pub(crate) process: ProcessArguments,
 }
 
 #[derive(Debug, Args)]

@@ -22,7 +22,7 @@ pub struct Config {
 }
 
 /// A route whose newest form cannot be served.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct RejectedRoute {
     /// `namespace/name`, or what it came in where that cannot be read.
     pub route: String,
@@ -35,7 +35,7 @@ pub struct RejectedRoute {
 }
 
 /// Why a configuration was not taken over.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Problem {
     /// One word of a closed set.
     pub reason: String,

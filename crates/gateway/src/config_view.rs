@@ -1,11 +1,14 @@
 //! What `/config` shows: everything that is served and how it fares, without secrets.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use serde::Serialize;
-use splittoken_provider::ProviderState;
+use splittoken_provider::{DocumentState, ProviderState};
 use splittoken_token::Keyring;
 
 use crate::{
     config::{ConfigStatus, Problem, RejectedRoute},
+    snapshot::Snapshot,
     worker::Shared,
 };
 
@@ -53,9 +56,76 @@ impl KeyringView {
 struct Digest {
     #[serde(rename = "digest")]
     of_routes: String,
-    has_problem: bool,
-    rejected: usize,
+    /// Empty where there is no fault.
+    faults: String,
+    issuers: String,
     keyring: KeyringView,
+}
+
+/// Whether issuers can be used, and why not.
+#[derive(Serialize)]
+struct IssuersView {
+    digest: String,
+    issuers: Vec<IssuerView>,
+}
+
+#[derive(Hash, Serialize)]
+struct IssuerView {
+    name: String,
+    discovery: Option<DocumentView>,
+    jwks: Option<DocumentView>,
+}
+
+#[derive(Hash, Serialize)]
+struct DocumentView {
+    ok: bool,
+    error: Option<String>,
+}
+
+impl From<ProviderState> for IssuerView {
+    fn from(state: ProviderState) -> Self {
+        let document = |state: DocumentState| DocumentView {
+            ok: state.ok,
+            error: state.error,
+        };
+        Self {
+            name: state.name,
+            discovery: state.discovery.map(document),
+            jwks: state.jwks.map(document),
+        }
+    }
+}
+
+/// Stands for something where this very process is asked again.
+fn short(of: &impl Hash) -> String {
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}
+
+fn issuer_views(snapshot: &Snapshot) -> Vec<IssuerView> {
+    let states = snapshot.issuers().map(|issuer| issuer.provider.state());
+    states.map(IssuerView::from).collect()
+}
+
+/// How the issuers fare, as JSON text: what [`view`] says of them without what changes every second.
+pub(crate) fn issuers(shared: &Shared) -> String {
+    let issuers = issuer_views(&shared.snapshots.load());
+    let view = IssuersView {
+        digest: short(&issuers),
+        issuers,
+    };
+    // Strings and lists always serialise.
+    serde_json::to_string(&view).unwrap_or_default()
+}
+
+/// `unusable` are routes that the feed has nothing against.
+fn faults(status: &ConfigStatus, unusable: &[RejectedRoute]) -> String {
+    let (problem, rejected) = (status.problem(), status.rejected());
+    if problem.is_none() && rejected.is_empty() && unusable.is_empty() {
+        return String::new();
+    }
+    short(&(problem, rejected, unusable))
 }
 
 /// The few things of `/config` that somebody asks for often, as JSON text.
@@ -63,8 +133,8 @@ pub(crate) fn digest(shared: &Shared, status: &ConfigStatus, keyring: &Keyring) 
     let snapshot = shared.snapshots.load();
     let digest = Digest {
         of_routes: snapshot.table.digest(),
-        has_problem: status.problem().is_some(),
-        rejected: status.rejected().len() + snapshot.rejected().len(),
+        faults: faults(status, &snapshot.rejected()),
+        issuers: short(&issuer_views(&snapshot)),
         keyring: KeyringView::of(keyring),
     };
     // Strings and numbers always serialise.

@@ -22,7 +22,7 @@ use tokio::{
 use crate::{
     acceptor,
     config::{Config, ConfigStatus, follow},
-    config_view::{StoreView, digest, view},
+    config_view::{StoreView, digest, issuers, view},
     metrics::Metrics,
     settings::Settings,
     snapshot::Snapshots,
@@ -101,6 +101,8 @@ pub struct Gateway {
     unconfigured: ReadyGuard,
     /// Until connections are accepted.
     closed: ReadyGuard,
+    /// Until the store was reached once, or was waited for long enough.
+    storeless: ReadyGuard,
 }
 
 impl fmt::Debug for Gateway {
@@ -148,6 +150,7 @@ impl Gateway {
             // From here on: whoever answers probes may begin before `run` does.
             unconfigured: readiness.guard("configuration"),
             closed: readiness.guard("listener"),
+            storeless: readiness.guard("store"),
         })
     }
 
@@ -195,6 +198,12 @@ impl Gateway {
         Arc::new(move || digest(&shared, &status, &keyring.load()))
     }
 
+    /// What `/config/issuers` shows.
+    pub fn issuers_page(&self) -> JsonPage {
+        let shared = Arc::clone(&self.shared);
+        Arc::new(move || issuers(&shared))
+    }
+
     /// Serves until the drain is over. Every request that was in flight by then has been finished, or
     /// `drain_limit` has passed.
     pub async fn run(mut self) -> Result<(), StartError> {
@@ -207,6 +216,11 @@ impl Gateway {
             self.unconfigured,
             taken,
         ));
+        let (health, workers, storeless) = (self.health.clone(), handles.len(), self.storeless);
+        let reach = tokio::spawn(async move {
+            health.reached_first(workers).await;
+            drop(storeless);
+        });
         let leaving = Arc::clone(&self.shared);
         let mut drain = self.drain.clone();
         let leave = tokio::spawn(async move {
@@ -230,6 +244,7 @@ impl Gateway {
         }
         follow.abort();
         leave.abort();
+        reach.abort();
         Ok(())
     }
 

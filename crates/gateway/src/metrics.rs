@@ -1,7 +1,7 @@
 //! What the gateway counts. Labels are of closed sets: routes, rules, outcomes, reasons; never a client's text.
 
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{AtomicI64, AtomicU64},
 };
 
@@ -158,26 +158,41 @@ impl Metrics {
     }
 }
 
-/// The counters of one rule, looked up once per configuration and not once per request.
+const CODES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// The counters of one rule, looked up once per configuration and not once per request. Each is there from its first
+/// request on: five for each of ten thousand routes would be megabytes at every scrape, nearly all of them zeros.
 #[derive(Clone, Debug)]
-pub(crate) struct RuleCounters([Counter; 5]);
+pub(crate) struct RuleCounters {
+    requests: Family<RequestLabels, Counter>,
+    route: Box<str>,
+    rule: Box<str>,
+    counters: [OnceLock<Counter>; CODES.len()],
+}
 
 impl RuleCounters {
     pub(crate) fn new(metrics: &Metrics, route: &str, rule: &str) -> Self {
-        Self(["1xx", "2xx", "3xx", "4xx", "5xx"].map(|code| {
-            let labels = RequestLabels {
-                route: route.to_owned(),
-                rule: rule.to_owned(),
-                code,
-            };
-            metrics.requests.get_or_create(&labels).clone()
-        }))
+        Self {
+            requests: metrics.requests.clone(),
+            route: route.into(),
+            rule: rule.into(),
+            counters: Default::default(),
+        }
     }
 
     pub(crate) fn count(&self, status: http::StatusCode) {
         let class = usize::from(status.as_u16() / 100).saturating_sub(1);
-        if let Some(counter) = self.0.get(class) {
-            counter.inc();
+        if let (Some(counter), Some(code)) = (self.counters.get(class), CODES.get(class)) {
+            counter.get_or_init(|| self.counter(code)).inc();
         }
+    }
+
+    fn counter(&self, code: &'static str) -> Counter {
+        let labels = RequestLabels {
+            route: self.route.to_string(),
+            rule: self.rule.to_string(),
+            code,
+        };
+        self.requests.get_or_create(&labels).clone()
     }
 }

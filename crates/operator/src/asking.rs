@@ -9,14 +9,19 @@ use std::{
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::{sync::watch, time::sleep_until};
 
-use crate::pods::{Asker, Pod, Report};
+use crate::pods::{Asker, Digest, Pod, Report, Revisions};
 
-/// While some pod does not serve the newest set.
+/// While a pod does not serve the newest set, and it is new.
 const OFTEN: Duration = Duration::from_millis(200);
-/// While all do.
+/// While a pod does not serve the newest set, and should for long.
+const LAGGING: Duration = Duration::from_secs(1);
+/// For how long a set is new.
+const NEW: Duration = Duration::from_secs(10);
+/// While all is well.
 const SELDOM: Duration = Duration::from_secs(5);
-/// How old a full report may be: the state of issuers is not part of the digest.
-const FULL: Duration = Duration::from_secs(10);
+/// At most one page of all routes in so long: with ten thousand it is megabytes, and while many routes are applied a pod
+/// goes from one set to the next all the time.
+const PAGES: Duration = Duration::from_secs(2);
 /// A pod that has never answered counts after this long. Before, a scale-up would touch the status of every route.
 const GRACE: Duration = Duration::from_secs(10);
 /// How many pods are asked at a time.
@@ -25,13 +30,33 @@ const AT_ONCE: usize = 32;
 /// What the pods say, by name; `None` for one that does not answer. Pods that say the same share a report.
 pub(crate) type Reports = BTreeMap<String, Option<Arc<Report>>>;
 
+/// The newest set of routes: what every pod is to serve.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) digest: String,
+    pub(crate) revisions: Arc<Revisions>,
+    pub(crate) since: Instant,
+}
+
+impl Wanted {
+    /// No routes at all.
+    pub(crate) fn nothing() -> Self {
+        Self {
+            digest: String::new(),
+            revisions: Arc::default(),
+            since: Instant::now(),
+        }
+    }
+}
+
 /// What is known of one pod.
 #[derive(Clone, Debug)]
 struct Known {
     pod: Pod,
     since: Instant,
     asked_at: Option<Instant>,
-    full_at: Option<Instant>,
+    /// When its page of all routes was read last.
+    page_at: Option<Instant>,
     report: Option<Arc<Report>>,
     answered: bool,
     is_asked: bool,
@@ -41,28 +66,31 @@ struct Known {
 pub(crate) async fn run(
     asker: Asker,
     mut pods: watch::Receiver<BTreeMap<String, Pod>>,
-    mut wanted: watch::Receiver<String>,
+    mut wanted: watch::Receiver<Arc<Wanted>>,
     reports: watch::Sender<Arc<Reports>>,
 ) {
     let mut known: BTreeMap<String, Known> = BTreeMap::new();
     let mut under_way = FuturesUnordered::new();
     while !reports.is_closed() {
         follow(&mut known, &pods.borrow_and_update());
-        let digest = wanted.borrow_and_update().clone();
+        let newest = Arc::clone(&wanted.borrow_and_update());
         let now = Instant::now();
         for (name, pod) in &mut known {
-            if under_way.len() < AT_ONCE && pod.due(&digest).is_some_and(|due| due <= now) {
+            if under_way.len() < AT_ONCE && pod.due(&newest).is_some_and(|due| due <= now) {
                 pod.is_asked = true;
                 pod.asked_at = Some(now);
-                under_way.push(ask(asker.clone(), name.clone(), pod.clone()));
+                let asking = ask(asker.clone(), name.clone(), pod.clone(), Arc::clone(&newest));
+                under_way.push(asking);
             }
         }
         publish(&known, &reports);
-        let next = known.values().filter_map(|pod| pod.due(&digest)).min();
+        let next = known.values().filter_map(|pod| pod.due(&newest)).min();
         // With as many on their way as may be, the next answer comes first.
         let next = next.filter(|_| under_way.len() < AT_ONCE).unwrap_or(now + SELDOM);
         tokio::select! {
-            Some((name, was, report)) = under_way.next(), if !under_way.is_empty() => settle(&mut known, &name, &was, report),
+            Some((name, was, report)) = under_way.next(), if !under_way.is_empty() => {
+                settle(&mut known, &name, &was, report);
+            }
             () = sleep_until(next.into()) => {}
             changed = pods.changed() => if changed.is_err() { return },
             changed = wanted.changed() => if changed.is_err() { return },
@@ -76,7 +104,7 @@ impl Known {
             pod: pod.clone(),
             since: Instant::now(),
             asked_at: None,
-            full_at: None,
+            page_at: None,
             report: None,
             answered: false,
             is_asked: false,
@@ -84,21 +112,47 @@ impl Known {
     }
 
     /// When it is to be asked; `None` while it is being asked.
-    fn due(&self, digest: &str) -> Option<Instant> {
+    fn due(&self, wanted: &Wanted) -> Option<Instant> {
         if self.is_asked {
             return None;
         }
-        let is_quiet = self
-            .report
-            .as_ref()
-            .is_some_and(|report| report.digest == digest && !report.is_asking);
-        let pace = if is_quiet { SELDOM } else { OFTEN };
+        let report = self.report.as_ref();
+        let is_quiet =
+            report.is_some_and(|report| report.digest == wanted.digest && !report.issuers.is_asking);
+        let pace = match is_quiet {
+            true => SELDOM,
+            false if wanted.since.elapsed() < NEW || self.since.elapsed() < NEW => OFTEN,
+            false => LAGGING,
+        };
         Some(self.asked_at.map_or(self.since, |at| at + pace))
     }
+}
 
-    fn is_full_due(&self) -> bool {
-        let is_asking = self.report.as_ref().is_some_and(|report| report.is_asking);
-        is_asking || self.full_at.is_none_or(|at| at.elapsed() > FULL)
+/// Where the routes of a pod are known from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum From {
+    /// It serves exactly the newest set, which is known here.
+    Wanted,
+    /// Nothing has changed since it was asked last, or what has will change again.
+    Known,
+    /// It has to be asked for all of them.
+    Page,
+}
+
+/// Decides what has to be read of a pod that says this of itself.
+fn from(digest: &Digest, known: &Known, wanted: &Wanted) -> From {
+    if digest.faults.is_empty() && digest.of_routes == wanted.digest {
+        return From::Wanted;
+    }
+    let Some(report) = &known.report else {
+        return From::Page;
+    };
+    let is_same = report.digest == digest.of_routes && report.faults == digest.faults;
+    let is_soon = known.page_at.is_some_and(|at| at.elapsed() < PAGES);
+    if is_same || is_soon {
+        From::Known
+    } else {
+        From::Page
     }
 }
 
@@ -110,11 +164,44 @@ fn follow(known: &mut BTreeMap<String, Known>, current: &BTreeMap<String, Pod>) 
     }
 }
 
-async fn ask(asker: Asker, name: String, known: Known) -> (String, Known, Option<Arc<Report>>) {
-    let report = asker
-        .ask(&known.pod, known.report.as_ref(), known.is_full_due())
-        .await;
+async fn ask(
+    asker: Asker,
+    name: String,
+    mut known: Known,
+    wanted: Arc<Wanted>,
+) -> (String, Known, Option<Arc<Report>>) {
+    let report = report(&asker, &mut known, &wanted).await;
     (name, known, report)
+}
+
+/// What a pod serves, read as far as it is not known.
+async fn report(asker: &Asker, known: &mut Known, wanted: &Wanted) -> Option<Arc<Report>> {
+    let digest = asker.digest(&known.pod).await?;
+    let before = known.report.as_deref();
+    let issuers = match before.filter(|before| before.issuers.digest == digest.issuers) {
+        Some(before) => Arc::clone(&before.issuers),
+        None => Arc::new(asker.issuers(&known.pod).await?),
+    };
+    let routes = match from(&digest, known, wanted) {
+        From::Wanted => Report {
+            digest: digest.of_routes,
+            revisions: Arc::clone(&wanted.revisions),
+            ..Report::default()
+        },
+        From::Known => before.cloned()?,
+        From::Page => {
+            let page = asker.routes(&known.pod, digest.faults).await?;
+            known.page_at = Some(Instant::now());
+            page
+        }
+    };
+    let report = Report {
+        issuers,
+        keyring: digest.keyring,
+        ..routes
+    };
+    let same = known.report.as_ref().filter(|before| ***before == report);
+    Some(same.cloned().unwrap_or_else(|| Arc::new(report)))
 }
 
 /// Takes an answer in, if the pod is still the one that was asked.
@@ -136,9 +223,7 @@ fn settle(known: &mut BTreeMap<String, Known>, name: &str, was: &Known, report: 
     else {
         return;
     };
-    if was.is_full_due() && report.is_some() {
-        pod.full_at = Some(Instant::now());
-    }
+    pod.page_at = was.page_at;
     pod.is_asked = false;
     pod.answered |= report.is_some();
     pod.report = report;
@@ -162,6 +247,63 @@ fn publish(known: &BTreeMap<String, Known>, reports: &watch::Sender<Arc<Reports>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pods::{Issuers, KeyringReport};
+
+    fn wanted(digest: &str) -> Wanted {
+        Wanted {
+            digest: digest.to_owned(),
+            ..Wanted::nothing()
+        }
+    }
+
+    fn says(digest: &str, faults: &str) -> Digest {
+        Digest {
+            of_routes: digest.to_owned(),
+            faults: faults.to_owned(),
+            issuers: String::new(),
+            keyring: KeyringReport::default(),
+        }
+    }
+
+    #[test]
+    fn the_page_of_all_routes_is_read_only_where_nothing_else_tells() {
+        let mut known = Known::new(&pods(&["a"])["a"]);
+        let new = wanted("new");
+        assert_eq!(
+            from(&says("new", ""), &known, &new),
+            From::Wanted,
+            "even of a stranger"
+        );
+        assert_eq!(from(&says("old", ""), &known, &new), From::Page);
+        known.report = Some(report("old", false));
+        assert_eq!(from(&says("old", ""), &known, &new), From::Known);
+        assert_eq!(from(&says("old", "refuses a route"), &known, &new), From::Page);
+        assert_eq!(from(&says("new", "refuses a route"), &known, &new), From::Page);
+        assert_eq!(from(&says("between", ""), &known, &new), From::Page);
+        known.page_at = Some(Instant::now());
+        assert_eq!(
+            from(&says("between", ""), &known, &new),
+            From::Known,
+            "it is on its way"
+        );
+        known.page_at = Instant::now().checked_sub(PAGES);
+        assert_eq!(from(&says("between", ""), &known, &new), From::Page);
+    }
+
+    #[test]
+    fn a_pod_that_lags_for_long_is_asked_less_often() {
+        let mut known = Known::new(&pods(&["a"])["a"]);
+        let asked_at = Instant::now();
+        (known.asked_at, known.report) = (Some(asked_at), Some(report("old", false)));
+        assert_eq!(known.due(&wanted("new")), Some(asked_at + OFTEN));
+        known.since -= NEW;
+        assert_eq!(known.due(&wanted("new")), Some(asked_at + OFTEN));
+        let old = Wanted {
+            since: Instant::now().checked_sub(NEW).unwrap(),
+            ..wanted("new")
+        };
+        assert_eq!(known.due(&old), Some(asked_at + LAGGING));
+    }
 
     fn pods(names: &[&str]) -> BTreeMap<String, Pod> {
         let pod = Pod {
@@ -176,7 +318,10 @@ mod tests {
     fn report(digest: &str, is_asking: bool) -> Arc<Report> {
         Arc::new(Report {
             digest: digest.to_owned(),
-            is_asking,
+            issuers: Arc::new(Issuers {
+                is_asking,
+                ..Issuers::default()
+            }),
             ..Report::default()
         })
     }
@@ -185,7 +330,7 @@ mod tests {
     fn a_pod_that_serves_the_newest_set_is_asked_seldom() {
         let mut known = BTreeMap::new();
         follow(&mut known, &pods(&["a"]));
-        let first = known["a"].due("new").unwrap();
+        let first = known["a"].due(&wanted("new")).unwrap();
         assert!(first <= Instant::now(), "a new pod at once");
         let asked_at = Instant::now();
         for (report, pace) in [
@@ -197,10 +342,10 @@ mod tests {
             let pod = known.get_mut("a").unwrap();
             pod.asked_at = Some(asked_at);
             pod.report = report;
-            assert_eq!(pod.due("new"), Some(asked_at + pace));
+            assert_eq!(pod.due(&wanted("new")), Some(asked_at + pace));
         }
         known.get_mut("a").unwrap().is_asked = true;
-        assert_eq!(known["a"].due("newer"), None, "it is being asked");
+        assert_eq!(known["a"].due(&wanted("newer")), None, "it is being asked");
     }
 
     #[test]

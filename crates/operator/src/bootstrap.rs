@@ -1,4 +1,5 @@
-//! Secrets that an installation cannot be without: made when they are not there. What they hold is never changed here.
+//! Secrets that an installation cannot be without: made when they are not there at a start. What they hold is never
+//! changed here.
 
 use std::collections::BTreeMap;
 
@@ -14,6 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     anchor::Anchor,
+    custody::Held,
     error::{OperatorError, in_time},
     settings::StoreSecret,
 };
@@ -26,8 +28,15 @@ const PASSWORD_ENTRY: &str = "password";
 /// A file for the option `--aclfile` of Redis and Valkey.
 const USERS_ENTRY: &str = "users.acl";
 
+/// The entries of a Secret.
+pub(crate) type Entries = BTreeMap<String, Zeroizing<Vec<u8>>>;
+
 /// What a Secret holds.
-type Entries = BTreeMap<String, Zeroizing<Vec<u8>>>;
+pub(crate) fn entries_of(secret: Secret) -> Entries {
+    let data = secret.data.unwrap_or_default().into_iter();
+    data.map(|(entry, bytes)| (entry, Zeroizing::new(bytes.0)))
+        .collect()
+}
 
 /// Where Secrets are made.
 #[derive(Clone, Copy)]
@@ -39,20 +48,20 @@ pub(crate) struct Bootstrap<'a> {
 }
 
 impl Bootstrap<'_> {
-    /// The key of revisions: the same for every operator of an installation, now and later.
-    pub(crate) async fn revision_key(self, class: &str) -> Result<[u8; 32], OperatorError> {
+    /// The key of revisions: the same for every operator of an installation, now and later. With its Secret.
+    pub(crate) async fn revision_key(self, class: &str) -> Result<([u8; 32], Held), OperatorError> {
         let name = format!("splittoken-revisions-{class}");
         loop {
-            let mut entries = self
+            let entries = self
                 .ensure(&name, || {
                     let mut key = Zeroizing::new(vec![0; 32]);
                     rand::fill(&mut key).map_err(|_| OperatorError::Random)?;
                     Ok(Entries::from([(REVISION_KEY_ENTRY.to_owned(), key)]))
                 })
                 .await?;
-            let key = entries.remove(REVISION_KEY_ENTRY).unwrap_or_default();
-            if let Ok(key) = <[u8; 32]>::try_from(key.as_slice()) {
-                return Ok(key);
+            let key = entries.get(REVISION_KEY_ENTRY).map(|key| key.as_slice());
+            if let Ok(key) = <[u8; 32]>::try_from(key.unwrap_or_default()) {
+                return Ok((key, self.held(&name, entries)));
             }
             tracing::error!(
                 name,
@@ -63,17 +72,17 @@ impl Bootstrap<'_> {
     }
 
     /// The keyring that the gateways seal records with.
-    pub(crate) async fn keyring(self, name: &str) -> Result<(), OperatorError> {
+    pub(crate) async fn keyring(self, name: &str) -> Result<Held, OperatorError> {
         let made = || {
             let keyring = Keyring::generate().map_err(|_| OperatorError::Random)?;
             let file = Zeroizing::new(keyring.to_file().as_bytes().to_vec());
             Ok(Entries::from([(KEYRING_ENTRY.to_owned(), file)]))
         };
-        self.ensure(name, made).await.map(drop)
+        Ok(self.held(name, self.ensure(name, made).await?))
     }
 
     /// The password of the installation's own store, and the users file of that store, which knows only its hash.
-    pub(crate) async fn store(self, secret: &StoreSecret) -> Result<(), OperatorError> {
+    pub(crate) async fn store(self, secret: &StoreSecret) -> Result<Held, OperatorError> {
         let made = || {
             let mut bytes = Zeroizing::new([0; 32]);
             rand::fill(bytes.as_mut()).map_err(|_| OperatorError::Random)?;
@@ -87,7 +96,11 @@ impl Bootstrap<'_> {
                 (USERS_ENTRY.to_owned(), Zeroizing::new(users.into_bytes())),
             ]))
         };
-        self.ensure(&secret.name, made).await.map(drop)
+        Ok(self.held(&secret.name, self.ensure(&secret.name, made).await?))
+    }
+
+    fn held(self, name: &str, entries: Entries) -> Held {
+        Held::new(name, self.owner.is_some(), entries)
     }
 
     /// The entries of a Secret, which is made if there is none. Two who make it at once get the one that was first.
@@ -96,38 +109,57 @@ impl Bootstrap<'_> {
         name: &str,
         make: impl Fn() -> Result<Entries, OperatorError>,
     ) -> Result<Entries, OperatorError> {
-        let api: Api<Secret> = Api::namespaced(self.client.clone(), self.namespace);
-        let what = format!("Secret {}/{name}", self.namespace);
         loop {
-            let found = in_time("get", &what, api.get_opt(name)).await?;
-            if let Some(secret) = found {
-                self.own(&api, &secret).await?;
-                let data = secret.data.unwrap_or_default().into_iter();
-                return Ok(data
-                    .map(|(entry, bytes)| (entry, Zeroizing::new(bytes.0)))
-                    .collect());
+            if let Some(secret) = self.find(name).await? {
+                return Ok(entries_of(secret));
             }
-            let data = make()?
-                .into_iter()
-                .map(|(entry, bytes)| (entry, ByteString(bytes.to_vec())))
-                .collect();
-            let secret = Secret {
-                metadata: ObjectMeta {
-                    name: Some(name.to_owned()),
-                    labels: Some(BTreeMap::from([(MANAGED_BY.to_owned(), OPERATOR.to_owned())])),
-                    owner_references: self.owner.map(|owner| vec![owner.reference()]),
-                    ..ObjectMeta::default()
-                },
-                data: Some(data),
-                type_: Some("Opaque".to_owned()),
-                ..Secret::default()
-            };
-            match api.create(&PostParams::default(), &secret).await {
-                Ok(_) => tracing::info!(name, "made a Secret that was not there"),
-                Err(kube::Error::Api(status)) if status.code == 409 => {}
-                Err(error) => return Err(OperatorError::api("create", what)(error)),
+            if self.create(name, &make()?, &BTreeMap::new()).await?.is_some() {
+                tracing::info!(name, "made a Secret that was not there");
             }
         }
+    }
+
+    /// A Secret, if it is there; that it has the right owner is seen to.
+    pub(crate) async fn find(self, name: &str) -> Result<Option<Secret>, OperatorError> {
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), self.namespace);
+        let found = in_time("get", self.what(name), api.get_opt(name)).await?;
+        if let Some(secret) = &found {
+            self.own(&api, secret).await?;
+        }
+        Ok(found)
+    }
+
+    /// Makes a Secret; `None` where somebody else was faster.
+    pub(crate) async fn create(
+        self,
+        name: &str,
+        entries: &Entries,
+        annotations: &BTreeMap<String, String>,
+    ) -> Result<Option<Secret>, OperatorError> {
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), self.namespace);
+        let entries = entries.iter();
+        let data = entries.map(|(entry, bytes)| (entry.clone(), ByteString(bytes.to_vec())));
+        let secret = Secret {
+            metadata: ObjectMeta {
+                name: Some(name.to_owned()),
+                labels: Some(BTreeMap::from([(MANAGED_BY.to_owned(), OPERATOR.to_owned())])),
+                annotations: (!annotations.is_empty()).then(|| annotations.clone()),
+                owner_references: self.owner.map(|owner| vec![owner.reference()]),
+                ..ObjectMeta::default()
+            },
+            data: Some(data.collect()),
+            type_: Some("Opaque".to_owned()),
+            ..Secret::default()
+        };
+        match api.create(&PostParams::default(), &secret).await {
+            Ok(made) => Ok(Some(made)),
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(None),
+            Err(error) => Err(OperatorError::api("create", self.what(name))(error)),
+        }
+    }
+
+    fn what(self, name: &str) -> String {
+        format!("Secret {}/{name}", self.namespace)
     }
 
     /// Whether a Secret goes with the release may have been decided anew since it was made. One that somebody else made
@@ -154,10 +186,9 @@ impl Bootstrap<'_> {
         );
         let patch = Patch::Merge(json!({"metadata": {"ownerReferences": wanted}}));
         let patched = api.patch_metadata(name, &PatchParams::default(), &patch).await;
-        patched.map(drop).map_err(OperatorError::api(
-            "patch",
-            format!("Secret {}/{name}", self.namespace),
-        ))
+        patched
+            .map(drop)
+            .map_err(OperatorError::api("patch", self.what(name)))
     }
 }
 

@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use crate::{
-    anchor::Anchor,
+    anchor::Owner,
     error::{OperatorError, in_full, in_time},
 };
 
@@ -69,7 +69,7 @@ pub(crate) struct Elector {
     api: Api<Lease>,
     name: String,
     me: String,
-    owner: Option<Anchor>,
+    owner: watch::Receiver<Owner>,
     lease: Option<Lease>,
     observed: Option<Observed>,
     /// Until the lease was looked at once.
@@ -83,7 +83,7 @@ impl Elector {
         namespace: &str,
         class: &str,
         me: &str,
-        owner: Option<Anchor>,
+        owner: watch::Receiver<Owner>,
         guard: ReadyGuard,
     ) -> Self {
         Self {
@@ -225,7 +225,7 @@ impl Elector {
                     .lease
                     .as_ref()
                     .and_then(|lease| lease.metadata.resource_version.clone()),
-                owner_references: self.owner.as_ref().map(|owner| vec![owner.reference()]),
+                owner_references: self.owner.borrow().anchor().map(|owner| vec![owner.reference()]),
                 ..ObjectMeta::default()
             },
             spec: Some(LeaseSpec {

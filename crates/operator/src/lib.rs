@@ -15,6 +15,8 @@
 mod anchor;
 mod asking;
 mod bootstrap;
+mod control;
+mod custody;
 mod error;
 mod keyring;
 mod kinds;

@@ -17,23 +17,37 @@ pub(crate) struct Pod {
     pub(crate) ip: IpAddr,
 }
 
+/// The routes of a set, each with its revision.
+pub(crate) type Revisions = BTreeMap<String, String>;
+
 /// What a pod serves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Report {
     /// Names the set of all routes with their revisions.
     pub(crate) digest: String,
-    /// Route to revision.
-    pub(crate) revisions: BTreeMap<String, String>,
+    /// That set; pods that serve the newest one share it.
+    pub(crate) revisions: Arc<Revisions>,
+    /// Stands for `rejected` and `problem`; empty where there is neither.
+    pub(crate) faults: String,
     /// By route.
     pub(crate) rejected: BTreeMap<String, Rejected>,
     /// Why it has not taken over the newest set at all.
     pub(crate) problem: Option<String>,
-    /// By issuer, those that the pod has asked.
-    pub(crate) issuers: BTreeMap<String, IssuerReport>,
-    /// Whether there are others, which it is asking just now.
-    pub(crate) is_asking: bool,
+    /// How its issuers fare.
+    pub(crate) issuers: Arc<Issuers>,
     /// The ids of its keyring, and which of them it writes with.
     pub(crate) keyring: KeyringReport,
+}
+
+/// The issuers of a pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Issuers {
+    /// Stands for all the rest.
+    pub(crate) digest: String,
+    /// Those that the pod has asked.
+    pub(crate) asked: BTreeMap<String, IssuerReport>,
+    /// Whether there are others, which it is asking just now.
+    pub(crate) is_asking: bool,
 }
 
 /// A route that a pod refuses.
@@ -92,24 +106,30 @@ pub(crate) struct Asker {
     port: u16,
 }
 
-/// The page `/config/digest`.
+/// The page `/config/digest`: what the others hold, each in a few characters.
 #[derive(Deserialize)]
-struct Digest {
+pub(crate) struct Digest {
     #[serde(rename = "digest")]
-    of_routes: String,
-    has_problem: bool,
-    rejected: usize,
-    keyring: KeyringReport,
+    pub(crate) of_routes: String,
+    pub(crate) faults: String,
+    pub(crate) issuers: String,
+    pub(crate) keyring: KeyringReport,
 }
 
+/// The page `/config`, as far as it is about routes.
 #[derive(Deserialize)]
 struct Config {
     digest: String,
     problem: Option<ProblemView>,
     routes: Vec<RouteView>,
     rejected: Vec<RejectedView>,
+}
+
+/// The page `/config/issuers`.
+#[derive(Deserialize)]
+struct IssuersPage {
+    digest: String,
     issuers: Vec<IssuerView>,
-    keyring: KeyringReport,
 }
 
 #[derive(Deserialize)]
@@ -154,24 +174,21 @@ impl Asker {
         })
     }
 
-    /// What a pod serves. Where its digest is that of `known` and nothing is wrong, that is the answer already.
-    pub(crate) async fn ask(
-        &self,
-        pod: &Pod,
-        known: Option<&Arc<Report>>,
-        is_due: bool,
-    ) -> Option<Arc<Report>> {
-        let digest: Digest = self.get(pod, "/config/digest").await?;
-        let same = known.filter(|known| {
-            let was_quiet = known.rejected.is_empty() && known.problem.is_none();
-            let is_quiet = was_quiet && digest.rejected == 0 && !digest.has_problem;
-            known.digest == digest.of_routes && known.keyring == digest.keyring && is_quiet && !is_due
-        });
-        if let Some(known) = same {
-            return Some(Arc::clone(known));
-        }
+    /// The few characters that tell whether there is anything new to read.
+    pub(crate) async fn digest(&self, pod: &Pod) -> Option<Digest> {
+        self.get(pod, "/config/digest").await
+    }
+
+    /// All that a pod says of its routes: some hundred bytes for each.
+    pub(crate) async fn routes(&self, pod: &Pod, faults: String) -> Option<Report> {
         let config: Config = self.get(pod, "/config").await?;
-        Some(Arc::new(config.into()))
+        Some(config.report(faults))
+    }
+
+    /// All that a pod says of its issuers.
+    pub(crate) async fn issuers(&self, pod: &Pod) -> Option<Issuers> {
+        let page: IssuersPage = self.get(pod, "/config/issuers").await?;
+        Some(page.into())
     }
 
     async fn get<T: serde::de::DeserializeOwned>(&self, pod: &Pod, path: &str) -> Option<T> {
@@ -224,33 +241,36 @@ impl IssuerView {
     }
 }
 
-impl From<Config> for Report {
-    fn from(config: Config) -> Self {
-        let rejected = config.rejected.into_iter().map(|view| {
+impl From<IssuersPage> for Issuers {
+    fn from(page: IssuersPage) -> Self {
+        let all = page.issuers.len();
+        let asked: BTreeMap<String, IssuerReport> =
+            page.issuers.into_iter().filter_map(IssuerView::report).collect();
+        Self {
+            digest: page.digest,
+            is_asking: asked.len() < all,
+            asked,
+        }
+    }
+}
+
+impl Config {
+    fn report(self, faults: String) -> Report {
+        let rejected = self.rejected.into_iter().map(|view| {
             let rejected = Rejected {
                 revision: view.revision,
                 message: view.message,
             };
             (view.route, rejected)
         });
-        let all = config.issuers.len();
-        let issuers: BTreeMap<String, IssuerReport> = config
-            .issuers
-            .into_iter()
-            .filter_map(IssuerView::report)
-            .collect();
-        Self {
-            is_asking: issuers.len() < all,
-            issuers,
-            digest: config.digest,
-            problem: config.problem.map(|problem| problem.message),
-            revisions: config
-                .routes
-                .into_iter()
-                .map(|route| (route.name, route.revision))
-                .collect(),
+        let revisions = self.routes.into_iter().map(|route| (route.name, route.revision));
+        Report {
+            digest: self.digest,
+            revisions: Arc::new(revisions.collect()),
+            faults,
             rejected: rejected.collect(),
-            keyring: config.keyring,
+            problem: self.problem.map(|problem| problem.message),
+            ..Report::default()
         }
     }
 }
@@ -263,23 +283,23 @@ mod tests {
 
     #[test]
     fn an_issuer_that_a_pod_has_not_asked_yet_is_neither_here_nor_there() {
-        let config = json!({
-            "digest": "d", "problem": null, "routes": [], "rejected": [], "keyring": {"write": 1, "ids": [1]},
+        let page = json!({
+            "digest": "d",
             "issuers": [
                 {"name": "new", "discovery": {"ok": false, "error": null}, "jwks": {"ok": false, "error": null}},
                 {"name": "bad", "discovery": {"ok": false, "error": "refused"}, "jwks": {"ok": false, "error": null}},
                 {"name": "good", "discovery": {"ok": true, "error": null}, "jwks": null},
             ],
         });
-        let report = Report::from(serde_json::from_value::<Config>(config).unwrap());
-        assert!(report.is_asking);
-        let said: Vec<_> = report
-            .issuers
+        let issuers = Issuers::from(serde_json::from_value::<IssuersPage>(page).unwrap());
+        assert!(issuers.is_asking);
+        let said: Vec<_> = issuers
+            .asked
             .iter()
             .map(|(name, said)| (name.as_str(), said.ready))
             .collect();
         assert_eq!(said, [("bad", false), ("good", true)]);
-        assert_eq!(report.issuers["bad"].message.as_deref(), Some("refused"));
+        assert_eq!(issuers.asked["bad"].message.as_deref(), Some("refused"));
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! Which routes the gateway pods really serve, as they say themselves.
 
-use crate::{asking::Reports, pods::Report};
+use crate::{
+    asking::Reports,
+    pods::{Rejected, Report},
+};
 
 /// What is known of one route on all ready pods.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,19 +18,59 @@ pub(crate) enum Programmed {
     Rejected(String),
 }
 
-/// Looks at what the pods say about a revision of a route, which is `object` in the cluster. `None` stands for a pod
-/// that has not answered.
-pub(crate) fn programmed(route: &str, object: &str, revision: &str, pods: &Reports) -> Programmed {
-    if pods.is_empty() {
+/// The ready pods by what they say: of a hundred that serve the same, ten thousand routes ask one.
+pub(crate) struct Fleet<'r> {
+    pods: usize,
+    /// With how many pods say so.
+    reports: Vec<(&'r Report, usize)>,
+}
+
+impl<'r> Fleet<'r> {
+    /// Pods that say the same share a report; `None` stands for one that has not answered.
+    pub(crate) fn of(reports: &'r Reports) -> Self {
+        let mut distinct: Vec<(&Report, usize)> = Vec::new();
+        for report in reports.values().flatten() {
+            match distinct
+                .iter_mut()
+                .find(|(known, _)| std::ptr::eq(*known, &raw const **report))
+            {
+                Some((_, pods)) => *pods += 1,
+                None => distinct.push((report, 1)),
+            }
+        }
+        Self {
+            pods: reports.len(),
+            reports: distinct,
+        }
+    }
+
+    fn reports(&self) -> impl Iterator<Item = &'r Report> {
+        self.reports.iter().map(|(report, _)| *report)
+    }
+
+    /// What a pod says against a route. One that cannot read which route it is can only name the object.
+    fn refusal(&self, route: &str, object: impl Fn() -> String, revision: &str) -> Option<&'r Rejected> {
+        let refusing = self.reports().filter(|report| !report.rejected.is_empty());
+        refusing
+            .filter_map(|report| {
+                let by_route = report.rejected.get(route);
+                by_route.or_else(|| report.rejected.get(&object()))
+            })
+            .find(|rejected| rejected.is_of(revision))
+    }
+}
+
+/// Looks at what the pods say about a revision of a route, which is `object` in the cluster.
+pub(crate) fn programmed(
+    route: &str,
+    object: impl Fn() -> String,
+    revision: &str,
+    fleet: &Fleet<'_>,
+) -> Programmed {
+    if fleet.pods == 0 {
         return Programmed::NoPods;
     }
-    let reports = || pods.values().flatten();
-    let refusal = reports().find_map(|report| {
-        // A pod that cannot read which route it is can only name the object.
-        let rejected = report.rejected.get(route).or_else(|| report.rejected.get(object));
-        rejected.filter(|rejected| rejected.is_of(revision))
-    });
-    if let Some(rejected) = refusal {
+    if let Some(rejected) = fleet.refusal(route, object, revision) {
         return Programmed::Rejected(rejected.message.clone());
     }
     let is_there = |report: &Report| {
@@ -36,17 +79,16 @@ pub(crate) fn programmed(route: &str, object: &str, revision: &str, pods: &Repor
             .get(route)
             .is_some_and(|served| served == revision)
     };
-    let problem = reports()
-        .filter(|report| !is_there(report))
-        .find_map(|report| report.problem.as_ref());
-    if let Some(problem) = problem {
+    let mut without = fleet.reports().filter(|report| !is_there(report));
+    if let Some(problem) = without.find_map(|report| report.problem.as_ref()) {
         return Programmed::Rejected(problem.clone());
     }
-    let served = reports().filter(|report| is_there(report)).count();
-    if served == pods.len() {
+    let with = fleet.reports.iter().filter(|(report, _)| is_there(report));
+    let served = with.map(|(_, pods)| pods).sum();
+    if served == fleet.pods {
         Programmed::Everywhere(served)
     } else {
-        Programmed::Pending(served, pods.len())
+        Programmed::Pending(served, fleet.pods)
     }
 }
 
@@ -59,7 +101,7 @@ mod tests {
 
     fn serving(revision: &str) -> Report {
         Report {
-            revisions: BTreeMap::from([("shop/orders".to_owned(), revision.to_owned())]),
+            revisions: Arc::new(BTreeMap::from([("shop/orders".to_owned(), revision.to_owned())])),
             ..Report::default()
         }
     }
@@ -69,6 +111,20 @@ mod tests {
         numbered
             .map(|(number, report)| (format!("pod-{number}"), report.map(Arc::new)))
             .collect()
+    }
+
+    fn programmed(pods: &Reports) -> Programmed {
+        let object = || "route-1".to_owned();
+        super::programmed("shop/orders", object, "new", &Fleet::of(pods))
+    }
+
+    #[test]
+    fn pods_that_share_a_report_count_one_by_one() {
+        let report = Arc::new(serving("new"));
+        let names = ["a", "b", "c"].map(str::to_owned);
+        let pods: Reports = names.map(|name| (name, Some(Arc::clone(&report)))).into();
+        assert_eq!(Fleet::of(&pods).reports.len(), 1);
+        assert_eq!(programmed(&pods), Programmed::Everywhere(3));
     }
 
     #[test]
@@ -90,10 +146,7 @@ mod tests {
                 Programmed::Everywhere(2),
             ),
         ] {
-            assert_eq!(
-                programmed("shop/orders", "route-1", "new", &pods(reports)),
-                expected
-            );
+            assert_eq!(programmed(&pods(reports)), expected);
         }
     }
 
@@ -109,29 +162,17 @@ mod tests {
             Some(report)
         };
         let refused = Programmed::Rejected("has format 2".to_owned());
-        assert_eq!(
-            programmed("shop/orders", "route-1", "new", &pods([rejecting(Some("new"))])),
-            refused
-        );
-        assert_eq!(
-            programmed("shop/orders", "route-1", "new", &pods([rejecting(None)])),
-            refused
-        );
+        assert_eq!(programmed(&pods([rejecting(Some("new"))])), refused);
+        assert_eq!(programmed(&pods([rejecting(None)])), refused);
         let mut unread = serving("old");
         let nameless = Rejected {
             revision: None,
             message: "has format 2".to_owned(),
         };
         unread.rejected.insert("route-1".to_owned(), nameless);
-        assert_eq!(
-            programmed("shop/orders", "route-1", "new", &pods([Some(unread)])),
-            refused
-        );
+        assert_eq!(programmed(&pods([Some(unread)])), refused);
         let older = pods([rejecting(Some("older"))]);
-        assert_eq!(
-            programmed("shop/orders", "route-1", "new", &older),
-            Programmed::Pending(0, 1)
-        );
+        assert_eq!(programmed(&older), Programmed::Pending(0, 1));
     }
     #[test]
     fn a_pod_that_refuses_the_whole_set_says_why_of_what_it_does_not_serve() {
@@ -141,10 +182,10 @@ mod tests {
             pods([Some(report), Some(serving("new"))])
         };
         assert_eq!(
-            programmed("shop/orders", "route-1", "new", &stuck("old")),
+            programmed(&stuck("old")),
             Programmed::Rejected("too many hosts".to_owned())
         );
-        let served = programmed("shop/orders", "route-1", "new", &stuck("new"));
+        let served = programmed(&stuck("new"));
         assert_eq!(served, Programmed::Everywhere(2));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use aws_lc_rs::digest;
 use serde_json::{Value, json};
 use splittoken_api::ObjectName;
 use splittoken_api::rendered::{CLASS_LABEL, CONFIG_ENTRY, PART_LABEL, PART_ROUTE, SECRETS_ENTRY};
@@ -14,11 +15,28 @@ const REVISION_LABEL: &str = "splittoken.dev/revision";
 /// For people: a label could not hold every name.
 const ROUTE_ANNOTATION: &str = "splittoken.dev/route";
 
-/// The texts that stand in the cluster, by object name. Those of Secrets as they are there: in base64.
+/// What stands in the cluster, by object name. Texts are known by their fingerprints alone: there are as many of them as
+/// there are routes, and some are secret.
 #[derive(Debug, Default)]
 pub(crate) struct Existing {
-    pub(crate) configs: BTreeMap<String, String>,
-    pub(crate) secrets: BTreeMap<String, Zeroizing<String>>,
+    pub(crate) configs: BTreeMap<String, Fingerprint>,
+    pub(crate) secrets: BTreeMap<String, Fingerprint>,
+}
+
+/// Stands for a text: the first half of its SHA-256.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Fingerprint([u8; 16]);
+
+impl Fingerprint {
+    fn of(text: &str) -> Self {
+        let mut first = [0; 16];
+        let hash = digest::digest(&digest::SHA256, text.as_bytes());
+        first
+            .iter_mut()
+            .zip(hash.as_ref())
+            .for_each(|(to, from)| *to = *from);
+        Self(first)
+    }
 }
 
 /// One route as two objects.
@@ -28,14 +46,27 @@ pub(crate) struct Rendered {
     pub(crate) route: String,
     pub(crate) revision: String,
     config: String,
-    /// In base64.
+    /// In base64, as a Secret holds it.
     secrets: Option<Zeroizing<String>>,
+}
+
+/// What each route comes to in the cluster. A revision names all that is rendered, so that an edit of one route among
+/// ten thousand renders one.
+#[derive(Debug, Default)]
+pub(crate) struct Outlines(BTreeMap<RouteName, Outline>);
+
+#[derive(Debug)]
+struct Outline {
+    object: String,
+    revision: String,
+    config: Fingerprint,
+    secrets: Option<Fingerprint>,
 }
 
 /// What has to be done, in this order: a gateway that reads in between never finds a route without its secrets.
 #[derive(Debug, Default)]
 pub(crate) struct Plan<'r> {
-    pub(crate) apply: Vec<&'r Rendered>,
+    pub(crate) apply: Vec<&'r CompiledRoute>,
     /// Names of `ConfigMap`s.
     pub(crate) delete_configs: Vec<String>,
     /// Names of Secrets.
@@ -54,77 +85,111 @@ pub(crate) struct Frame {
 impl Existing {
     /// Takes in a rendered `ConfigMap`. Says whether it is new.
     pub(crate) fn put_config(&mut self, raw: &Value) -> bool {
-        let Some((name, text)) = entry(raw, CONFIG_ENTRY) else {
-            return false;
-        };
-        self.configs.insert(name, text.clone()) != Some(text)
+        put(&mut self.configs, raw, CONFIG_ENTRY)
     }
 
     /// Takes in a rendered Secret. Says whether it is new.
     pub(crate) fn put_secrets(&mut self, raw: &Value) -> bool {
-        let Some((name, text)) = entry(raw, SECRETS_ENTRY) else {
-            return false;
-        };
-        let text = Zeroizing::new(text);
-        self.secrets.insert(name, text.clone()) != Some(text)
+        put(&mut self.secrets, raw, SECRETS_ENTRY)
+    }
+
+    /// Everything that stands has to be written anew or to go.
+    pub(crate) fn distrust(&mut self) {
+        let all = self.configs.values_mut().chain(self.secrets.values_mut());
+        all.for_each(|text| *text = Fingerprint::default());
     }
 }
 
-/// The name of an object and one of its entries; an empty text where somebody took it out.
-fn entry(raw: &Value, key: &str) -> Option<(String, String)> {
-    let name = raw["metadata"]["name"].as_str()?;
-    let text = raw["data"][key].as_str().unwrap_or_default();
-    Some((name.to_owned(), text.to_owned()))
-}
-
-/// Renders the routes.
-pub(crate) fn render(routes: &[CompiledRoute]) -> Result<Vec<Rendered>, OperatorError> {
-    let render = |route: &CompiledRoute| {
-        let name = &route.config.name;
-        let written = wire::write(route).map_err(|source| OperatorError::Render {
-            route: name.to_string(),
-            source,
-        })?;
-        Ok(Rendered {
-            name: wire::object_name(name),
-            route: name.to_string(),
-            revision: route.revision.clone(),
-            config: written.config,
-            secrets: written.secrets.map(|text| base64(text.as_bytes())),
-        })
+/// An entry that somebody took out counts as empty.
+fn put(known: &mut BTreeMap<String, Fingerprint>, raw: &Value, key: &str) -> bool {
+    let Some(name) = raw["metadata"]["name"].as_str() else {
+        return false;
     };
-    routes.iter().map(render).collect()
+    let text = Fingerprint::of(raw["data"][key].as_str().unwrap_or_default());
+    known.insert(name.to_owned(), text) != Some(text)
 }
 
-/// What has to be done so that `rendered` stands in the cluster, and nothing else of this installation.
-pub(crate) fn plan<'r>(rendered: &'r [Rendered], existing: &Existing) -> Plan<'r> {
-    let wanted: BTreeSet<&str> = rendered.iter().map(|object| object.name.as_str()).collect();
-    let with_secrets: BTreeSet<&str> = rendered
-        .iter()
-        .filter(|object| object.secrets.is_some())
-        .map(|object| object.name.as_str())
-        .collect();
-    Plan {
-        apply: rendered
-            .iter()
-            .filter(|object| !object.stands_in(existing))
-            .collect(),
+/// Renders a route.
+pub(crate) fn render(route: &CompiledRoute) -> Result<Rendered, OperatorError> {
+    let name = &route.config.name;
+    let written = wire::write(route).map_err(|source| OperatorError::Render {
+        route: name.to_string(),
+        source,
+    })?;
+    Ok(Rendered {
+        name: wire::object_name(name),
+        route: name.to_string(),
+        revision: route.revision.clone(),
+        config: written.config,
+        secrets: written.secrets.map(|text| base64(text.as_bytes())),
+    })
+}
+
+/// What has to be done so that `routes` stand in the cluster, and nothing else of this installation.
+pub(crate) fn plan<'r>(
+    routes: &'r [CompiledRoute],
+    outlines: &mut Outlines,
+    existing: &Existing,
+) -> Result<Plan<'r>, OperatorError> {
+    outlines.follow(routes)?;
+    let all = || outlines.0.values();
+    let wanted: BTreeSet<&str> = all().map(|outline| outline.object.as_str()).collect();
+    let with_secrets = all().filter(|outline| outline.secrets.is_some());
+    let with_secrets: BTreeSet<&str> = with_secrets.map(|outline| outline.object.as_str()).collect();
+    let stands = |route: &&CompiledRoute| {
+        let outline = outlines.0.get(&route.config.name);
+        outline.is_some_and(|outline| outline.stands_in(existing))
+    };
+    Ok(Plan {
+        apply: routes.iter().filter(|route| !stands(route)).collect(),
         delete_configs: missing_in(existing.configs.keys(), &wanted),
         delete_secrets: missing_in(existing.secrets.keys(), &with_secrets),
+    })
+}
+
+impl Outlines {
+    /// Works out what is new, and forgets what is gone.
+    fn follow(&mut self, routes: &[CompiledRoute]) -> Result<(), OperatorError> {
+        let mut before = std::mem::take(&mut self.0);
+        for route in routes {
+            let name = &route.config.name;
+            let known = before.remove(name);
+            let outline = match known.filter(|outline| outline.revision == route.revision) {
+                Some(outline) => outline,
+                None => Outline::of(&render(route)?),
+            };
+            self.0.insert(name.clone(), outline);
+        }
+        Ok(())
+    }
+}
+
+impl Outline {
+    fn of(rendered: &Rendered) -> Self {
+        Self {
+            object: rendered.name.clone(),
+            revision: rendered.revision.clone(),
+            config: Fingerprint::of(&rendered.config),
+            secrets: rendered.secrets.as_ref().map(|text| Fingerprint::of(text)),
+        }
+    }
+
+    fn stands_in(&self, existing: &Existing) -> bool {
+        existing.configs.get(&self.object) == Some(&self.config)
+            && existing.secrets.get(&self.object) == self.secrets.as_ref()
     }
 }
 
 impl Plan<'_> {
     /// Leaves the objects of these routes alone, whatever was worked out for them.
     pub(crate) fn spare(&mut self, routes: &BTreeSet<ObjectName>) {
-        let names = routes.iter().map(|route| {
-            wire::object_name(&RouteName {
-                namespace: route.namespace.clone(),
-                name: route.name.clone(),
-            })
+        let names = routes.iter().map(|route| RouteName {
+            namespace: route.namespace.clone(),
+            name: route.name.clone(),
         });
-        let names: BTreeSet<String> = names.collect();
-        self.apply.retain(|object| !names.contains(&object.name));
+        let routes: BTreeSet<RouteName> = names.collect();
+        let names: BTreeSet<String> = routes.iter().map(wire::object_name).collect();
+        self.apply.retain(|route| !routes.contains(&route.config.name));
         self.delete_configs.retain(|name| !names.contains(name));
         self.delete_secrets.retain(|name| !names.contains(name));
     }
@@ -138,16 +203,13 @@ fn missing_in<'n>(names: impl Iterator<Item = &'n String>, wanted: &BTreeSet<&st
 }
 
 impl Rendered {
-    fn stands_in(&self, existing: &Existing) -> bool {
-        existing.configs.get(&self.name) == Some(&self.config)
-            && existing.secrets.get(&self.name) == self.secrets.as_ref()
-    }
-
     /// Remembers that it stands there now: the watch says so too, but later.
     pub(crate) fn settle(&self, existing: &mut Existing) {
-        existing.configs.insert(self.name.clone(), self.config.clone());
+        let config = Fingerprint::of(&self.config);
+        existing.configs.insert(self.name.clone(), config);
         if let Some(secrets) = &self.secrets {
-            existing.secrets.insert(self.name.clone(), secrets.clone());
+            let secrets = Fingerprint::of(secrets);
+            existing.secrets.insert(self.name.clone(), secrets);
         }
     }
 

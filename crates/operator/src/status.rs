@@ -53,8 +53,8 @@ pub(crate) struct Said {
 pub(crate) struct Status {
     conditions: Vec<Said>,
     generation: i64,
-    /// Members beside the conditions.
-    more: Value,
+    /// A member beside the conditions.
+    more: (&'static str, Value),
 }
 
 /// The status of a route. `programmed` is `None` for one that is not served at all.
@@ -66,7 +66,7 @@ pub(crate) fn of_route(
 ) -> Status {
     let mut conditions: Vec<Said> = verdict.conditions().into_iter().map(Said::from).collect();
     conditions.push(said_of_pods(programmed));
-    conclude(conditions, generation, json!({"tokenEndpoint": token_endpoint}))
+    conclude(conditions, generation, ("tokenEndpoint", json!(token_endpoint)))
 }
 
 /// The status of an issuer.
@@ -78,7 +78,7 @@ pub(crate) fn of_issuer(
 ) -> Status {
     let mut conditions: Vec<Said> = verdict.conditions().into_iter().map(Said::from).collect();
     conditions.push(said_of_reach(reports, attached_routes));
-    conclude(conditions, generation, json!({"attachedRoutes": attached_routes}))
+    conclude(conditions, generation, ("attachedRoutes", json!(attached_routes)))
 }
 
 impl From<Condition> for Said {
@@ -165,7 +165,7 @@ fn said_of_reach(reports: &[&IssuerReport], attached_routes: usize) -> Said {
     }
 }
 
-fn conclude(mut conditions: Vec<Said>, generation: i64, more: Value) -> Status {
+fn conclude(mut conditions: Vec<Said>, generation: i64, more: (&'static str, Value)) -> Status {
     conditions.push(Said::ready(&conditions));
     Status {
         conditions,
@@ -243,9 +243,8 @@ impl Status {
             })
             .collect();
         let mut status = json!({"observedGeneration": self.generation, "conditions": conditions});
-        for (name, value) in self.more.as_object().into_iter().flatten() {
-            status[name] = value.clone();
-        }
+        let (name, value) = &self.more;
+        status[*name] = value.clone();
         let is_there = |(name, value): (&String, &Value)| current.get(name).unwrap_or(&Value::Null) == value;
         let is_same = status.as_object().into_iter().flatten().all(is_there);
         (!is_same).then(|| json!({"status": status}))

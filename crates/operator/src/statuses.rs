@@ -1,7 +1,7 @@
 //! The statuses of all objects: worked out together, written one by one where they say something new.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::{Duration, Instant},
 };
 
@@ -20,9 +20,9 @@ use crate::{
     kinds::Kind,
     metrics::{ConditionLabels, Metrics},
     pods::IssuerReport,
-    programmed::{Programmed, programmed},
+    programmed::{Fleet, Programmed, programmed},
     status::{Status, of_issuer, of_route},
-    world::Object,
+    world::{Object, hash},
     writer::Writer,
 };
 
@@ -35,7 +35,7 @@ const AT_A_TIME: usize = 500;
 /// How many of them at once.
 const AT_ONCE: usize = 16;
 /// The controller's name in Events.
-const CONTROLLER: &str = "splittoken-operator";
+pub(crate) const CONTROLLER: &str = "splittoken-operator";
 
 /// What was said of each object, and when.
 pub(crate) struct Statuses {
@@ -48,6 +48,8 @@ pub(crate) struct Statuses {
 struct Told {
     status: Status,
     written: Instant,
+    /// Stands for the object's own status that was found to say the same: while neither changes, nothing is compared.
+    found: Option<u64>,
 }
 
 /// What statuses are made from.
@@ -57,6 +59,14 @@ pub(crate) struct Known<'k> {
     /// Objects of which nothing can be said for now.
     pub(crate) held: &'k BTreeSet<ObjectName>,
     pub(crate) reports: &'k Reports,
+    /// The only objects of which anything can have changed, where that is known.
+    pub(crate) only: Option<&'k BTreeSet<ObjectName>>,
+}
+
+impl Known<'_> {
+    fn concerns(&self, name: &ObjectName) -> bool {
+        self.only.is_none_or(|only| only.contains(name))
+    }
 }
 
 /// A status that says something new.
@@ -100,34 +110,42 @@ impl Statuses {
             objects,
             held,
             reports,
+            only,
         } = known;
-        let routes: BTreeMap<String, &CompiledRoute> = compiled
+        let routes: HashMap<(&str, &str), &CompiledRoute> = compiled
             .routes
             .iter()
-            .map(|route| (route.config.name.to_string(), route))
+            .map(|route| {
+                let name = &route.config.name;
+                ((name.namespace.as_str(), name.name.as_str()), route)
+            })
             .collect();
+        let fleet = Fleet::of(reports);
         let attached = attached(&compiled.routes);
         let issuers = by_issuer(reports);
-        self.told.retain(|name, _| objects.contains_key(name));
-        self.since.retain(|name, _| objects.contains_key(name));
-        metrics.conditions.clear();
+        if only.is_none() {
+            self.told.retain(|name, _| objects.contains_key(name));
+            self.since.retain(|name, _| objects.contains_key(name));
+        }
+        let mut counts = BTreeMap::new();
         let mut later = Vec::new();
         let mut due = Vec::new();
-        for verdict in &compiled.verdicts {
+        let verdicts = compiled.verdicts.iter();
+        for verdict in verdicts.filter(|verdict| known.concerns(&verdict.object)) {
             let name = &verdict.object;
             let Some(object) = objects.get(name).filter(|_| !held.contains(name)) else {
                 continue;
             };
             let (status, settles) = if name.kind == Kind::Route.type_meta().1 {
-                let route = routes.get(&format!("{}/{}", name.namespace, name.name));
-                self.route(verdict, object, route.copied(), reports)
+                let route = routes.get(&(name.namespace.as_str(), name.name.as_str()));
+                self.route(verdict, object, route.copied(), &fleet)
             } else {
                 let key = name.to_string();
                 let reports = issuers.get(key.as_str()).map_or(&[][..], Vec::as_slice);
                 let attached = attached.get(key.as_str()).copied().unwrap_or_default();
                 self.issuer(verdict, object, reports, attached)
             };
-            count(metrics, name, &status);
+            count(&mut counts, name, &status);
             if let Some(at) = settles {
                 later.push(at);
             } else if writer.is_some() {
@@ -137,6 +155,9 @@ impl Statuses {
                     Task::Write(news) => due.push(news),
                 }
             }
+        }
+        if only.is_none() {
+            show(metrics, counts);
         }
         if let Some(writer) = writer {
             if due.len() > AT_A_TIME {
@@ -154,7 +175,7 @@ impl Statuses {
         verdict: &Verdict,
         object: &Object,
         route: Option<&CompiledRoute>,
-        reports: &Reports,
+        fleet: &Fleet<'_>,
     ) -> (Status, Option<Instant>) {
         let Some(route) = route else {
             self.since.remove(&verdict.object);
@@ -162,12 +183,8 @@ impl Statuses {
         };
         let settled = self.settled(&verdict.object, &route.revision);
         let name = &route.config.name;
-        let programmed = programmed(
-            &name.to_string(),
-            &wire::object_name(name),
-            &route.revision,
-            reports,
-        );
+        let object_name = || wire::object_name(name);
+        let programmed = programmed(&name.to_string(), object_name, &route.revision, fleet);
         let is_settling = matches!(programmed, Programmed::Pending(..)) && Instant::now() < settled;
         let status = of_route(
             verdict,
@@ -214,14 +231,19 @@ impl Statuses {
     }
 
     fn task<'k>(&mut self, name: &'k ObjectName, object: &'k Object, status: Status) -> Task<'k> {
+        let found = hash(&object.status);
+        let is_known = |told: &Told| told.found == Some(found) && told.status == status;
+        if self.told.get(name).is_some_and(is_known) {
+            return Task::Nothing;
+        }
         if let Some(at) = self.is_too_soon(name, &status) {
             return Task::Later(at);
         }
         let now = Timestamp::from_second(Timestamp::now().as_second())
             .unwrap_or_default()
             .to_string();
-        let Some(patch) = status.patch(&object.status, &now) else {
-            self.remember(name, status);
+        let Some(patch) = status.patch(&object.status(), &now) else {
+            self.remember(name, status, found);
             return Task::Nothing;
         };
         // Until the watch brings our own write back, it looks as if it were not there.
@@ -243,7 +265,7 @@ impl Statuses {
         let mut outcomes = stream::iter(due)
             .map(|news| async move {
                 let outcome = writer.write_status(news.name, &news.patch).await;
-                if outcome.is_ok() && news.status.is_transition_from(&news.object.status) {
+                if outcome.is_ok() && news.status.is_transition_from(&news.object.status()) {
                     publish(recorder, &news).await;
                 }
                 (news, outcome)
@@ -266,17 +288,24 @@ impl Statuses {
         drop(outcomes);
         let now = Instant::now();
         for (name, status) in written {
-            self.told.insert(name.clone(), Told { status, written: now });
+            let told = Told {
+                status,
+                written: now,
+                found: None,
+            };
+            self.told.insert(name.clone(), told);
         }
         again
     }
 
-    fn remember(&mut self, name: &ObjectName, status: Status) {
-        let written = Instant::now();
-        match self.told.get_mut(name) {
-            Some(told) if told.status == status => {}
-            _ => drop(self.told.insert(name.clone(), Told { status, written })),
-        }
+    fn remember(&mut self, name: &ObjectName, status: Status, found: u64) {
+        let before = self.told.get(name).filter(|told| told.status == status);
+        let told = Told {
+            written: before.map_or_else(Instant::now, |told| told.written),
+            status,
+            found: Some(found),
+        };
+        self.told.insert(name.clone(), told);
     }
 }
 
@@ -335,20 +364,34 @@ fn attached(routes: &[CompiledRoute]) -> BTreeMap<&str, usize> {
 
 fn by_issuer(reports: &Reports) -> BTreeMap<&str, Vec<&IssuerReport>> {
     let mut issuers: BTreeMap<&str, Vec<&IssuerReport>> = BTreeMap::new();
-    for (name, report) in reports.values().flatten().flat_map(|report| &report.issuers) {
+    for (name, report) in reports
+        .values()
+        .flatten()
+        .flat_map(|report| &report.issuers.asked)
+    {
         issuers.entry(name).or_default().push(report);
     }
     issuers
 }
 
-fn count(metrics: &Metrics, name: &ObjectName, status: &Status) {
+/// How many objects have a condition, by kind, condition and reason.
+type Counts<'k> = BTreeMap<(&'k str, &'static str, &'static str), i64>;
+
+fn count<'k>(counts: &mut Counts<'k>, name: &'k ObjectName, status: &Status) {
     for (condition, _, reason, _) in status.reasons() {
+        *counts.entry((name.kind.as_str(), condition, reason)).or_default() += 1;
+    }
+}
+
+fn show(metrics: &Metrics, counts: Counts<'_>) {
+    metrics.conditions.clear();
+    for ((kind, condition, reason), number) in counts {
         let labels = ConditionLabels {
-            kind: name.kind.clone(),
+            kind: kind.to_owned(),
             condition,
             reason,
         };
-        metrics.conditions.get_or_create(&labels).inc();
+        metrics.conditions.get_or_create(&labels).set(number);
     }
 }
 

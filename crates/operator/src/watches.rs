@@ -1,6 +1,6 @@
 //! Watches: each kind of object in its raw form, over and over until it works.
 
-use std::pin::pin;
+use std::{collections::BTreeSet, pin::pin};
 
 use futures_util::StreamExt;
 use kube::{
@@ -16,7 +16,11 @@ use splittoken_api::rendered::{CLASS_LABEL, PART_LABEL, PART_ROUTE};
 use splittoken_runtime::{Readiness, ReadyGuard};
 use tokio::sync::mpsc::Sender;
 
-use crate::{kinds::Kind, settings::Settings, world::Change};
+use crate::{
+    kinds::Kind,
+    settings::Settings,
+    world::{Change, Key},
+};
 
 /// A list in pages is easier on the API server; its own clients use the same.
 const PAGE: u32 = 500;
@@ -64,7 +68,7 @@ async fn follow(
     changes: Sender<Change>,
 ) {
     let mut guard = Some(guard);
-    let mut listed = Vec::new();
+    let mut listed = BTreeSet::new();
     let mut events = pin!(watcher(api, config).default_backoff());
     while let Some(event) = events.next().await {
         let change = match event {
@@ -73,19 +77,20 @@ async fn follow(
                 continue;
             }
             Ok(Event::InitApply(object)) => {
-                listed.push(raw(kind, object));
-                continue;
+                listed.insert(key(&object));
+                // One by one: ten thousand raw objects at a time would take most of the memory that there is.
+                Change::Put(kind, raw(kind, object))
             }
-            Ok(Event::InitDone) => Change::All(kind, std::mem::take(&mut listed)),
+            Ok(Event::InitDone) => Change::Only(kind, std::mem::take(&mut listed)),
             Ok(Event::Apply(object)) => Change::Put(kind, raw(kind, object)),
             Ok(Event::Delete(object)) => Change::Gone(kind, raw(kind, object)),
             Err(error) => match explain(kind, &error, guard.as_ref()) {
                 // Nobody can have granted anything.
-                Absence::Fine => Change::All(kind, Vec::new()),
+                Absence::Fine => Change::Only(kind, BTreeSet::new()),
                 Absence::Fault => continue,
             },
         };
-        let is_listed = matches!(change, Change::All(..));
+        let is_listed = matches!(change, Change::Only(..));
         if changes.send(change).await.is_err() {
             return;
         }
@@ -127,8 +132,18 @@ fn api_code(error: &watcher::Error) -> Option<u16> {
     }
 }
 
+fn key(object: &DynamicObject) -> Key {
+    let metadata = &object.metadata;
+    (
+        metadata.namespace.clone().unwrap_or_default(),
+        metadata.name.clone().unwrap_or_default(),
+    )
+}
+
 /// The object as it is written. Items of a list do not repeat what they are.
-fn raw(kind: Kind, object: DynamicObject) -> Value {
+fn raw(kind: Kind, mut object: DynamicObject) -> Value {
+    // Who wrote which field is more text than all the rest, and nobody here looks at it.
+    object.metadata.managed_fields = None;
     // Only maps with other keys than text could fail, and JSON has none.
     let mut raw = serde_json::to_value(object).unwrap_or_default();
     let (api_version, name) = kind.type_meta();

@@ -10,11 +10,14 @@ use splittoken_api::{ClusterServices, Grants, ObjectName, Resources};
 
 use crate::{kinds::Kind, pods::Pod, rendered::Existing};
 
+/// Namespace and name of an object; the namespace of one that has none is empty.
+pub(crate) type Key = (String, String);
+
 /// What a watch says.
 #[derive(Debug)]
 pub(crate) enum Change {
-    /// All objects of a kind: whatever else was known of it is gone.
-    All(Kind, Vec<Value>),
+    /// The end of a list whose objects came as [`Self::Put`]: whatever else was known of this kind is gone.
+    Only(Kind, BTreeSet<Key>),
     /// One is there, or is another than it was.
     Put(Kind, Value),
     /// One is gone.
@@ -24,7 +27,7 @@ pub(crate) enum Change {
 impl Change {
     pub(crate) fn kind(&self) -> Kind {
         match self {
-            Self::All(kind, _) | Self::Put(kind, _) | Self::Gone(kind, _) => *kind,
+            Self::Only(kind, _) | Self::Put(kind, _) | Self::Gone(kind, _) => *kind,
         }
     }
 }
@@ -48,12 +51,17 @@ pub(crate) struct World {
 pub(crate) struct Object {
     pub(crate) generation: i64,
     pub(crate) uid: String,
-    pub(crate) status: Value,
+    /// As JSON text: as values, ten thousand of them would take five times as much memory.
+    pub(crate) status: Box<str>,
     /// Stands for its annotations. A new one is how people say "look again".
     pub(crate) annotations: u64,
 }
 
 impl Object {
+    pub(crate) fn status(&self) -> Value {
+        serde_json::from_str(&self.status).unwrap_or_default()
+    }
+
     /// Whether only the status may be another.
     fn is_as(&self, other: &Self) -> bool {
         let of = |object: &Self| (object.generation, object.uid.clone(), object.annotations);
@@ -61,52 +69,53 @@ impl Object {
     }
 }
 
-fn hash(value: &Value) -> u64 {
+/// Stands for a text where only we ourselves compare.
+pub(crate) fn hash(text: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
-    value.to_string().hash(&mut hasher);
+    text.hash(&mut hasher);
     hasher.finish()
+}
+
+/// Keeps those objects of the own namespace that are there. Says whether that took any away.
+fn keep<V>(known: &mut BTreeMap<String, V>, there: &BTreeSet<Key>) -> bool {
+    let there: BTreeSet<&str> = there.iter().map(|(_, name)| name.as_str()).collect();
+    let before = known.len();
+    known.retain(|name, _| there.contains(name.as_str()));
+    known.len() < before
 }
 
 impl World {
     /// Takes a change in. Says whether anything may come out otherwise than before.
     pub(crate) fn apply(&mut self, change: Change) -> bool {
         match change {
-            Change::All(kind, objects) => self.replace(kind, &objects),
+            Change::Only(kind, there) => self.forget(kind, &there),
             Change::Put(kind, object) => self.put(kind, &object),
             Change::Gone(kind, object) => self.remove(kind, &object),
         }
     }
 
-    fn replace(&mut self, kind: Kind, objects: &[Value]) -> bool {
-        if kind == Kind::Grant && objects.is_empty() && self.grants.is_empty() {
-            // Without its CRD this comes every half a minute.
-            return false;
-        }
-        self.forget(kind, objects);
-        for object in objects {
-            self.put(kind, object);
-        }
-        true
-    }
-
-    /// Forgets what is not among `objects`.
-    fn forget(&mut self, kind: Kind, objects: &[Value]) {
+    /// Forgets what is not there. Says whether there was any.
+    fn forget(&mut self, kind: Kind, there: &BTreeSet<Key>) -> bool {
+        let is_there = |namespace: &str, name: &str| there.contains(&(namespace.to_owned(), name.to_owned()));
         match kind {
             Kind::Route | Kind::Issuer => {
-                let there: BTreeSet<ObjectName> = objects.iter().filter_map(ObjectName::of).collect();
                 let known = self.objects.keys().filter(|name| name.kind == kind.type_meta().1);
-                let gone: Vec<ObjectName> = known.filter(|name| !there.contains(name)).cloned().collect();
-                for name in gone {
-                    self.objects.remove(&name);
-                    self.resources.remove(&name);
+                let gone: Vec<ObjectName> = known
+                    .filter(|name| !is_there(&name.namespace, &name.name))
+                    .cloned()
+                    .collect();
+                for name in &gone {
+                    self.objects.remove(name);
+                    self.resources.remove(name);
                 }
+                !gone.is_empty()
             }
-            Kind::Namespace => self.resources.forget_namespaces(),
-            Kind::Service => self.services.clear(),
-            Kind::Grant => self.grants.clear(),
-            Kind::Pod => self.pods.clear(),
-            Kind::Config => self.existing.configs.clear(),
-            Kind::Secret => self.existing.secrets.clear(),
+            Kind::Namespace => self.resources.keep_namespaces(|name| is_there("", name)),
+            Kind::Service => self.services.keep(is_there),
+            Kind::Grant => self.grants.keep(is_there),
+            Kind::Pod => keep(&mut self.pods, there),
+            Kind::Config => keep(&mut self.existing.configs, there),
+            Kind::Secret => keep(&mut self.existing.secrets, there),
         }
     }
 
@@ -141,8 +150,8 @@ impl World {
                 .and_then(Value::as_i64)
                 .unwrap_or_default(),
             uid: text("/metadata/uid").to_owned(),
-            status: raw["status"].clone(),
-            annotations: hash(&raw["metadata"]["annotations"]),
+            status: raw["status"].to_string().into(),
+            annotations: hash(&raw["metadata"]["annotations"].to_string()),
         };
         let before = self.objects.insert(name, object.clone());
         if before.is_some_and(|before| before.is_as(&object)) {

@@ -8,11 +8,13 @@ use kube::{
 };
 use serde_json::Value;
 use splittoken_api::ObjectName;
+use splittoken_routing::CompiledRoute;
 
 use crate::{
+    anchor::Anchor,
     error::{OperatorError, in_time},
     kinds::Kind,
-    rendered::{Existing, Frame, Plan, Rendered},
+    rendered::{Existing, Frame, Plan, Rendered, render},
 };
 
 /// The field manager of everything that is applied.
@@ -40,16 +42,20 @@ impl Writer {
         Self { client, frame }
     }
 
+    /// From now on everything goes with this.
+    pub(crate) fn belongs_to(&mut self, owner: Option<Anchor>) {
+        self.frame.owner = owner;
+    }
+
     /// Carries out a plan. What fails is logged and left for the next time; the rest goes on.
     pub(crate) async fn carry_out(&self, plan: &Plan<'_>, existing: &mut Existing) -> Written {
         let mut written = Written::default();
         let mut applied = stream::iter(&plan.apply)
-            .map(|object| async move { (self.apply_route(object).await, object) })
+            .map(|route| self.apply_route(route))
             .buffer_unordered(AT_ONCE);
-        while let Some((outcome, object)) = applied.next().await {
-            if written.count(outcome, |written| &mut written.applied) {
-                object.settle(existing);
-            }
+        while let Some(outcome) = applied.next().await {
+            let outcome = outcome.map(|object| object.settle(existing));
+            written.count(outcome, |written| &mut written.applied);
         }
         for (kind, names) in [
             (Kind::Config, &plan.delete_configs),
@@ -69,12 +75,14 @@ impl Writer {
     }
 
     /// The Secret first: a gateway takes the route over when its `ConfigMap` comes.
-    async fn apply_route(&self, object: &Rendered) -> Result<(), OperatorError> {
+    async fn apply_route(&self, route: &CompiledRoute) -> Result<Rendered, OperatorError> {
+        let object = render(route)?;
         if let Some(secret) = object.secret(&self.frame) {
             self.apply(Kind::Secret, &object.name, &secret).await?;
         }
         self.apply(Kind::Config, &object.name, &object.config_map(&self.frame))
-            .await
+            .await?;
+        Ok(object)
     }
 
     async fn apply(&self, kind: Kind, name: &str, object: &Value) -> Result<(), OperatorError> {

@@ -1,4 +1,4 @@
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use splittoken_reach::Reach;
@@ -32,8 +32,8 @@ pub struct RouteConfig {
     /// Which addresses its backends may have; the narrower kind where a text says nothing of it.
     #[serde(default)]
     pub reach: Reach,
-    /// Where API requests go.
-    pub rules: Vec<Rule>,
+    /// Where API requests go. Shared with the table that serves them.
+    pub rules: Vec<Arc<Rule>>,
 }
 
 /// `namespace/name` of a route.
@@ -54,8 +54,8 @@ impl fmt::Display for RouteName {
 /// A route together with what must not be seen, and the name of this very pair.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CompiledRoute {
-    /// What may be seen.
-    pub config: RouteConfig,
+    /// What may be seen. Shared: a set of ten thousand is handed on with every edit of one.
+    pub config: Arc<RouteConfig>,
     /// What may not.
     pub secrets: RouteSecrets,
     /// Changes whenever either half does. Short text, safe in labels and URLs.

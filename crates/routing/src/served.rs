@@ -61,7 +61,7 @@ impl TableError {
 /// A route as it is served: its configuration and what is precomputed from it.
 pub struct ServedRoute {
     /// As it came.
-    pub config: RouteConfig,
+    pub config: Arc<RouteConfig>,
     /// Names the very configuration, secrets included.
     pub revision: String,
     /// Which of [`crate::RouteTable::issuers`] is its issuer.
@@ -75,7 +75,7 @@ pub struct ServedRule {
     /// The route that it belongs to.
     pub route: Arc<ServedRoute>,
     /// As it came.
-    pub config: Rule,
+    pub config: Arc<Rule>,
     /// Its place among all rules of the table, for per-rule state such as metrics.
     pub index: usize,
     /// Claim headers in the order of the configuration.
@@ -159,11 +159,11 @@ impl Alternative {
 }
 
 pub(crate) fn serve_route(route: &CompiledRoute, issuer: usize) -> Result<ServedRoute, TableError> {
-    let config = route.config.clone();
+    let config = Arc::clone(&route.config);
     if config.format != FORMAT {
         return Err(TableError::Format {
             format: config.format,
-            route: config.name,
+            route: config.name.clone(),
         });
     }
     let mut claim_headers = Vec::new();
@@ -183,7 +183,7 @@ pub(crate) fn serve_route(route: &CompiledRoute, issuer: usize) -> Result<Served
 
 pub(crate) fn serve_rule(
     route: &Arc<ServedRoute>,
-    rule: &Rule,
+    rule: &Arc<Rule>,
     index: usize,
 ) -> Result<ServedRule, TableError> {
     let name = &route.config.name;
@@ -201,7 +201,7 @@ pub(crate) fn serve_rule(
             .iter()
             .map(|backend| u64::from(backend.weight))
             .sum(),
-        config: rule.clone(),
+        config: Arc::clone(rule),
         route: Arc::clone(route),
     })
 }

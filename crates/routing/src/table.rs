@@ -1,7 +1,7 @@
 use std::{
     collections::{HashMap, HashSet},
     fmt,
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use http::{HeaderMap, Method};
@@ -25,6 +25,8 @@ pub struct RouteTable {
     exact: HashMap<String, VirtualHost>,
     /// By suffix, with its first dot.
     wildcard: HashMap<String, VirtualHost>,
+    /// Asked for again and again, worked out once.
+    digest: OnceLock<String>,
 }
 
 /// What serves a request.
@@ -145,11 +147,9 @@ impl RouteTable {
 
     /// Names the set of (route, revision): equal digests serve the same. 22 characters of base64url.
     pub fn digest(&self) -> String {
-        wire::digest(
-            self.routes
-                .iter()
-                .map(|route| (&route.config.name, &*route.revision)),
-        )
+        let routes = self.routes.iter();
+        let routes = routes.map(|route| (&route.config.name, &*route.revision));
+        self.digest.get_or_init(|| wire::digest(routes)).clone()
     }
 }
 

@@ -3,6 +3,8 @@
 //! Both halves name the revision of the pair, so that a reader who gets them one after the other never puts two
 //! revisions together. What carries the texts (a `ConfigMap`, a Secret) is not known here.
 
+use std::sync::Arc;
+
 use aws_lc_rs::digest;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
@@ -21,7 +23,7 @@ pub struct Written {
 }
 
 /// The half of a route that may be seen, read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Visible {
     /// Names the pair of both halves.
     pub revision: String,
@@ -29,6 +31,14 @@ pub struct Visible {
     pub has_secrets: bool,
     /// The route.
     pub config: RouteConfig,
+}
+
+/// [`Visible`], to be written.
+#[derive(Serialize)]
+struct Shown<'r> {
+    revision: &'r str,
+    has_secrets: bool,
+    config: &'r RouteConfig,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -83,10 +93,10 @@ impl From<serde_json::Error> for WireError {
 pub fn write(route: &CompiledRoute) -> Result<Written, WireError> {
     let has_secrets = route.secrets != RouteSecrets::default();
     let revision = route.revision.clone();
-    let config = serde_json::to_string(&Visible {
-        revision: revision.clone(),
+    let config = serde_json::to_string(&Shown {
+        revision: &revision,
         has_secrets,
-        config: route.config.clone(),
+        config: &route.config,
     })?;
     let hidden = Hidden {
         revision,
@@ -131,7 +141,7 @@ impl Visible {
             RouteSecrets::default()
         };
         Ok(CompiledRoute {
-            config: self.config,
+            config: Arc::new(self.config),
             secrets,
             revision: self.revision,
         })
@@ -180,7 +190,7 @@ mod tests {
             },
         });
         CompiledRoute {
-            config: serde_json::from_value(config).unwrap(),
+            config: Arc::new(serde_json::from_value(config).unwrap()),
             secrets,
             revision: "r1".to_owned(),
         }

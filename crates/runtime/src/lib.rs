@@ -12,10 +12,12 @@ mod admin;
 mod drain;
 mod readiness;
 mod signals;
+mod tasks;
 mod telemetry;
 
 pub use admin::{AdminError, AdminServer, JsonPage};
 pub use drain::{Drain, DrainPhase, DrainTimes};
 pub use readiness::{Readiness, ReadyGuard};
 pub use signals::{Signals, StopSignal};
+pub use tasks::joined;
 pub use telemetry::{LogFormat, TelemetryError, init_logs};

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use splittoken_tests::http::Client;
 use splittoken_tests::process::Process;
 use splittoken_tests::raw;
+use splittoken_tests::redis::Redis;
 use splittoken_tests::wait;
 
 use super::{Desk, PATIENCE, ROUTES, address, command, start};
@@ -73,7 +74,7 @@ fn readyz_names_what_is_missing_and_is_true_from_its_first_yes() -> Result<()> {
             .with_context(|| text.clone())?;
         let known = missing
             .split(", ")
-            .all(|what| ["configuration", "listener"].contains(&what));
+            .all(|what| ["configuration", "listener", "store"].contains(&what));
         assert!(known, "{text}");
     }
     assert!(said.iter().any(|text| text.contains("configuration")), "{said:?}");
@@ -84,12 +85,10 @@ fn readyz_names_what_is_missing_and_is_true_from_its_first_yes() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn neither_store_nor_provider_keeps_it_from_being_ready() -> Result<()> {
-    let desk = Desk::new()?;
-    let (admin, nobody) = (address()?, address()?);
+/// A gateway with a store at this address, not waited for.
+fn with_store(desk: &Desk, admin: &str, store: &str) -> Result<Process> {
     let (routes, keyring) = (desk.at("routes.yaml"), desk.at("keyring.json"));
-    let store = format!("redis://{nobody}");
+    let store = format!("redis://{store}");
     let arguments = [
         "gateway",
         "--routes",
@@ -97,16 +96,62 @@ fn neither_store_nor_provider_keeps_it_from_being_ready() -> Result<()> {
         "--listen",
         "127.0.0.1:0",
         "--admin",
-        &admin,
+        admin,
         "--store",
         &store,
         "--keyring",
         &keyring,
     ];
-    let _gateway = start(&arguments, &[], &admin)?;
+    Process::start("splittoken gateway", &command(&arguments, &[])?)
+}
+
+/// Waits until `/readyz` names the store, and nothing but the store, as missing.
+fn wait_storeless(admin: &str) -> Result<()> {
+    wait::until_true(PATIENCE, "the store to be all that is missing", || {
+        ask(admin, "admin", "/readyz").is_ok_and(|answer| answer.text() == "not ready: store\n")
+    })
+}
+
+#[test]
+fn a_start_waits_for_the_store_for_a_while_and_for_no_provider() -> Result<()> {
+    let desk = Desk::new()?;
+    let (admin, nobody) = (address()?, address()?);
+    let start = Instant::now();
+    let _gateway = with_store(&desk, &admin, &nobody)?;
+    wait_storeless(&admin)?;
+    wait::until_true(PATIENCE * 3, "it to be ready without", || {
+        ask(&admin, "admin", "/readyz").is_ok_and(|answer| answer.status == 200)
+    })?;
+    let waited = start.elapsed();
+    println!("ready without its store after {waited:?}");
+    ensure!(waited >= Duration::from_secs(15), "it gave up after {waited:?}");
     let config = Client::new()?.get(&format!("http://{admin}/config"))?.json()?;
     assert_eq!(config["store"]["workers_up"], 0);
     assert_eq!(config["issuers"][0]["discovery"]["ok"], false);
+    Ok(())
+}
+
+#[test]
+fn whoever_waits_for_ready_finds_the_store_reached_and_an_outage_later_changes_nothing() -> Result<()> {
+    let desk = Desk::new()?;
+    let admin = address()?;
+    let mut redis = Redis::start()?;
+    redis.kill()?;
+    let gateway = with_store(&desk, &admin, &redis.address().to_string())?;
+    wait_storeless(&admin)?;
+    redis.restart()?;
+    wait::until_true(PATIENCE, "it to be ready", || {
+        ask(&admin, "admin", "/readyz").is_ok_and(|answer| answer.status == 200)
+    })?;
+    let config = Client::new()?.get(&format!("http://{admin}/config"))?.json()?;
+    assert_eq!(config["store"]["workers_up"], config["store"]["workers"]);
+    redis.kill()?;
+    wait::until_true(PATIENCE, "the outage to be noticed", || {
+        ask(&admin, "admin", "/metrics")
+            .is_ok_and(|answer| answer.text().contains("splittoken_gateway_store_up 0"))
+    })?;
+    assert_eq!(ask(&admin, "admin", "/readyz")?.status, 200);
+    drop(gateway);
     Ok(())
 }
 

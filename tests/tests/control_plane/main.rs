@@ -4,6 +4,7 @@
 
 mod addresses;
 mod crds;
+mod custody;
 mod faults;
 mod leaders;
 mod neighbours;

@@ -1,13 +1,13 @@
 //! Many routes: a thousand here, and as many as `SPLITTOKEN_SCALE` says (`just scale`).
 
 use std::env;
-use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use splittoken_tests::apiserver::ApiServer;
+use splittoken_tests::cpu;
 use splittoken_tests::mint::Mint;
 use splittoken_tests::wait;
 
@@ -20,12 +20,19 @@ const HANDS: usize = 8;
 
 /// Resident memory of a process in MiB.
 fn memory(pid: u32) -> Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line
-        .and_then(|line| line.trim().strip_suffix(" kB"))
-        .context("no VmRSS")?;
-    Ok(kib.trim().parse::<u64>()? / 1024)
+    Ok(cpu::memory(pid)? / 1024 / 1024)
+}
+
+/// What both processes hold and have used up to now.
+fn print_costs(operator: u32, gateway: u32) -> Result<()> {
+    for (name, pid) in [("operator", operator), ("gateway", gateway)] {
+        println!(
+            "  {name}: {} MiB, {:?} of CPU time so far",
+            memory(pid)?,
+            cpu::time(&[pid])?
+        );
+    }
+    Ok(())
 }
 
 #[test]
@@ -37,7 +44,8 @@ fn a_thousand_routes_are_served_and_an_edit_of_one_stays_quick() -> Result<()> {
     let stage = Stage::with(&server, Mint::start()?)?;
     let plane = &stage.installation;
     let mut operator = plane.operator(URLS)?;
-    let pod = plane.pod(1)?;
+    let mut pod = plane.pod(1)?;
+    let pids = (operator.process().pid(), pod.process().pid());
     let issuer = json!({
         "apiVersion": "splittoken.dev/v1alpha1", "kind": "SplitTokenIssuer",
         "metadata": {"name": "login", "namespace": plane.name},
@@ -54,10 +62,8 @@ fn a_thousand_routes_are_served_and_an_edit_of_one_stays_quick() -> Result<()> {
             route
         })
         .collect();
-    println!(
-        "operator with no routes: {} MiB",
-        memory(operator.process().pid())?
-    );
+    println!("with no routes:");
+    print_costs(pids.0, pids.1)?;
 
     let start = Instant::now();
     thread::scope(|scope| {
@@ -98,12 +104,21 @@ fn a_thousand_routes_are_served_and_an_edit_of_one_stays_quick() -> Result<()> {
         metric("status_writes_total")?,
         metric("reconciles_total")?
     );
-    println!("operator: {} MiB", memory(operator.process().pid())?);
+    print_costs(pids.0, pids.1)?;
+    let size = |path: &str| Ok::<_, anyhow::Error>(pod.admin(path)?.body.len());
+    println!(
+        "bytes at the pod: /config/digest {}, /config/issuers {}, /config {}, /metrics {}",
+        size("/config/digest")?,
+        size("/config/issuers")?,
+        size("/config")?,
+        size("/metrics")?
+    );
 
     // A single edit among them.
     let host = plane.host("route-7");
     let token = pod.token(&host)?;
     let mut times = Vec::new();
+    let before = (cpu::time(&[pids.0])?, cpu::time(&[pids.1])?);
     let mut route = routes[7].clone();
     for round in 0..5 {
         let rule = route["spec"]["rules"][0].as_object_mut().context("no rule")?;
@@ -126,20 +141,46 @@ fn a_thousand_routes_are_served_and_an_edit_of_one_stays_quick() -> Result<()> {
         "an edit of one of {count} is enforced after {:?}, at most {:?}",
         times[2], times[4]
     );
+    println!(
+        "CPU time for each edit: operator {:?}, gateway {:?}",
+        cpu::time(&[pids.0])?.saturating_sub(before.0) / 5,
+        cpu::time(&[pids.1])?.saturating_sub(before.1) / 5
+    );
     // Ten times the promise of a second, for ten thousand.
     ensure!(times[4] < Duration::from_secs(10), "{times:?}");
 
+    // Another pod has nothing to say that the statuses do not say already.
+    wait::until_true(limit, "the status of the edited route", || {
+        metric("gateway_pods_programmed").is_ok_and(|pods| pods == 1)
+    })?;
+    plane
+        .kube
+        .wait_for("SplitTokenRoute", &plane.name, "route-7", "Ready", "Ready")?;
+    let told = metric("status_writes_total")?;
+    let start = Instant::now();
+    let _second = plane.pod(2)?;
+    println!("a second gateway is ready after {:?}", start.elapsed());
+    wait::until_true(limit, "both pods to serve all", || {
+        metric("gateway_pods_programmed").is_ok_and(|pods| pods == 2)
+    })?;
+    ensure!(
+        metric("status_writes_total")? == told,
+        "a scale-up is told in every status"
+    );
+    print_costs(pids.0, pids.1)?;
+
     operator.process().kill()?;
     let start = Instant::now();
-    let next = plane.operator(URLS)?;
+    let mut next = plane.operator(URLS)?;
     wait::until_true(limit, "the next operator to have looked", || {
-        next.metric("gateway_pods_programmed").is_ok_and(|pods| pods == 1)
+        next.metric("gateway_pods_programmed").is_ok_and(|pods| pods == 2)
             && next.metric("leads").is_ok_and(|leads| leads == 1)
     })?;
     println!(
         "an operator that is started among them leads after {:?}",
         start.elapsed()
     );
+    print_costs(next.process().pid(), pids.1)?;
     assert_eq!(
         (next.metric("writes_total")?, next.metric("status_writes_total")?),
         (0, 0)

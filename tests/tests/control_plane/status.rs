@@ -62,16 +62,19 @@ fn a_route_is_programmed_only_when_every_ready_pod_serves_it() -> Result<()> {
 fn play_pod(address: SocketAddr, object: &str) -> Result<()> {
     let listener = TcpListener::bind(address)?;
     let keyring = json!({"write": 1, "ids": [1]});
-    let digest = json!({"digest": "none", "has_problem": false, "rejected": 1, "keyring": keyring});
+    let digest = json!({"digest": "none", "faults": "one", "issuers": "none", "keyring": keyring});
+    let issuers = json!({"digest": "none", "issuers": []});
     let rejected = json!({"route": object, "revision": null, "reason": "wire_format", "message": "has format 2, this gateway reads 1"});
-    let config = json!({"digest": "none", "problem": null, "routes": [], "rejected": [rejected], "issuers": [], "keyring": keyring});
+    let config = json!({"digest": "none", "problem": null, "routes": [], "rejected": [rejected]});
     thread::spawn(move || {
         for stream in listener.incoming() {
             let Ok(mut stream) = stream else { return };
             let mut request = [0; 4096];
             let length = stream.read(&mut request).unwrap_or_default();
-            let is_digest = request[..length].starts_with(b"GET /config/digest");
-            let body = if is_digest { &digest } else { &config }.to_string();
+            let asks = |page: &str| request[..length].starts_with(format!("GET {page} ").as_bytes());
+            let pages = [("/config/digest", &digest), ("/config/issuers", &issuers)];
+            let page = pages.into_iter().find(|(page, _)| asks(page));
+            let body = page.map_or(&config, |(_, body)| body).to_string();
             let head = format!(
                 "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
                 body.len()

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use splittoken_routing::{
     CanonicalPath, CompiledRoute, FORMAT, Hostname, IdTokenPolicy, OnNonJwt, RefreshTokenPolicy, RouteConfig,
     RouteName, RouteSecrets, TokenEndpoint,
@@ -85,6 +87,7 @@ impl Draft<'_> {
         let rules = spec.rules.iter().enumerate();
         let rules = rules
             .map(|(i, rule)| rules::compile(rule, i, &namespace, options, &mut self.problems))
+            .map(Arc::new)
             .collect();
         let issuer = self.issuer(issuers);
         // A route that is refused for its own sake must not take anything from others.
@@ -115,7 +118,7 @@ impl Draft<'_> {
     ) -> Option<CompiledRoute> {
         if let Ok(revision) = revision(options.revision_key, &config, &secrets) {
             return Some(CompiledRoute {
-                config,
+                config: Arc::new(config),
                 secrets,
                 revision,
             });

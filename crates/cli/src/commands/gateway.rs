@@ -4,19 +4,19 @@ use anyhow::Context;
 use splittoken_feed::FeedState;
 use splittoken_gateway::{Config, Problem, RejectedRoute, Settings, SharedKeyring};
 use splittoken_routing::{RouteTable, TableError};
-use splittoken_runtime::{DrainTimes, Signals, init_logs};
+use splittoken_runtime::{DrainTimes, Signals, init_logs, joined};
 use tokio::{sync::watch, task::spawn_blocking};
 
 use super::{
     keyring_file::{self, keyring},
     serving::{Serving, control_runtime, store, threads},
-    source::{Source, joined},
+    source::Source,
 };
 use crate::arguments::GatewayArguments;
 
 /// Runs the gateway until it is asked to end.
 pub(super) fn run(arguments: GatewayArguments) -> anyhow::Result<()> {
-    init_logs(arguments.log_format, "info")?;
+    init_logs(arguments.process.log_format, "info")?;
     // A store that cannot be used is said before what it would need.
     let store = store(&arguments.store)?;
     let shared_keyring = keyring(arguments.keyring.as_deref(), &arguments.store)?;
@@ -28,7 +28,7 @@ pub(super) fn run(arguments: GatewayArguments) -> anyhow::Result<()> {
             state_dir: arguments.source.state_dir.clone(),
         },
         listen: arguments.listen,
-        admin: arguments.admin,
+        admin: arguments.process.admin,
         store,
         keyring: SharedKeyring::clone(&shared_keyring),
         drain: DrainTimes {

@@ -20,15 +20,15 @@ const STORE_USER: &str = "gateway";
 
 /// Runs the operator until it is asked to end, or loses its lease.
 pub(super) fn run(arguments: OperatorArguments) -> anyhow::Result<()> {
-    init_logs(arguments.log_format, "info")?;
+    init_logs(arguments.process.log_format, "info")?;
     let mut installation = match &arguments.policy {
         Some(path) => policy(path)?,
         None => Installation::default(),
     };
     installation.api_server = api_server(env::var("KUBERNETES_SERVICE_HOST").ok().as_deref())?;
     let settings = Settings {
-        class: arguments.class,
-        namespace: arguments.namespace,
+        class: arguments.installation.class,
+        namespace: arguments.installation.namespace,
         installation,
         gateway_selector: arguments.gateway_selector,
         gateway_admin_port: arguments.gateway_admin_port,
@@ -47,7 +47,12 @@ pub(super) fn run(arguments: OperatorArguments) -> anyhow::Result<()> {
         let mut signals = Signals::catch().context("cannot catch signals")?;
         let (readiness, mut registry) = (Readiness::default(), Registry::default());
         let operator = Operator::new(settings, readiness.clone(), &mut registry).await?;
-        let admin = AdminServer::bind(arguments.admin, readiness.clone(), Arc::new(registry), Vec::new());
+        let admin = AdminServer::bind(
+            arguments.process.admin,
+            readiness.clone(),
+            Arc::new(registry),
+            Vec::new(),
+        );
         let admin = tokio::spawn(admin.await.context("--admin")?.run());
         let stop = async {
             let signal = signals.next().await;

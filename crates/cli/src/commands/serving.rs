@@ -105,6 +105,7 @@ impl Serving {
         let pages = vec![
             ("/config", gateway.config_page()),
             ("/config/digest", gateway.digest_page()),
+            ("/config/issuers", gateway.issuers_page()),
         ];
         let admin = AdminServer::bind(self.admin, readiness, Arc::new(registry), pages)
             .await

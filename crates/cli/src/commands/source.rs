@@ -7,12 +7,10 @@ use aws_lc_rs::rand;
 use splittoken_feed::{ClusterFeed, FeedOptions, FeedState, FileFeed};
 use splittoken_gateway::Config;
 use splittoken_routing::RouteTable;
-use tokio::{
-    sync::watch,
-    task::{JoinError, spawn_blocking},
-};
+use splittoken_runtime::joined;
+use tokio::{sync::watch, task::spawn_blocking};
 
-use crate::arguments::SourceArguments;
+use crate::arguments::{InstallationArguments, SourceArguments};
 
 /// One of the two, not asked yet.
 pub(super) enum Source {
@@ -32,14 +30,15 @@ pub(super) struct First {
 
 impl Source {
     pub(super) fn of(arguments: SourceArguments) -> anyhow::Result<Self> {
+        let InstallationArguments { class, namespace } = arguments.installation;
         if arguments.kubernetes {
             return Ok(Self::Cluster(ClusterFeed {
-                namespace: arguments.namespace,
-                class: arguments.class,
+                namespace,
+                class,
                 keep: arguments.state_dir,
             }));
         }
-        Ok(Self::Files(files(arguments.routes, arguments.class)?))
+        Ok(Self::Files(files(arguments.routes, class)?))
     }
 
     /// Files must be good at a start. A cluster may be away: what was kept is served, or nobody until it is back.
@@ -85,9 +84,4 @@ fn load(feed: FileFeed) -> anyhow::Result<First> {
         generation: 1,
         states: feed.watch(first).context("--routes")?,
     })
-}
-
-/// What a blocking task gave; its panic goes on here.
-pub(super) fn joined<T>(outcome: Result<T, JoinError>) -> T {
-    outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }

@@ -1,6 +1,6 @@
 //! What the cluster's objects say, and what of it can be served. Plain data.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use splittoken_routing::{
@@ -11,18 +11,18 @@ use zeroize::Zeroizing;
 
 use crate::state::RejectedRoute;
 
-/// The two texts of a rendered route.
+/// The two texts of a rendered route. Shared: they are what came, what is served and what is kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Texts {
-    pub(super) config: String,
-    pub(super) secrets: Option<Zeroizing<String>>,
+    pub(super) config: Arc<str>,
+    pub(super) secrets: Option<Arc<Zeroizing<String>>>,
 }
 
 /// All rendered routes, by the names of their objects.
 #[derive(Debug, Default)]
 pub(super) struct Objects {
-    configs: BTreeMap<String, String>,
-    secrets: BTreeMap<String, Zeroizing<String>>,
+    configs: BTreeMap<String, Arc<str>>,
+    secrets: BTreeMap<String, Arc<Zeroizing<String>>>,
     served: BTreeMap<String, Served>,
     rejected: BTreeMap<String, RejectedRoute>,
 }
@@ -50,13 +50,13 @@ impl Objects {
 
     /// Takes in a route's visible half.
     pub(super) fn put_config(&mut self, name: &str, text: String) {
-        self.configs.insert(name.to_owned(), text);
+        self.configs.insert(name.to_owned(), text.into());
         self.settle(name);
     }
 
     /// Takes in a route's other half.
     pub(super) fn put_secrets(&mut self, name: &str, text: Zeroizing<String>) {
-        self.secrets.insert(name.to_owned(), text);
+        self.secrets.insert(name.to_owned(), Arc::new(text));
         self.settle(name);
     }
 
@@ -78,7 +78,7 @@ impl Objects {
         for name in gone.cloned().collect::<Vec<_>>() {
             self.remove_config(&name);
         }
-        all.retain(|name, text| self.configs.get(name) != Some(text));
+        all.retain(|name, text| self.configs.get(name).is_none_or(|known| **known != **text));
         for (name, text) in all {
             self.put_config(&name, text);
         }
@@ -90,7 +90,7 @@ impl Objects {
         for name in gone.cloned().collect::<Vec<_>>() {
             self.remove_secrets(&name);
         }
-        all.retain(|name, text| self.secrets.get(name) != Some(text));
+        all.retain(|name, text| self.secrets.get(name).is_none_or(|known| **known != *text));
         for (name, text) in all {
             self.put_secrets(&name, text);
         }
@@ -133,7 +133,7 @@ impl Objects {
             Ok(route) => {
                 self.rejected.remove(name);
                 let texts = Texts {
-                    config: config.clone(),
+                    config: Arc::clone(config),
                     secrets: secrets.cloned(),
                 };
                 self.served.insert(name.to_owned(), Served { route, texts });

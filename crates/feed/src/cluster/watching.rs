@@ -9,12 +9,16 @@ use kube::{
         watcher::{self, Event, watcher},
     },
 };
-use tokio::{sync::watch::Sender, task::spawn_blocking, time::sleep};
+use tokio::{sync::watch::Sender, time::sleep};
 use zeroize::Zeroizing;
 
 use splittoken_api::rendered::{CLASS_LABEL, CONFIG_ENTRY, PART_LABEL, PART_ROUTE, SECRETS_ENTRY};
 
-use super::{ClusterFeed, kept::Kept, objects::Objects};
+use super::{
+    ClusterFeed,
+    kept::{self, Kept},
+    objects::{Objects, Texts},
+};
 use crate::state::FeedState;
 
 /// Changes that come together make one set: an edit of many routes, or a Secret and its `ConfigMap`.
@@ -56,7 +60,7 @@ pub(super) async fn run(feed: ClusterFeed, client: Client, sender: Sender<Arc<Fe
         if state.sender.is_closed() {
             return;
         }
-        state.publish().await;
+        state.publish();
     }
 }
 
@@ -69,7 +73,8 @@ struct Following {
     has_configs: bool,
     has_secrets: bool,
     changed: bool,
-    kept: Option<Kept>,
+    /// Keeps every set, if there is a place for it.
+    keep: Option<Sender<BTreeMap<String, Texts>>>,
     sender: Sender<Arc<FeedState>>,
 }
 
@@ -92,7 +97,7 @@ impl Following {
             has_configs: false,
             has_secrets: false,
             changed: false,
-            kept,
+            keep: kept.map(kept::keeping),
             sender,
         };
         if !following.objects.routes().is_empty() {
@@ -161,7 +166,7 @@ impl Following {
     }
 
     /// Tells what can be served now. Before both lists were read there is nothing to tell.
-    async fn publish(&mut self) {
+    fn publish(&mut self) {
         if !(self.changed && self.has_configs && self.has_secrets) {
             return;
         }
@@ -174,7 +179,9 @@ impl Following {
             return;
         }
         self.send();
-        self.keep().await;
+        if let Some(keep) = &self.keep {
+            keep.send_replace(self.objects.texts());
+        }
     }
 
     fn send(&self) {
@@ -185,15 +192,6 @@ impl Following {
             rejected: Arc::new(self.objects.rejected()),
             ..FeedState::default()
         }));
-    }
-
-    async fn keep(&self) {
-        let Some(kept) = self.kept.clone() else { return };
-        let texts = self.objects.texts();
-        let written = spawn_blocking(move || kept.write(&texts));
-        if let Ok(Err(error)) = written.await {
-            tracing::warn!(%error, "the routes cannot be kept for a restart");
-        }
     }
 }
 

@@ -49,7 +49,8 @@ fn frame() -> Frame {
 
 /// What stands in the cluster after a plan was carried out, as watches would tell it.
 fn carried_out(plan: &Plan<'_>, existing: &mut Existing) {
-    for object in &plan.apply {
+    for route in &plan.apply {
+        let object = render(route).unwrap();
         existing.put_config(&object.config_map(&frame()));
         if let Some(secret) = object.secret(&frame()) {
             existing.put_secrets(&secret);
@@ -63,10 +64,22 @@ fn carried_out(plan: &Plan<'_>, existing: &mut Existing) {
         .retain(|name, _| !plan.delete_secrets.contains(name));
 }
 
-fn standing(rendered: &[Rendered]) -> Existing {
+fn standing(routes: &[CompiledRoute]) -> Existing {
     let mut existing = Existing::default();
-    carried_out(&plan(rendered, &Existing::default()), &mut existing);
+    carried_out(&plan(routes, &Existing::default()), &mut existing);
     existing
+}
+
+/// The plan of an operator that has just started.
+fn plan<'r>(routes: &'r [CompiledRoute], existing: &Existing) -> Plan<'r> {
+    super::plan(routes, &mut Outlines::default(), existing).unwrap()
+}
+
+fn object_names(routes: &[CompiledRoute]) -> Vec<String> {
+    routes
+        .iter()
+        .map(|route| wire::object_name(&route.config.name))
+        .collect()
 }
 
 fn is_empty(plan: &Plan<'_>) -> bool {
@@ -78,41 +91,69 @@ const KEY: &str = "0123456789abcdef0123456789abcdef";
 #[test]
 fn what_stands_is_not_written_again() {
     for key in [None, Some(KEY)] {
-        let rendered = render(&routes(&["a", "b"], key)).unwrap();
-        assert_eq!(plan(&rendered, &Existing::default()).apply.len(), 2);
-        assert!(is_empty(&plan(&rendered, &standing(&rendered))), "{key:?}");
+        let before = routes(&["a", "b"], key);
+        assert_eq!(plan(&before, &Existing::default()).apply.len(), 2);
+        assert!(is_empty(&plan(&before, &standing(&before))), "{key:?}");
         // Nor after our own write, before a watch has told of it.
         let mut settled = Existing::default();
-        for object in &rendered {
-            object.settle(&mut settled);
+        for route in &before {
+            render(route).unwrap().settle(&mut settled);
         }
-        assert!(is_empty(&plan(&rendered, &settled)));
+        assert!(is_empty(&plan(&before, &settled)));
         // The same set renders to the same bytes.
-        let again = render(&routes(&["a", "b"], key)).unwrap();
-        assert!(is_empty(&plan(&again, &standing(&rendered))));
+        let again = routes(&["a", "b"], key);
+        assert!(is_empty(&plan(&again, &standing(&before))));
     }
 }
 
 #[test]
+fn what_was_worked_out_for_a_revision_stays_and_goes_with_its_route() {
+    let mut outlines = Outlines::default();
+    let (before, edited) = (routes(&["a", "b"], None), routes(&["a"], Some(KEY)));
+    let existing = standing(&before);
+    for _ in 0..2 {
+        assert!(is_empty(&super::plan(&before, &mut outlines, &existing).unwrap()));
+    }
+    let plan = super::plan(&edited, &mut outlines, &existing).unwrap();
+    assert_eq!((plan.apply.len(), plan.delete_configs.len()), (1, 1));
+    assert_eq!(outlines.0.len(), 1);
+}
+
+#[test]
+fn what_is_distrusted_is_written_anew_or_goes() {
+    let routes = routes(&["a", "b"], Some(KEY));
+    let mut existing = standing(&routes);
+    existing.distrust();
+    let plan = plan(&routes[..1], &existing);
+    assert_eq!(plan.apply.len(), 1);
+    let gone = object_names(&routes[1..]);
+    assert_eq!((&plan.delete_configs, &plan.delete_secrets), (&gone, &gone));
+}
+
+#[test]
 fn an_edit_touches_only_its_own_objects() {
-    let before = render(&routes(&["a", "b", "c"], None)).unwrap();
-    let after = render(&routes(&["a", "b", "d"], None)).unwrap();
+    let before = routes(&["a", "b", "c"], None);
+    let after = routes(&["a", "b", "d"], None);
     let existing = standing(&before);
     let plan = plan(&after, &existing);
-    let applied: Vec<&str> = plan.apply.iter().map(|object| object.route.as_str()).collect();
+    let applied: Vec<String> = plan
+        .apply
+        .iter()
+        .map(|route| route.config.name.to_string())
+        .collect();
     assert_eq!(applied, ["shop/d"]);
-    assert_eq!(plan.delete_configs, [before[2].name.clone()]);
+    assert_eq!(plan.delete_configs, object_names(&before[2..]));
     assert!(plan.delete_secrets.is_empty());
 }
 
 #[test]
 fn orphans_go_and_a_secret_that_is_no_longer_needed_too() {
-    let with = render(&routes(&["a", "b"], Some(KEY))).unwrap();
-    let without = render(&routes(&["a"], None)).unwrap();
+    let with = routes(&["a", "b"], Some(KEY));
+    let without = routes(&["a"], None);
     let existing = standing(&with);
     let plan = plan(&without, &existing);
-    assert_eq!(plan.delete_configs, [with[1].name.clone()]);
-    let mut secrets: Vec<String> = with.iter().map(|object| object.name.clone()).collect();
+    assert_eq!(plan.delete_configs, object_names(&with[1..]));
+    let mut secrets = object_names(&with);
     secrets.sort_unstable();
     assert_eq!(plan.delete_secrets, secrets);
     assert_eq!(plan.apply.len(), 1, "the route that needs no secrets any more");
@@ -120,13 +161,17 @@ fn orphans_go_and_a_secret_that_is_no_longer_needed_too() {
 
 #[test]
 fn what_somebody_changed_by_hand_is_put_right() {
-    let rendered = render(&routes(&["a", "b"], Some(KEY))).unwrap();
-    let name = rendered[0].name.clone();
+    let routes = routes(&["a", "b"], Some(KEY));
+    let name = object_names(&routes)[0].clone();
     let tampered = |change: &dyn Fn(&mut Existing)| {
-        let mut existing = standing(&rendered);
+        let mut existing = standing(&routes);
         change(&mut existing);
-        let plan = plan(&rendered, &existing);
-        let applied: Vec<String> = plan.apply.iter().map(|object| object.name.clone()).collect();
+        let plan = plan(&routes, &existing);
+        let applied = plan
+            .apply
+            .iter()
+            .map(|route| wire::object_name(&route.config.name));
+        let applied: Vec<String> = applied.collect();
         assert!(plan.delete_configs.is_empty() && plan.delete_secrets.is_empty());
         applied
     };
@@ -141,29 +186,31 @@ fn what_somebody_changed_by_hand_is_put_right() {
         });
         assert_eq!(applied, [name.as_str()], "{data}");
     }
-    let applied = tampered(&|existing| drop(existing.secrets.remove(&name)));
+    let applied = tampered(&|existing| {
+        existing.secrets.remove(&name);
+    });
     assert_eq!(applied, [name.as_str()]);
 }
 
 #[test]
 fn a_route_that_nothing_can_be_said_of_stays_as_it_is() {
-    let before = render(&routes(&["a", "b"], Some(KEY))).unwrap();
+    let before = routes(&["a", "b"], Some(KEY));
     let existing = standing(&before);
-    let after = render(&routes(&["b"], None)).unwrap();
+    let after = routes(&["b"], None);
     let mut plan = plan(&after, &existing);
     let held = |name: &str| ObjectName::new("SplitTokenRoute", "shop", name);
     plan.spare(&BTreeSet::from([held("a")]));
     assert!(plan.delete_configs.is_empty());
-    assert_eq!(plan.delete_secrets, [before[1].name.clone()]);
+    assert_eq!(plan.delete_secrets, object_names(&before[1..]));
     plan.spare(&BTreeSet::from([held("b")]));
     assert!(is_empty(&plan));
 }
 
 #[test]
 fn both_objects_say_whose_they_are_and_only_one_holds_the_key() {
-    let rendered = render(&routes(&["a"], Some(KEY))).unwrap();
-    let config = rendered[0].config_map(&frame());
-    let secret = rendered[0].secret(&frame()).unwrap();
+    let rendered = render(&routes(&["a"], Some(KEY))[0]).unwrap();
+    let config = rendered.config_map(&frame());
+    let secret = rendered.secret(&frame()).unwrap();
     for object in [&config, &secret] {
         assert_eq!(object["metadata"]["namespace"], "system");
         assert_eq!(object["metadata"]["labels"][CLASS_LABEL], "default");
@@ -176,9 +223,6 @@ fn both_objects_say_whose_they_are_and_only_one_holds_the_key() {
     for text in [KEY, encoded.as_str()] {
         assert!(!config.to_string().contains(text));
     }
-    assert!(
-        render(&routes(&["a"], None)).unwrap()[0]
-            .secret(&frame())
-            .is_none()
-    );
+    let without = render(&routes(&["a"], None)[0]).unwrap();
+    assert!(without.secret(&frame()).is_none());
 }

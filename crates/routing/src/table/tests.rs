@@ -86,10 +86,10 @@ fn route(name: &str, hosts: &[&str], rules: Vec<Rule>) -> CompiledRoute {
         token_endpoint: None,
         max_stale: Duration::from_secs(10),
         reach: Reach::default(),
-        rules,
+        rules: rules.into_iter().map(Arc::new).collect(),
     };
     CompiledRoute {
-        config,
+        config: Arc::new(config),
         secrets: RouteSecrets::default(),
         revision: format!("r-{name}"),
     }
@@ -181,7 +181,7 @@ fn methods_then_headers_then_age_then_name() {
         ..prefix("/x")
     };
     let mut young = route("a-young", &["h"], vec![rule("young", vec![prefix("/x")])]);
-    young.config.created = 9;
+    Arc::make_mut(&mut young.config).created = 9;
     let table = RouteTable::build(&[
         young,
         route("z", &["h"], vec![rule("z", vec![prefix("/x")])]),
@@ -228,10 +228,10 @@ fn a_token_endpoint_comes_before_rules_and_the_older_route_keeps_it() {
         on_non_jwt: OnNonJwt::Reject,
     };
     let mut old = route("old", &["h"], vec![rule("exact", vec![exact("/oauth/token")])]);
-    old.config.token_endpoint = Some(endpoint.clone());
+    Arc::make_mut(&mut old.config).token_endpoint = Some(endpoint.clone());
     let mut new = route("a-new", &["h"], vec![]);
-    new.config.token_endpoint = Some(endpoint);
-    new.config.created = 5;
+    Arc::make_mut(&mut new.config).token_endpoint = Some(endpoint);
+    Arc::make_mut(&mut new.config).created = 5;
     let table = RouteTable::build(&[new, old]).unwrap();
     assert_eq!(find(&table, "h", "/oauth/token").as_deref(), Some("token old"));
     assert_eq!(find(&table, "h", "/oauth/token/"), None);
@@ -240,7 +240,7 @@ fn a_token_endpoint_comes_before_rules_and_the_older_route_keeps_it() {
 #[test]
 fn equal_issuers_are_shared() {
     let mut other = route("c", &["h"], vec![]);
-    other.config.issuer = issuer("other");
+    Arc::make_mut(&mut other.config).issuer = issuer("other");
     let table = RouteTable::build(&[route("a", &["h"], vec![]), route("b", &["h"], vec![]), other]).unwrap();
     assert_eq!(table.issuers().len(), 2);
     assert_eq!(table.routes()[0].issuer, table.routes()[1].issuer);
@@ -260,7 +260,7 @@ fn digests_name_the_set() {
 #[test]
 fn says_what_cannot_be_served() {
     let mut later = route("a", &["h"], vec![]);
-    later.config.format = FORMAT + 1;
+    Arc::make_mut(&mut later.config).format = FORMAT + 1;
     assert_eq!(RouteTable::build(&[later]).unwrap_err().reason(), "route_format");
     let bad_path = route("a", &["h"], vec![rule("r", vec![prefix("/a//b")])]);
     assert_eq!(
@@ -321,7 +321,7 @@ fn the_wire_form_survives_json() {
     }];
     let config = route("a", &["h", "*.example.com", "::1"], vec![r]).config;
     let text = serde_json::to_string(&config).unwrap();
-    assert_eq!(serde_json::from_str::<RouteConfig>(&text).unwrap(), config);
+    assert_eq!(serde_json::from_str::<RouteConfig>(&text).unwrap(), *config);
 }
 
 #[test]

@@ -27,15 +27,19 @@ fn rendered(name: &str, key: &str) -> (String, Texts) {
     assert_eq!(compiled.routes.len(), 1, "{report:?}");
     let written = write(&compiled.routes[0]).unwrap();
     let texts = Texts {
-        config: written.config,
-        secrets: written.secrets,
+        config: written.config.into(),
+        secrets: written.secrets.map(Arc::new),
     };
     (object_name(&compiled.routes[0].config.name), texts)
 }
 
+fn secrets(texts: &Texts) -> Zeroizing<String> {
+    Zeroizing::clone(texts.secrets.as_ref().unwrap())
+}
+
 fn put(objects: &mut Objects, (name, texts): &(String, Texts)) {
-    objects.put_secrets(name, texts.secrets.clone().unwrap());
-    objects.put_config(name, texts.config.clone());
+    objects.put_secrets(name, secrets(texts));
+    objects.put_config(name, texts.config.to_string());
 }
 
 #[test]
@@ -61,14 +65,14 @@ fn revisions(objects: &Objects) -> Vec<String> {
 fn a_route_is_served_when_both_halves_are_there() {
     let (name, texts) = rendered("a", "0123456789abcdef0123456789abcdef");
     let mut objects = Objects::default();
-    objects.put_config(&name, texts.config);
+    objects.put_config(&name, texts.config.to_string());
     assert!(objects.routes().is_empty());
     let rejected = &objects.rejected()[0];
     assert_eq!(
         (rejected.route.as_deref(), rejected.reason),
         (Some("default/a"), "wire_no_secrets")
     );
-    objects.put_secrets(&name, texts.secrets.unwrap());
+    objects.put_secrets(&name, secrets(&texts));
     assert_eq!(objects.routes().len(), 1);
     assert!(objects.rejected().is_empty());
 }
@@ -84,9 +88,9 @@ fn halves_of_two_revisions_leave_what_is_served() {
         let before = revisions(&objects);
         let name = &new.0;
         if secrets_first {
-            objects.put_secrets(name, new.1.secrets.clone().unwrap());
+            objects.put_secrets(name, secrets(&new.1));
         } else {
-            objects.put_config(name, new.1.config.clone());
+            objects.put_config(name, new.1.config.to_string());
         }
         assert_eq!(revisions(&objects), before);
         assert_eq!(objects.rejected()[0].reason, "wire_no_secrets");
@@ -125,8 +129,8 @@ fn a_new_list_takes_away_what_is_not_in_it() {
     let mut objects = Objects::default();
     put(&mut objects, &a);
     put(&mut objects, &b);
-    objects.replace_configs(BTreeMap::from([(b.0.clone(), b.1.config.clone())]));
-    objects.replace_secrets(BTreeMap::from([(b.0.clone(), b.1.secrets.clone().unwrap())]));
+    objects.replace_configs(BTreeMap::from([(b.0.clone(), b.1.config.to_string())]));
+    objects.replace_secrets(BTreeMap::from([(b.0.clone(), secrets(&b.1))]));
     let names: Vec<_> = objects
         .routes()
         .iter()

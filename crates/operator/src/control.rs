@@ -1,0 +1,268 @@
+//! The loop: gather changes, look at the whole set, write what is missing, say how it went.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use kube::Client;
+use splittoken_api::{CompileOptions, Compiled, ObjectName, compile};
+use splittoken_routing::wire;
+use tokio::{
+    sync::{mpsc, watch},
+    task::block_in_place,
+    time::{sleep, sleep_until},
+};
+
+use crate::{
+    anchor::Owner,
+    asking::{Reports, Wanted},
+    error::OperatorError,
+    kinds::Kind,
+    metrics::Metrics,
+    pods::Pod,
+    references::References,
+    rendered::{Outlines, plan},
+    run::{AGAIN, SHORTEST_MEMORY},
+    settings::Settings,
+    statuses::{Known, Statuses},
+    world::{Change, World},
+    writer::Writer,
+};
+
+/// Changes that come within this time belong together…
+const QUIET: Duration = Duration::from_millis(20);
+/// …but nobody waits longer than this.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// Everything that the loop holds.
+pub(crate) struct Control {
+    pub(crate) client: Client,
+    pub(crate) settings: Settings,
+    pub(crate) metrics: Metrics,
+    pub(crate) revision_key: [u8; 32],
+    pub(crate) writer: Writer,
+    pub(crate) statuses: Statuses,
+    pub(crate) world: World,
+    pub(crate) references: References,
+    pub(crate) listed: BTreeSet<Kind>,
+    pub(crate) compiled: Compiled,
+    /// Something has changed that routes depend on.
+    pub(crate) dirty: bool,
+    /// Something has changed that any status may depend on.
+    pub(crate) news: bool,
+    /// Objects whose own status is another than it was, as after each of our own writes.
+    pub(crate) touched: BTreeSet<ObjectName>,
+    /// Objects of which nothing can be said yet: what they refer to could not be read. They stay as they are.
+    pub(crate) held: BTreeSet<ObjectName>,
+    /// When writes that failed are tried again.
+    pub(crate) retry: Option<Instant>,
+    /// When statuses that were put off are due.
+    pub(crate) later: Option<Instant>,
+    pub(crate) changes: mpsc::Receiver<Change>,
+    pub(crate) leads: watch::Receiver<bool>,
+    pub(crate) owner: watch::Receiver<Owner>,
+    pub(crate) reports: watch::Receiver<Arc<Reports>>,
+    pub(crate) pods: watch::Sender<BTreeMap<String, Pod>>,
+    pub(crate) wanted: watch::Sender<Arc<Wanted>>,
+    pub(crate) outlines: Outlines,
+    pub(crate) longest: watch::Sender<Duration>,
+}
+
+impl Control {
+    pub(crate) async fn run(mut self) -> Result<(), OperatorError> {
+        loop {
+            self.wait().await;
+            if self.listed.len() < Kind::ALL.len() {
+                continue;
+            }
+            self.pods.send_if_modified(|before| {
+                let is_new = *before != self.world.pods;
+                if is_new {
+                    before.clone_from(&self.world.pods);
+                }
+                is_new
+            });
+            if std::mem::take(&mut self.dirty) {
+                self.reconcile().await?;
+                self.news = true;
+            }
+            self.tell().await;
+        }
+    }
+
+    /// Waits until there is something to do, and for what else comes with it.
+    async fn wait(&mut self) {
+        let never = Instant::now() + Duration::from_secs(3600);
+        let again = [self.retry, self.references.due()].into_iter().flatten().min();
+        tokio::select! {
+            change = self.changes.recv() => self.take(change),
+            _ = self.reports.changed() => self.news = true,
+            // A new leader looks at everything: whoever led before may have left something undone.
+            _ = self.leads.changed() => self.dirty = true,
+            Ok(()) = self.owner.changed() => self.follow_owner(),
+            () = sleep_until(again.unwrap_or(never).into()) => self.dirty = true,
+            () = sleep_until(self.later.unwrap_or(never).into()) => self.news = true,
+        }
+        let mut last = pin!(sleep(PATIENCE));
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut last => return,
+                change = self.changes.recv() => self.take(change),
+                () = sleep(QUIET) => return,
+            }
+        }
+    }
+
+    /// What stands in the cluster has the wrong owner now, as far as it stands at all.
+    fn follow_owner(&mut self) {
+        let owner = self.owner.borrow_and_update().clone();
+        if !owner.is_gone() {
+            self.writer.belongs_to(owner.anchor().cloned());
+            self.world.existing.distrust();
+            self.dirty = true;
+        }
+    }
+
+    fn take(&mut self, change: Option<Change>) {
+        let Some(change) = change else { return };
+        if let Change::Only(kind, _) = &change {
+            self.dirty |= self.listed.insert(*kind);
+        }
+        let kind = change.kind();
+        let object = match &change {
+            Change::Put(_, raw) => ObjectName::of(raw),
+            _ => None,
+        };
+        if self.world.apply(change) {
+            // Pods serve routes, but no route depends on them.
+            self.dirty |= kind != Kind::Pod;
+            self.news = true;
+            // Whoever touches an object expects that what it refers to is looked at.
+            if let Some(object) = object.filter(|_| matches!(kind, Kind::Route | Kind::Issuer)) {
+                self.references
+                    .expire(&self.world.resources.references_of(&object));
+            }
+        } else if let Some(object) = object.filter(|_| matches!(kind, Kind::Route | Kind::Issuer)) {
+            self.touched.insert(object);
+        }
+    }
+
+    /// Looks at the whole set and, as a leader, writes what is missing.
+    async fn reconcile(&mut self) -> Result<(), OperatorError> {
+        let start = Instant::now();
+        self.retry = None;
+        self.references
+            .refresh(&self.client, &self.settings.class, &mut self.world.resources)
+            .await;
+        self.held = self.world.resources.dependents(&self.references.unknown());
+        self.compiled = block_in_place(|| {
+            let options = CompileOptions {
+                class: Some(&self.settings.class),
+                installation: &self.settings.installation,
+                services: &self.world.services,
+                grants: &self.world.grants,
+                revision_key: &self.revision_key,
+            };
+            compile(&self.world.resources, &options)
+        });
+        let routes = &self.compiled.routes;
+        let digest = wire::digest(
+            routes
+                .iter()
+                .map(|route| (&route.config.name, route.revision.as_str())),
+        );
+        if *self.leads.borrow() && !self.owner.borrow().is_gone() {
+            let mut plan = block_in_place(|| plan(routes, &mut self.outlines, &self.world.existing))?;
+            plan.spare(&self.held);
+            let written = self.writer.carry_out(&plan, &mut self.world.existing).await;
+            self.metrics
+                .writes
+                .inc_by((written.applied + written.deleted) as u64);
+            self.metrics.failures.inc_by(written.failed as u64);
+            if written.failed > 0 {
+                self.retry = Some(Instant::now() + AGAIN);
+            }
+            if written.applied + written.deleted > 0 {
+                tracing::info!(
+                    routes = routes.len(),
+                    applied = written.applied,
+                    deleted = written.deleted,
+                    failed = written.failed,
+                    "routes rendered"
+                );
+            }
+        }
+        self.want(digest);
+        let lives = routes.iter().map(|route| route.config.issuer.lifetime.max);
+        self.longest
+            .send_replace(lives.max().unwrap_or_default().max(SHORTEST_MEMORY));
+        self.metrics
+            .routes
+            .set(i64::try_from(routes.len()).unwrap_or(i64::MAX));
+        self.metrics.reconciles.inc();
+        self.metrics.duration.observe(start.elapsed().as_secs_f64());
+        Ok(())
+    }
+
+    /// Tells whoever asks the pods what they are to serve, if that is news.
+    fn want(&self, digest: String) {
+        if self.wanted.borrow().digest == digest {
+            return;
+        }
+        let routes = self.compiled.routes.iter();
+        let revisions = routes.map(|route| (route.config.name.to_string(), route.revision.clone()));
+        self.wanted.send_replace(Arc::new(Wanted {
+            digest,
+            revisions: Arc::new(revisions.collect()),
+            since: Instant::now(),
+        }));
+    }
+
+    /// Brings every status up to date with what is known.
+    async fn tell(&mut self) {
+        let is_all = std::mem::take(&mut self.news) || self.reports.has_changed().unwrap_or(false);
+        let touched = std::mem::take(&mut self.touched);
+        if !is_all && touched.is_empty() {
+            return;
+        }
+        let reports = Arc::clone(&self.reports.borrow_and_update());
+        let digest = self.wanted.borrow().digest.clone();
+        let agreeing = reports
+            .values()
+            .flatten()
+            .filter(|report| report.digest == digest)
+            .count();
+        let gauge = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        self.metrics.pods.set(gauge(self.world.pods.len()));
+        self.metrics.pods_programmed.set(gauge(agreeing));
+        let leads = *self.leads.borrow();
+        self.metrics.leads.set(i64::from(leads));
+        if reports.is_empty() && !self.world.pods.is_empty() {
+            // They were not asked yet: nothing is known of them, least of all that there are none.
+            self.later = None;
+            return;
+        }
+        let writer = leads.then_some(&self.writer);
+        let later = self
+            .statuses
+            .bring_up_to_date(
+                &Known {
+                    compiled: &self.compiled,
+                    objects: &self.world.objects,
+                    held: &self.held,
+                    reports: &reports,
+                    only: (!is_all).then_some(&touched),
+                },
+                writer,
+                &self.metrics,
+            )
+            .await;
+        // What was put off before is still due then.
+        let before = self.later.filter(|_| !is_all);
+        self.later = later.into_iter().chain(before).min();
+    }
+}
