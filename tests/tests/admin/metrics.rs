@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use splittoken_tests::gateway::Gateway;
 use splittoken_tests::raw::Client;
+use splittoken_tests::route::Route;
 use splittoken_tests::stand::{Addresses, Stand, request};
 use splittoken_tests::wait;
 use splittoken_tests::wire::answer;
@@ -15,21 +16,21 @@ use splittoken_tests::wire::answer;
 use crate::scrape;
 
 fn routes(to: &Addresses) -> String {
-    format!(
-        "\
-apiVersion: splittoken.dev/v1alpha1
-kind: SplitTokenRoute
-metadata: {{name: shop, namespace: default}}
-spec:
-  hostnames: [127.0.0.1]
-  issuer: {{url: '{}', transport: PlainHTTPAllowed}}
-  tokenEndpoints: {{token: {{path: /oauth/token}}}}
-  rules:
-  - {{name: orders, matches: [{{path: {{value: /orders}}}}], authorization: {{scopes: [read]}}, backendRefs: [{{url: '{1}'}}]}}
-  - {{name: open, authentication: Disabled, backendRefs: [{{url: '{1}'}}]}}
-",
-        to.issuer, to.upstream
-    )
+    route(to).into()
+}
+
+fn route(to: &Addresses) -> Route {
+    let backends = json!([{"url": to.upstream}]);
+    let rules = json!([
+        {
+            "name": "orders",
+            "matches": [{"path": {"value": "/orders"}}],
+            "authorization": {"scopes": ["read"]},
+            "backendRefs": backends,
+        },
+        {"name": "open", "authentication": "Disabled", "backendRefs": backends},
+    ]);
+    Route::new(&to.issuer, &to.upstream).spec(&json!({"rules": rules}))
 }
 
 /// The samples' own names, with type and labels, of one metric.
@@ -221,12 +222,13 @@ fn gauges_follow_what_they_measure() -> Result<()> {
     wait::until_true(limit, "the connections to be gone", || {
         gauge("connections").is_ok_and(|now| now <= before)
     })?;
-    let second = routes(&stand.addresses())
-        .replace("name: shop", "name: second")
-        .replace("127.0.0.1]", "second.example]");
-    stand
-        .gateway
-        .write_routes(&format!("{}---\n{second}", routes(&stand.addresses())))?;
+    let first = route(&stand.addresses());
+    let second = first
+        .clone()
+        .named("second")
+        .spec(&json!({"hostnames": ["second.example"]}));
+    let both = [first, second].map(String::from).concat();
+    stand.gateway.write_routes(&both)?;
     wait::until_true(limit, "two routes", || gauge("routes").is_ok_and(|now| now == 2))?;
     assert_eq!(gauge("config_generation")?, 2);
     stand.gateway.write_routes("kind: [")?;

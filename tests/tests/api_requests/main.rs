@@ -9,64 +9,56 @@ mod timeouts;
 mod upstreams;
 
 use anyhow::Result;
+use serde_json::{Value, json};
 use splittoken_tests::ports;
+use splittoken_tests::route::Route;
 use splittoken_tests::stand::{Addresses, Stand};
 
 /// One rule for each way in which a request can be treated.
 fn routes(to: &Addresses) -> String {
-    let Addresses { issuer, upstream } = to;
     let closed = ports::free().expect("a free port");
-    let backend = format!("backendRefs: [{{url: '{upstream}'}}]");
-    let rules: String = [
-        ("open", "authentication: Disabled"),
-        ("maybe", "authentication: Optional"),
+    let rule = |name: &str, backend: &str, more: Value| {
+        let mut rule = json!({
+            "name": name,
+            "matches": [{"path": {"value": format!("/{name}")}}],
+            "backendRefs": [{"url": backend}],
+        });
+        for (member, value) in more.as_object().into_iter().flatten() {
+            rule[member] = value.clone();
+        }
+        rule
+    };
+    let mut rules: Vec<Value> = [
+        ("open", json!({"authentication": "Disabled"})),
+        ("maybe", json!({"authentication": "Optional"})),
         (
             "scoped",
-            "authorization: {scopes: ['orders:read', 'orders:write']}",
+            json!({"authorization": {"scopes": ["orders:read", "orders:write"]}}),
         ),
-        ("claims", "claimsToHeaders: [{claim: sub, header: X-Shop-User}]"),
-        ("once", "retries: {maxRetries: 0}"),
-        ("thrice", "retries: {maxRetries: 3}"),
-        ("quick", "timeouts: {request: 500ms}"),
+        (
+            "claims",
+            json!({"claimsToHeaders": [{"claim": "sub", "header": "X-Shop-User"}]}),
+        ),
+        ("once", json!({"retries": {"maxRetries": 0}})),
+        ("thrice", json!({"retries": {"maxRetries": 3}})),
+        ("quick", json!({"timeouts": {"request": "500ms"}})),
         (
             "tries",
-            "timeouts: {backendRequest: 500ms}\n    retries: {maxRetries: 2}",
+            json!({"timeouts": {"backendRequest": "500ms"}, "retries": {"maxRetries": 2}}),
         ),
-        ("idle", "timeouts: {idle: 1s}"),
+        ("idle", json!({"timeouts": {"idle": "1s"}})),
     ]
-    .iter()
-    .map(|(name, what)| {
-        format!("  - name: {name}\n    matches: [{{path: {{value: /{name}}}}}]\n    {what}\n    {backend}\n")
-    })
+    .into_iter()
+    .map(|(name, more)| rule(name, &to.upstream, more))
     .collect();
-    format!(
-        "\
-apiVersion: splittoken.dev/v1alpha1
-kind: SplitTokenRoute
-metadata: {{name: shop, namespace: default}}
-spec:
-  hostnames: [127.0.0.1]
-  issuer: {{url: '{issuer}', transport: PlainHTTPAllowed}}
-  tokenEndpoints: {{token: {{path: /oauth/token}}}}
-  rules:
-{rules}  - name: refused
-    matches: [{{path: {{value: /refused}}}}]
-    backendRefs: [{{url: 'http://127.0.0.1:{closed}'}}]
-  - name: api
-    {backend}
----
-apiVersion: splittoken.dev/v1alpha1
-kind: SplitTokenRoute
-metadata: {{name: neighbour, namespace: default}}
-spec:
-  hostnames: [neighbour.example]
-  issuer: {{url: '{issuer}', transport: PlainHTTPAllowed}}
-  tokenEndpoints: {{token: {{path: /oauth/token}}}}
-  rules:
-  - name: api
-    {backend}
-"
-    )
+    rules.push(rule("refused", &format!("http://127.0.0.1:{closed}"), json!({})));
+    rules.push(json!({"name": "api", "backendRefs": [{"url": to.upstream}]}));
+    let route = || Route::new(&to.issuer, &to.upstream);
+    let neighbour = route()
+        .named("neighbour")
+        .spec(&json!({"hostnames": ["neighbour.example"]}));
+    let routes = [route().spec(&json!({"rules": rules})), neighbour];
+    routes.map(String::from).concat()
 }
 
 fn stand() -> Result<Stand> {

@@ -13,30 +13,24 @@ mod refused;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use splittoken_tests::raw::{self, Answer};
+use splittoken_tests::route::Route;
 use splittoken_tests::stand::{Addresses, Stand, Token};
 use splittoken_tests::wire::Request;
 
 /// Every path needs a token, apart from `/open`.
 fn routes(to: &Addresses) -> String {
-    let Addresses { issuer, upstream } = to;
-    format!(
-        "\
-apiVersion: splittoken.dev/v1alpha1
-kind: SplitTokenRoute
-metadata: {{name: shop, namespace: default}}
-spec:
-  hostnames: [127.0.0.1]
-  issuer: {{url: '{issuer}', transport: PlainHTTPAllowed}}
-  tokenEndpoints: {{token: {{path: /oauth/token}}}}
-  rules:
-  - name: open
-    matches: [{{path: {{value: /open}}}}]
-    authentication: Disabled
-    backendRefs: [{{url: '{upstream}'}}]
-  - name: api
-    backendRefs: [{{url: '{upstream}'}}]
-"
-    )
+    let backends = json!([{"url": to.upstream}]);
+    let rules = json!([
+        {
+            "name": "open",
+            "matches": [{"path": {"value": "/open"}}],
+            "authentication": "Disabled",
+            "backendRefs": backends,
+        },
+        {"name": "api", "backendRefs": backends},
+    ]);
+    let route = Route::new(&to.issuer, &to.upstream);
+    route.spec(&json!({"rules": rules})).into()
 }
 
 struct Gate {
