@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::certs::Authority;
 use crate::kube::Kube;
 use crate::process::Process;
-use crate::{parts, ports, secret};
+use crate::{folder, parts, ports, secret};
 
 /// A busy machine takes its time.
 const START: Duration = Duration::from_secs(90);
@@ -33,7 +33,7 @@ pub struct ApiServer {
 impl ApiServer {
     /// Starts one on free ports of 127.0.0.1. The administrator's credentials are in [`Self::kubeconfig`].
     pub fn start() -> Result<Self> {
-        let folder = tempfile::tempdir()?;
+        let folder = folder::guarded()?;
         let authority = Authority::new()?;
         let certificate = authority.certify(&["127.0.0.1", "localhost"])?;
         certificate.write(folder.path())?;

@@ -18,6 +18,7 @@ pub mod clients;
 pub mod cluster;
 pub mod cpu;
 pub mod demo;
+pub mod folder;
 pub mod gateway;
 pub mod hand;
 pub mod helm;

@@ -3,6 +3,7 @@
 //! One binary, so that all of it shares one cluster. Each test has namespaces of its own; the release is had by one at a
 //! time.
 
+mod anchor;
 mod beside;
 mod examples;
 mod external_redis;
