@@ -7,6 +7,7 @@ mod image;
 mod lifecycle;
 mod release;
 mod rendering;
+mod scaling;
 mod schema;
 mod switches;
 mod together;
@@ -22,6 +23,7 @@ fn everything() -> Value {
         "imagePullSecrets": [{"name": "pull"}],
         "className": "team-b",
         "gateway": {
+            "replicas": null,
             "autoscaling": {"enabled": true},
             "trustedProxies": ["10.0.0.0/8", "fd00::/8"],
             "service": {"type": "LoadBalancer", "annotations": {"a": "b"}, "externalTrafficPolicy": "Local"},

@@ -99,8 +99,17 @@ fn what_two_values_must_say_together_is_said_in_words() -> Result<()> {
             "store.redis.existingSecret: name a Secret",
         ),
         (
-            json!({"gateway": {"autoscaling": {"enabled": true, "minReplicas": 5, "maxReplicas": 2}}}),
+            json!({"gateway": {"replicas": null, "autoscaling": {"enabled": true, "minReplicas": 5, "maxReplicas": 2}}}),
             "minReplicas is more than maxReplicas",
+        ),
+        // Kubernetes would take 1.
+        (
+            json!({"gateway": {"autoscaling": {"enabled": true}}}),
+            "gateway.autoscaling: set gateway.replicas to null too",
+        ),
+        (
+            json!({"gateway": {"replicas": null}}),
+            "gateway.replicas: say how many",
         ),
     ] {
         let refusal = helm.refusal(&values)?;
