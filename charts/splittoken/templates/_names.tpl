@@ -47,6 +47,7 @@ app.kubernetes.io/component: {{ . }}
 {{- fail "store.redis.existingSecret: name a Secret of this namespace that holds the store's password" }}
 {{- end }}
 {{- end }}
+{{- $resources := .Values.gateway.resources }}
 {{- $isFixed := not (kindIs "invalid" .Values.gateway.replicas) }}
 {{- with .Values.gateway.autoscaling }}
 {{- if and .enabled $isFixed }}
@@ -56,6 +57,10 @@ app.kubernetes.io/component: {{ . }}
 {{- end }}
 {{- if and .enabled (gt (int .minReplicas) (int .maxReplicas)) }}
 {{- fail "gateway.autoscaling: minReplicas is more than maxReplicas" }}
+{{- end }}
+{{- /* Kubernetes takes the limit for the request where only that is set. */}}
+{{- if and .enabled (not (or (dig "requests" "cpu" "" $resources) (dig "limits" "cpu" "" $resources))) }}
+{{- fail "gateway.resources.requests.cpu: say how much, because gateway.autoscaling counts in percent of it" }}
 {{- end }}
 {{- end }}
 {{- end }}

@@ -25,7 +25,7 @@ fn everything() -> Value {
         "gateway": {
             "replicas": null,
             "autoscaling": {"enabled": true},
-            "trustedProxies": ["10.0.0.0/8", "fd00::/8"],
+            "trustedProxies": ["0.0.0.0/0", "10.0.0.0/8", "::/0", "fd00::/8", "2001:db8::1/128"],
             "service": {"type": "LoadBalancer", "annotations": {"a": "b"}, "externalTrafficPolicy": "Local"},
             "minDrain": "1m30s",
             "drain": "500ms",
@@ -41,9 +41,16 @@ fn everything() -> Value {
         "policy": {
             "namespaceSelector": {
                 "matchLabels": {"team": "a"},
-                "matchExpressions": [{"key": "b", "operator": "Exists"}],
+                "matchExpressions": [
+                    {"key": "b", "operator": "Exists"},
+                    {"key": "c", "operator": "In", "values": ["d"]},
+                ],
             },
-            "hostnames": [{"hostname": "*.example.com", "namespaces": ["shop"]}],
+            "hostnames": [
+                {"hostname": "*.example.com", "namespaces": ["shop"]},
+                {"hostname": "192.0.2.1"},
+                {"hostname": "2001:db8::1"},
+            ],
             "issuers": ["https://iam.example.com/"],
             "urlBackends": true,
             "selectorlessServices": true,
