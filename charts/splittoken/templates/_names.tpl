@@ -16,7 +16,9 @@ app.kubernetes.io/component: {{ . }}
 {{- end }}
 
 {{- define "splittoken.image" -}}
-{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- with .Values.image }}
+{{- if .digest }}{{ .repository }}@{{ .digest }}{{ else }}{{ .repository }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}
+{{- end }}
 {{- end }}
 
 {{/* Cluster-wide names say which release they are of. */}}

@@ -16,6 +16,9 @@ capabilities: {drop: [ALL]}
 {{- with .root.Values.imagePullSecrets }}
 imagePullSecrets: {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- with .of.priorityClassName }}
+priorityClassName: {{ . | quote }}
+{{- end }}
 {{- with .of.nodeSelector }}
 nodeSelector: {{- toYaml . | nindent 2 }}
 {{- end }}

@@ -57,6 +57,19 @@ fn a_value_that_is_no_good_is_refused_by_its_name() -> Result<()> {
                 json!({"gateway": {"pdb": {"maxUnavailable": "101%"}}}),
                 vec!["/gateway/pdb/maxUnavailable", "'101%' does not match"],
             ),
+            (
+                json!({"gateway": {"service": {"loadBalancerSourceRanges": ["192.0.2.1"]}}}),
+                vec!["/gateway/service/loadBalancerSourceRanges/0"],
+            ),
+            (
+                json!({"image": {"digest": "sha256:1"}}),
+                vec!["/image/digest", "'sha256:1' does not match"],
+            ),
+            // By these the Services find the pods.
+            (
+                json!({"gateway": {"podLabels": {"app.kubernetes.io/name": "a"}}}),
+                vec!["/gateway/podLabels/app.kubernetes.io~1name"],
+            ),
             (json!({"className": "Team_B"}), vec!["/className"]),
             (
                 json!({"store": {"mode": "memory"}}),

@@ -174,3 +174,92 @@ fn the_pod_of_the_store_does_not_know_the_version() -> Result<()> {
     );
     Ok(())
 }
+
+/// What clouds, service meshes and cost reports ask for.
+#[test]
+fn pods_and_accounts_get_what_the_values_say_of_them() -> Result<()> {
+    let (bare, full) = (template(&Value::Null)?, template(&everything())?);
+    for (kind, component, priority, team) in [
+        ("Deployment", "gateway", "system-node-critical", json!("edge")),
+        (
+            "Deployment",
+            "operator",
+            "system-cluster-critical",
+            json!("platform"),
+        ),
+        ("StatefulSet", "store", "system-cluster-critical", Value::Null),
+    ] {
+        let name = format!("splittoken-{component}");
+        let bare = &bare.get(kind, &name)?["spec"];
+        let full = &full.get(kind, &name)?["spec"];
+        assert_eq!(bare["template"]["spec"]["priorityClassName"], Value::Null);
+        assert_eq!(full["template"]["spec"]["priorityClassName"], priority);
+        let labels = &full["template"]["metadata"]["labels"];
+        assert_eq!(labels["team"], team, "{name}");
+        // It never changes, and still picks the pods.
+        assert_eq!(bare["selector"], full["selector"], "{name}");
+        for (label, value) in full["selector"]["matchLabels"]
+            .as_object()
+            .context("no selector")?
+        {
+            assert_eq!(&labels[label], value, "{name}");
+        }
+    }
+    for component in ["gateway", "operator"] {
+        let name = format!("splittoken-{component}");
+        let annotations = |rendered: &Rendered| {
+            let account = rendered.get("ServiceAccount", &name)?;
+            anyhow::Ok(account["metadata"]["annotations"].clone())
+        };
+        assert_eq!(annotations(&bare)?, Value::Null);
+        assert_eq!(annotations(&full)?, json!({"a": component}));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_digest_wins_over_the_tag() -> Result<()> {
+    let digest = format!("sha256:{}", "1".repeat(64));
+    for (image, expected) in [
+        (json!({}), "localhost/splittoken:0.1.0".to_owned()),
+        (json!({"tag": "a"}), "localhost/splittoken:a".to_owned()),
+        (
+            json!({"tag": "a", "digest": digest}),
+            format!("localhost/splittoken@{digest}"),
+        ),
+    ] {
+        let rendered = template(&json!({"image": image}))?;
+        for (name, pod) in rendered.pods() {
+            if name != "splittoken-store" {
+                assert_eq!(pod["containers"][0]["image"], expected, "{name}");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The API server refuses them with another type.
+#[test]
+fn what_is_only_for_load_balancers_is_only_there() -> Result<()> {
+    let (class, networks) = ("example.com/internal", json!(["192.0.2.0/24", "2001:db8::/32"]));
+    for (kind, is_there) in [("LoadBalancer", true), ("NodePort", false), ("ClusterIP", false)] {
+        let rendered = template(&json!({"gateway": {"service": {
+            "type": kind,
+            "loadBalancerClass": class,
+            "loadBalancerSourceRanges": networks,
+        }}}))?;
+        let service = &rendered.get("Service", "splittoken-gateway")?["spec"];
+        let expected = |value: Value| if is_there { value } else { Value::Null };
+        assert_eq!(service["loadBalancerClass"], expected(json!(class)), "{kind}");
+        assert_eq!(
+            service["loadBalancerSourceRanges"],
+            expected(networks.clone()),
+            "{kind}"
+        );
+    }
+    let service = &template(&json!({"gateway": {"service": {"type": "LoadBalancer"}}}))?;
+    let service = &service.get("Service", "splittoken-gateway")?["spec"];
+    assert_eq!(service["loadBalancerClass"], Value::Null);
+    assert_eq!(service["loadBalancerSourceRanges"], Value::Null);
+    Ok(())
+}
