@@ -263,3 +263,29 @@ fn what_is_only_for_load_balancers_is_only_there() -> Result<()> {
     assert_eq!(service["loadBalancerSourceRanges"], Value::Null);
     Ok(())
 }
+
+/// One late answer says that there is much to do, to all pods at once.
+#[test]
+fn a_late_answer_takes_no_pod_out_and_none_is_started_anew_before_it_is_taken_out() -> Result<()> {
+    let rendered = template(&Value::Null)?;
+    let mut number = 0;
+    for (name, pod) in rendered.pods() {
+        let container = &pod["containers"][0];
+        if container["readinessProbe"].is_null() {
+            continue;
+        }
+        // After how many seconds, if each answer fails at once, and if each is waited for.
+        let seconds = |probe: &str| {
+            let of = |what: &str| container[probe][what].as_u64().context(probe.to_owned());
+            let (period, timeout) = (of("periodSeconds")?, of("timeoutSeconds")?);
+            let failures = of("failureThreshold")?;
+            anyhow::Ok((failures * period, failures * period.max(timeout)))
+        };
+        let (ready, alive) = (seconds("readinessProbe")?, seconds("livenessProbe")?);
+        assert!(ready.0 >= 10 && ready.1 >= 20, "{name}: {ready:?}");
+        assert!(alive.0 >= 2 * ready.1, "{name}: {ready:?} {alive:?}");
+        number += 1;
+    }
+    assert_eq!(number, 3);
+    Ok(())
+}
