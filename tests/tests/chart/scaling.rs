@@ -87,6 +87,10 @@ fn a_number_of_gateways_is_handed_over_to_the_autoscaler_and_back_and_nothing_fa
             run(&["upgrade"], &back)?;
         }
         assert_eq!(replicas()?, 5, "{who}: back");
+
+        // That is what the hand-over is for.
+        run(&["upgrade"], &scaled)?;
+        assert_eq!(replicas()?, 1, "{who}: nothing handed over");
         helm.run(&["uninstall", RELEASE, "--namespace", NAMESPACE], &Value::Null)?;
     }
     Ok(())
