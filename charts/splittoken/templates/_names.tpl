@@ -16,7 +16,9 @@ app.kubernetes.io/component: {{ . }}
 {{- end }}
 
 {{- define "splittoken.image" -}}
-{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- with .Values.image }}
+{{- if .digest }}{{ .repository }}@{{ .digest }}{{ else }}{{ .repository }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}
+{{- end }}
 {{- end }}
 
 {{/* Cluster-wide names say which release they are of. */}}
@@ -47,9 +49,20 @@ app.kubernetes.io/component: {{ . }}
 {{- fail "store.redis.existingSecret: name a Secret of this namespace that holds the store's password" }}
 {{- end }}
 {{- end }}
+{{- $resources := .Values.gateway.resources }}
+{{- $isFixed := not (kindIs "invalid" .Values.gateway.replicas) }}
 {{- with .Values.gateway.autoscaling }}
+{{- if and .enabled $isFixed }}
+{{- fail "gateway.autoscaling: set gateway.replicas to null too. Where gateways run already, hand their number over first, or all but one end: the chart's README has it under Autoscaling" }}
+{{- else if not (or .enabled $isFixed) }}
+{{- fail "gateway.replicas: say how many, or switch gateway.autoscaling on" }}
+{{- end }}
 {{- if and .enabled (gt (int .minReplicas) (int .maxReplicas)) }}
 {{- fail "gateway.autoscaling: minReplicas is more than maxReplicas" }}
+{{- end }}
+{{- /* Kubernetes takes the limit for the request where only that is set. */}}
+{{- if and .enabled (not (or (dig "requests" "cpu" "" $resources) (dig "limits" "cpu" "" $resources))) }}
+{{- fail "gateway.resources.requests.cpu: say how much, because gateway.autoscaling counts in percent of it" }}
 {{- end }}
 {{- end }}
 {{- end }}

@@ -7,6 +7,7 @@ mod image;
 mod lifecycle;
 mod release;
 mod rendering;
+mod scaling;
 mod schema;
 mod switches;
 mod together;
@@ -19,29 +20,57 @@ use splittoken_tests::wait;
 /// Every switch on and every list filled.
 fn everything() -> Value {
     json!({
+        "image": {"tag": "1.2.3", "digest": format!("sha256:{}", "0".repeat(64))},
         "imagePullSecrets": [{"name": "pull"}],
         "className": "team-b",
         "gateway": {
+            "replicas": null,
             "autoscaling": {"enabled": true},
-            "trustedProxies": ["10.0.0.0/8", "fd00::/8"],
-            "service": {"type": "LoadBalancer", "annotations": {"a": "b"}, "externalTrafficPolicy": "Local"},
+            "trustedProxies": ["0.0.0.0/0", "10.0.0.0/8", "::/0", "fd00::/8", "2001:db8::1/128"],
+            "service": {
+                "type": "LoadBalancer",
+                "annotations": {"a": "b"},
+                "externalTrafficPolicy": "Local",
+                "loadBalancerClass": "example.com/internal",
+                "loadBalancerSourceRanges": ["192.0.2.0/24"],
+            },
             "minDrain": "1m30s",
             "drain": "500ms",
             "threads": 2,
             "podAnnotations": {"a": "b"},
+            "podLabels": {"team": "edge"},
+            "serviceAccount": {"annotations": {"a": "gateway"}},
+            "priorityClassName": "system-node-critical",
             "nodeSelector": {"a": "b"},
             "tolerations": [{"key": "a", "operator": "Exists"}],
             "affinity": {"podAntiAffinity": {}},
         },
-        "operator": {"replicas": 2, "podAnnotations": {"a": "b"}, "nodeSelector": {"a": "b"}},
-        "store": {"embedded": {"persistence": {"enabled": true, "storageClassName": "fast"}}},
+        "operator": {
+            "replicas": 2,
+            "podAnnotations": {"a": "b"},
+            "podLabels": {"team": "platform"},
+            "serviceAccount": {"annotations": {"a": "operator"}},
+            "priorityClassName": "system-cluster-critical",
+            "nodeSelector": {"a": "b"},
+        },
+        "store": {"embedded": {
+            "persistence": {"enabled": true, "storageClassName": "fast"},
+            "priorityClassName": "system-cluster-critical",
+        }},
         "keyring": {"keep": true},
         "policy": {
             "namespaceSelector": {
                 "matchLabels": {"team": "a"},
-                "matchExpressions": [{"key": "b", "operator": "Exists"}],
+                "matchExpressions": [
+                    {"key": "b", "operator": "Exists"},
+                    {"key": "c", "operator": "In", "values": ["d"]},
+                ],
             },
-            "hostnames": [{"hostname": "*.example.com", "namespaces": ["shop"]}],
+            "hostnames": [
+                {"hostname": "*.example.com", "namespaces": ["shop"]},
+                {"hostname": "192.0.2.1"},
+                {"hostname": "2001:db8::1"},
+            ],
             "issuers": ["https://iam.example.com/"],
             "urlBackends": true,
             "selectorlessServices": true,

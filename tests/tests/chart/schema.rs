@@ -1,8 +1,12 @@
 //! Values that are no good, and what is said of them.
 
 use anyhow::Result;
-use serde_json::json;
+use serde_json::{Value, json};
 use splittoken_tests::helm::Helm;
+
+fn expression(expression: Value) -> Value {
+    json!({"policy": {"namespaceSelector": {"matchExpressions": [expression]}}})
+}
 
 #[test]
 fn a_value_that_is_no_good_is_refused_by_its_name() -> Result<()> {
@@ -28,6 +32,43 @@ fn a_value_that_is_no_good_is_refused_by_its_name() -> Result<()> {
             (
                 json!({"gateway": {"trustedProxies": ["10.0.0.1"]}}),
                 vec!["/gateway/trustedProxies/0"],
+            ),
+            (
+                json!({"gateway": {"trustedProxies": ["10.0.0.0/99"]}}),
+                vec!["/gateway/trustedProxies/0", "'10.0.0.0/99' does not match"],
+            ),
+            (
+                json!({"gateway": {"trustedProxies": ["10.0.0.256/8"]}}),
+                vec!["/gateway/trustedProxies/0", "'10.0.0.256/8' does not match"],
+            ),
+            (
+                json!({"gateway": {"trustedProxies": ["fd00::/129"]}}),
+                vec!["/gateway/trustedProxies/0", "'fd00::/129' does not match"],
+            ),
+            (
+                json!({"gateway": {"trustedProxies": ["fd00:::/8"]}}),
+                vec!["/gateway/trustedProxies/0", "'fd00:::/8' does not match"],
+            ),
+            (
+                json!({"gateway": {"pdb": {"maxUnavailable": -1}}}),
+                vec!["/gateway/pdb/maxUnavailable", "got -1, want 0"],
+            ),
+            (
+                json!({"gateway": {"pdb": {"maxUnavailable": "101%"}}}),
+                vec!["/gateway/pdb/maxUnavailable", "'101%' does not match"],
+            ),
+            (
+                json!({"gateway": {"service": {"loadBalancerSourceRanges": ["192.0.2.1"]}}}),
+                vec!["/gateway/service/loadBalancerSourceRanges/0"],
+            ),
+            (
+                json!({"image": {"digest": "sha256:1"}}),
+                vec!["/image/digest", "'sha256:1' does not match"],
+            ),
+            // By these the Services find the pods.
+            (
+                json!({"gateway": {"podLabels": {"app.kubernetes.io/name": "a"}}}),
+                vec!["/gateway/podLabels/app.kubernetes.io~1name"],
             ),
             (json!({"className": "Team_B"}), vec!["/className"]),
             (
@@ -64,6 +105,41 @@ fn a_value_that_is_no_good_is_refused_by_its_name() -> Result<()> {
                 json!({"policy": {"hostnames": [{"host": "a.example"}]}}),
                 vec!["/policy/hostnames/0", "'host' not allowed"],
             ),
+            // With these the operator would not start.
+            (
+                json!({"policy": {"hostnames": [{"hostname": "*"}]}}),
+                vec!["/policy/hostnames/0/hostname", "'*' does not match"],
+            ),
+            (
+                json!({"policy": {"hostnames": [{"hostname": "A.example"}]}}),
+                vec!["/policy/hostnames/0/hostname", "'A.example' does not match"],
+            ),
+            (
+                json!({"policy": {"hostnames": [{"hostname": "192.0.2.256"}]}}),
+                vec!["/policy/hostnames/0/hostname", "'192.0.2.256' is not valid ipv4"],
+            ),
+            // Kubernetes takes no such selector either.
+            (
+                expression(json!({"key": "a", "operator": "In"})),
+                vec![
+                    "/policy/namespaceSelector/matchExpressions/0",
+                    "missing property 'values'",
+                ],
+            ),
+            (
+                expression(json!({"key": "a", "operator": "NotIn", "values": []})),
+                vec![
+                    "/policy/namespaceSelector/matchExpressions/0/values",
+                    "got 0, want 1",
+                ],
+            ),
+            (
+                expression(json!({"key": "a", "operator": "Exists", "values": ["b"]})),
+                vec![
+                    "/policy/namespaceSelector/matchExpressions/0/values",
+                    "got 1, want 0",
+                ],
+            ),
             (
                 json!({"policy": {"issuers": ["iam.example.com"]}}),
                 vec!["/policy/issuers/0"],
@@ -99,12 +175,44 @@ fn what_two_values_must_say_together_is_said_in_words() -> Result<()> {
             "store.redis.existingSecret: name a Secret",
         ),
         (
-            json!({"gateway": {"autoscaling": {"enabled": true, "minReplicas": 5, "maxReplicas": 2}}}),
+            json!({"gateway": {"replicas": null, "autoscaling": {"enabled": true, "minReplicas": 5, "maxReplicas": 2}}}),
             "minReplicas is more than maxReplicas",
+        ),
+        // Kubernetes would take 1.
+        (
+            json!({"gateway": {"autoscaling": {"enabled": true}}}),
+            "gateway.autoscaling: set gateway.replicas to null too",
+        ),
+        // Its percentage would be of nothing.
+        (
+            json!({"gateway": {"replicas": null, "autoscaling": {"enabled": true}, "resources": {"requests": {"cpu": null}}}}),
+            "gateway.resources.requests.cpu: say how much",
+        ),
+        (
+            json!({"gateway": {"replicas": null}}),
+            "gateway.replicas: say how many",
         ),
     ] {
         let refusal = helm.refusal(&values)?;
         assert!(refusal.contains(words), "{values}: {refusal}");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_kubernetes_takes_is_taken() -> Result<()> {
+    for helm in Helm::both()? {
+        for number in [json!(0), json!(3), json!("0%"), json!("50%"), json!("100%")] {
+            let rendered = helm.template(&json!({"gateway": {"pdb": {"maxUnavailable": number}}}))?;
+            let budget = rendered.get("PodDisruptionBudget", "splittoken-gateway")?;
+            assert_eq!(budget["spec"]["maxUnavailable"], number, "{}", helm.name);
+        }
+        // The request is then the limit.
+        helm.template(&json!({"gateway": {
+            "replicas": null,
+            "autoscaling": {"enabled": true},
+            "resources": {"requests": {"cpu": null}, "limits": {"cpu": "2"}},
+        }}))?;
     }
     Ok(())
 }

@@ -104,7 +104,7 @@ fn each_switch_adds_its_objects() -> Result<()> {
     let before = template(&Value::Null)?.names();
     for (values, added) in [
         (
-            json!({"gateway": {"autoscaling": {"enabled": true}}}),
+            json!({"gateway": {"replicas": null, "autoscaling": {"enabled": true}}}),
             vec!["HorizontalPodAutoscaler splittoken-gateway"],
         ),
         (
@@ -172,5 +172,120 @@ fn the_pod_of_the_store_does_not_know_the_version() -> Result<()> {
         store["template"]["metadata"],
         json!({"labels": store["selector"]["matchLabels"]})
     );
+    Ok(())
+}
+
+/// What clouds, service meshes and cost reports ask for.
+#[test]
+fn pods_and_accounts_get_what_the_values_say_of_them() -> Result<()> {
+    let (bare, full) = (template(&Value::Null)?, template(&everything())?);
+    for (kind, component, priority, team) in [
+        ("Deployment", "gateway", "system-node-critical", json!("edge")),
+        (
+            "Deployment",
+            "operator",
+            "system-cluster-critical",
+            json!("platform"),
+        ),
+        ("StatefulSet", "store", "system-cluster-critical", Value::Null),
+    ] {
+        let name = format!("splittoken-{component}");
+        let bare = &bare.get(kind, &name)?["spec"];
+        let full = &full.get(kind, &name)?["spec"];
+        assert_eq!(bare["template"]["spec"]["priorityClassName"], Value::Null);
+        assert_eq!(full["template"]["spec"]["priorityClassName"], priority);
+        let labels = &full["template"]["metadata"]["labels"];
+        assert_eq!(labels["team"], team, "{name}");
+        // It never changes, and still picks the pods.
+        assert_eq!(bare["selector"], full["selector"], "{name}");
+        for (label, value) in full["selector"]["matchLabels"]
+            .as_object()
+            .context("no selector")?
+        {
+            assert_eq!(&labels[label], value, "{name}");
+        }
+    }
+    for component in ["gateway", "operator"] {
+        let name = format!("splittoken-{component}");
+        let annotations = |rendered: &Rendered| {
+            let account = rendered.get("ServiceAccount", &name)?;
+            anyhow::Ok(account["metadata"]["annotations"].clone())
+        };
+        assert_eq!(annotations(&bare)?, Value::Null);
+        assert_eq!(annotations(&full)?, json!({"a": component}));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_digest_wins_over_the_tag() -> Result<()> {
+    let digest = format!("sha256:{}", "1".repeat(64));
+    for (image, expected) in [
+        (json!({}), "localhost/splittoken:0.1.0".to_owned()),
+        (json!({"tag": "a"}), "localhost/splittoken:a".to_owned()),
+        (
+            json!({"tag": "a", "digest": digest}),
+            format!("localhost/splittoken@{digest}"),
+        ),
+    ] {
+        let rendered = template(&json!({"image": image}))?;
+        for (name, pod) in rendered.pods() {
+            if name != "splittoken-store" {
+                assert_eq!(pod["containers"][0]["image"], expected, "{name}");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The API server refuses them with another type.
+#[test]
+fn what_is_only_for_load_balancers_is_only_there() -> Result<()> {
+    let (class, networks) = ("example.com/internal", json!(["192.0.2.0/24", "2001:db8::/32"]));
+    for (kind, is_there) in [("LoadBalancer", true), ("NodePort", false), ("ClusterIP", false)] {
+        let rendered = template(&json!({"gateway": {"service": {
+            "type": kind,
+            "loadBalancerClass": class,
+            "loadBalancerSourceRanges": networks,
+        }}}))?;
+        let service = &rendered.get("Service", "splittoken-gateway")?["spec"];
+        let expected = |value: Value| if is_there { value } else { Value::Null };
+        assert_eq!(service["loadBalancerClass"], expected(json!(class)), "{kind}");
+        assert_eq!(
+            service["loadBalancerSourceRanges"],
+            expected(networks.clone()),
+            "{kind}"
+        );
+    }
+    let service = &template(&json!({"gateway": {"service": {"type": "LoadBalancer"}}}))?;
+    let service = &service.get("Service", "splittoken-gateway")?["spec"];
+    assert_eq!(service["loadBalancerClass"], Value::Null);
+    assert_eq!(service["loadBalancerSourceRanges"], Value::Null);
+    Ok(())
+}
+
+/// One late answer says that there is much to do, to all pods at once.
+#[test]
+fn a_late_answer_takes_no_pod_out_and_none_is_started_anew_before_it_is_taken_out() -> Result<()> {
+    let rendered = template(&Value::Null)?;
+    let mut number = 0;
+    for (name, pod) in rendered.pods() {
+        let container = &pod["containers"][0];
+        if container["readinessProbe"].is_null() {
+            continue;
+        }
+        // After how many seconds, if each answer fails at once, and if each is waited for.
+        let seconds = |probe: &str| {
+            let of = |what: &str| container[probe][what].as_u64().context(probe.to_owned());
+            let (period, timeout) = (of("periodSeconds")?, of("timeoutSeconds")?);
+            let failures = of("failureThreshold")?;
+            anyhow::Ok((failures * period, failures * period.max(timeout)))
+        };
+        let (ready, alive) = (seconds("readinessProbe")?, seconds("livenessProbe")?);
+        assert!(ready.0 >= 10 && ready.1 >= 20, "{name}: {ready:?}");
+        assert!(alive.0 >= 2 * ready.1, "{name}: {ready:?} {alive:?}");
+        number += 1;
+    }
+    assert_eq!(number, 3);
     Ok(())
 }

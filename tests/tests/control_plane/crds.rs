@@ -168,38 +168,89 @@ fn the_server_fills_in_the_documented_defaults() -> Result<()> {
     Ok(())
 }
 
+/// Names of columns, and what the rows have in them, in the order of the names of objects.
+fn shown(kube: &Kube, kind: &str, namespace: &str) -> Result<(Vec<String>, Vec<Vec<Value>>)> {
+    let table = kube.table(kind, namespace)?;
+    let of = |name: &str| table[name].as_array().with_context(|| format!("no {name}"));
+    let name = |column: &Value| match column["priority"].as_i64() {
+        Some(0) => text(column, "/name").to_owned(),
+        _ => format!("{} (wide)", text(column, "/name")),
+    };
+    let columns = of("columnDefinitions")?.iter().map(name).collect();
+    let rows = of("rows")?.iter();
+    let rows = rows.map(|row| row["cells"].as_array().cloned().context("no cells"));
+    Ok((columns, rows.collect::<Result<_>>()?))
+}
+
 #[test]
 fn kubectl_shows_the_columns_and_knows_the_short_name() -> Result<()> {
     let (plane, kube) = server()?;
-    for (kind, columns) in [
+    let (host, more) = (plane.host("columns"), plane.host("more"));
+    let url = "https://iam.example.com/realms/shop";
+    let put = |kind: &str, name: &str, spec: Value, status: &[(&str, &str, &str)]| -> Result<()> {
+        kube.apply(&json!({
+            "apiVersion": "splittoken.dev/v1alpha1", "kind": kind,
+            "metadata": {"name": name, "namespace": plane.name}, "spec": spec,
+        }))?;
+        let conditions: Vec<Value> = status
+            .iter()
+            .map(|(name, status, reason)| {
+                json!({
+                    "type": name, "status": status, "reason": reason, "message": "",
+                    "lastTransitionTime": "2026-01-01T00:00:00Z",
+                })
+            })
+            .collect();
+        kube.merge_status(kind, &plane.name, name, &json!({"conditions": conditions}))
+            .map(drop)
+    };
+    let route = |mut spec: Value, hostnames: Value| {
+        spec["hostnames"] = hostnames;
+        spec["tokenEndpoints"] = json!({"token": {}});
+        spec
+    };
+    let own = route(json!({"issuer": {"url": url}}), json!([host, more]));
+    let pending = [("Programmed", "False", "Pending"), ("Ready", "False", "Pending")];
+    put("SplitTokenRoute", "own", own, &pending)?;
+    let shared = route(json!({"issuerRef": {"name": "main"}}), json!([host]));
+    put("SplitTokenRoute", "shared", shared, &[])?;
+    let reachable = [("Reachable", "True", "Reachable"), ("Ready", "True", "Ready")];
+    put("SplitTokenIssuer", "main", json!({"url": url}), &reachable)?;
+
+    let list = |hosts: &[&str]| json!(serde_json::to_string(hosts).unwrap_or_default());
+    for (kind, columns, expected) in [
         (
             "SplitTokenRoute",
-            [
-                "Name",
-                "Hostnames",
-                "Issuer",
-                "Programmed",
-                "Ready",
-                "Reason (wide)",
-                "Age",
-            ]
-            .as_slice(),
+            "Name, Hostname, Issuer, Programmed, Ready, Reason (wide), Hostnames (wide), Age",
+            json!([
+                [
+                    "own",
+                    host,
+                    url,
+                    "False",
+                    "False",
+                    "Pending",
+                    list(&[&host, &more])
+                ],
+                ["shared", host, "main", null, null, null, list(&[&host])],
+            ]),
         ),
         (
             "SplitTokenIssuer",
-            ["Name", "URL", "Reachable", "Ready", "Reason (wide)", "Age"].as_slice(),
+            "Name, URL, Reachable, Ready, Reason (wide), Age",
+            json!([["main", url, "True", "True", "Ready"]]),
         ),
     ] {
-        let table = kube.table(kind, &plane.name)?;
-        let definitions = table["columnDefinitions"].as_array().context("no columns")?;
-        let found: Vec<String> = definitions
-            .iter()
-            .map(|column| match column["priority"].as_i64() {
-                Some(0) => text(column, "/name").to_owned(),
-                _ => format!("{} (wide)", text(column, "/name")),
-            })
-            .collect();
-        assert_eq!(found, columns, "{kind}");
+        let (found, mut rows) = shown(&kube, kind, &plane.name)?;
+        assert_eq!(found.join(", "), columns, "{kind}");
+        for row in &mut rows {
+            let age = row.pop();
+            ensure!(
+                age.is_some_and(|age| age.is_string()),
+                "{kind}: {row:?} has no age"
+            );
+        }
+        assert_eq!(json!(rows), expected, "{kind}");
     }
     let group = kube.get("/apis/splittoken.dev/v1alpha1")?.json()?;
     let resources = group["resources"].as_array().context("no resources")?;

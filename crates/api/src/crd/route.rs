@@ -24,11 +24,12 @@ use crate::{
     shortname = "str",
     category = "splittoken",
     doc = "Gives the APIs behind it opaque access tokens: clients hold the signature of a JWT, upstreams get the JWT.",
-    printcolumn = r#"{"name": "Hostnames", "type": "string", "jsonPath": ".spec.hostnames"}"#,
-    printcolumn = r#"{"name": "Issuer", "type": "string", "jsonPath": ".spec.issuerRef.name"}"#,
+    printcolumn = r#"{"name": "Hostname", "type": "string", "jsonPath": ".spec.hostnames[0]"}"#,
+    printcolumn = r#"{"name": "Issuer", "type": "string", "jsonPath": ".spec['issuerRef','issuer']['name','url']"}"#,
     printcolumn = r#"{"name": "Programmed", "type": "string", "jsonPath": ".status.conditions[?(@.type=='Programmed')].status"}"#,
     printcolumn = r#"{"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type=='Ready')].status"}"#,
     printcolumn = r#"{"name": "Reason", "type": "string", "priority": 1, "jsonPath": ".status.conditions[?(@.type=='Ready')].reason"}"#,
+    printcolumn = r#"{"name": "Hostnames", "type": "string", "priority": 1, "jsonPath": ".spec.hostnames"}"#,
     printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
