@@ -52,9 +52,7 @@ app.kubernetes.io/component: {{ . }}
 {{- $resources := .Values.gateway.resources }}
 {{- $isFixed := not (kindIs "invalid" .Values.gateway.replicas) }}
 {{- with .Values.gateway.autoscaling }}
-{{- if and .enabled $isFixed }}
-{{- fail "gateway.autoscaling: set gateway.replicas to null too. Where gateways run already, hand their number over first, or all but one end: the chart's README has it under Autoscaling" }}
-{{- else if not (or .enabled $isFixed) }}
+{{- if not (or .enabled $isFixed) }}
 {{- fail "gateway.replicas: say how many, or switch gateway.autoscaling on" }}
 {{- end }}
 {{- if and .enabled (gt (int .minReplicas) (int .maxReplicas)) }}

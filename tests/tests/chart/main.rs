@@ -24,7 +24,6 @@ fn everything() -> Value {
         "imagePullSecrets": [{"name": "pull"}],
         "className": "team-b",
         "gateway": {
-            "replicas": null,
             "autoscaling": {"enabled": true},
             "trustedProxies": ["0.0.0.0/0", "10.0.0.0/8", "::/0", "fd00::/8", "2001:db8::1/128"],
             "service": {

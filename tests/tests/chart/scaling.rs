@@ -35,7 +35,7 @@ fn a_number_of_gateways_is_handed_over_to_the_autoscaler_and_back_and_nothing_fa
     let path = format!("{}:{}", folder.path().display(), std::env::var("PATH")?);
     // Other tests have the definitions.
     let values = |gateway: Value| json!({"crds": {"enabled": false}, "gateway": gateway});
-    let scaled = json!({"replicas": null, "autoscaling": {"enabled": true, "minReplicas": 3}});
+    let scaled = json!({"autoscaling": {"enabled": true, "minReplicas": 3}});
     fs::write(at("values.yaml"), values(scaled.clone()).to_string())?;
 
     for helm in Helm::both()? {

@@ -175,17 +175,12 @@ fn what_two_values_must_say_together_is_said_in_words() -> Result<()> {
             "store.redis.existingSecret: name a Secret",
         ),
         (
-            json!({"gateway": {"replicas": null, "autoscaling": {"enabled": true, "minReplicas": 5, "maxReplicas": 2}}}),
+            json!({"gateway": {"autoscaling": {"enabled": true, "minReplicas": 5, "maxReplicas": 2}}}),
             "minReplicas is more than maxReplicas",
-        ),
-        // Kubernetes would take 1.
-        (
-            json!({"gateway": {"autoscaling": {"enabled": true}}}),
-            "gateway.autoscaling: set gateway.replicas to null too",
         ),
         // Its percentage would be of nothing.
         (
-            json!({"gateway": {"replicas": null, "autoscaling": {"enabled": true}, "resources": {"requests": {"cpu": null}}}}),
+            json!({"gateway": {"autoscaling": {"enabled": true}, "resources": {"requests": {"cpu": null}}}}),
             "gateway.resources.requests.cpu: say how much",
         ),
         (
@@ -209,7 +204,6 @@ fn what_kubernetes_takes_is_taken() -> Result<()> {
         }
         // The request is then the limit.
         helm.template(&json!({"gateway": {
-            "replicas": null,
             "autoscaling": {"enabled": true},
             "resources": {"requests": {"cpu": null}, "limits": {"cpu": "2"}},
         }}))?;

@@ -104,7 +104,7 @@ fn each_switch_adds_its_objects() -> Result<()> {
     let before = template(&Value::Null)?.names();
     for (values, added) in [
         (
-            json!({"gateway": {"replicas": null, "autoscaling": {"enabled": true}}}),
+            json!({"gateway": {"autoscaling": {"enabled": true}}}),
             vec!["HorizontalPodAutoscaler splittoken-gateway"],
         ),
         (
