@@ -28,6 +28,7 @@ use crate::{
     metrics::Metrics,
     pods::Asker,
     references::References,
+    refusals::Refusals,
     rendered::{Frame, Outlines},
     settings::Settings,
     statuses::Statuses,
@@ -37,7 +38,7 @@ use crate::{
 };
 
 /// Until what failed is tried again.
-pub(crate) const AGAIN: Duration = Duration::from_secs(2);
+const AGAIN: Duration = Duration::from_secs(2);
 /// An old key of the keyring is kept at least as long as issuers let tokens live by default: routes that are gone now
 /// may have left some.
 pub(crate) const SHORTEST_MEMORY: Duration = Duration::from_secs(24 * 3600);
@@ -190,7 +191,7 @@ impl Operator {
             dirty: false,
             news: false,
             touched: BTreeSet::new(),
-            retry: None,
+            refusals: Refusals::default(),
             later: None,
             changes,
             leads,

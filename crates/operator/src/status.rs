@@ -16,6 +16,8 @@ closed_set! {
         Programmed = "Programmed",
         /// It is not given to them.
         NotRendered = "Invalid",
+        /// It cannot be given to them.
+        NotWritten = "NotWritten",
         /// Some do not serve this revision yet.
         Pending = "Pending",
         /// There is none.
@@ -136,6 +138,7 @@ fn said_of_pods(programmed: Option<&Programmed>) -> Said {
         ),
         Some(Programmed::NoPods) => Said::served(Served::NoGatewayPods, "no gateway pod is ready"),
         Some(Programmed::Rejected(message)) => Said::served(Served::Rejected, message.clone()),
+        Some(Programmed::NotWritten(message)) => Said::served(Served::NotWritten, message.clone()),
     }
 }
 

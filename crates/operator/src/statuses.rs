@@ -21,6 +21,8 @@ use crate::{
     metrics::{ConditionLabels, Metrics},
     pods::IssuerReport,
     programmed::{Fleet, Programmed, programmed},
+    refusals::Refusals,
+    shortened::shortened,
     status::{Status, of_issuer, of_route},
     world::{Object, hash},
     writer::Writer,
@@ -59,6 +61,7 @@ pub(crate) struct Known<'k> {
     /// Objects of which nothing can be said for now.
     pub(crate) held: &'k BTreeSet<ObjectName>,
     pub(crate) reports: &'k Reports,
+    pub(crate) refusals: &'k Refusals,
     /// The only objects of which anything can have changed, where that is known.
     pub(crate) only: Option<&'k BTreeSet<ObjectName>>,
 }
@@ -110,6 +113,7 @@ impl Statuses {
             objects,
             held,
             reports,
+            refusals,
             only,
         } = known;
         let routes: HashMap<(&str, &str), &CompiledRoute> = compiled
@@ -138,7 +142,7 @@ impl Statuses {
             };
             let (status, settles) = if name.kind == Kind::Route.type_meta().1 {
                 let route = routes.get(&(name.namespace.as_str(), name.name.as_str()));
-                self.route(verdict, object, route.copied(), &fleet)
+                self.route(verdict, object, route.copied(), &fleet, refusals)
             } else {
                 let key = name.to_string();
                 let reports = issuers.get(key.as_str()).map_or(&[][..], Vec::as_slice);
@@ -176,6 +180,7 @@ impl Statuses {
         object: &Object,
         route: Option<&CompiledRoute>,
         fleet: &Fleet<'_>,
+        refusals: &Refusals,
     ) -> (Status, Option<Instant>) {
         let Some(route) = route else {
             self.since.remove(&verdict.object);
@@ -184,7 +189,10 @@ impl Statuses {
         let settled = self.settled(&verdict.object, &route.revision);
         let name = &route.config.name;
         let object_name = || wire::object_name(name);
-        let programmed = programmed(&name.to_string(), object_name, &route.revision, fleet);
+        let programmed = match refusals.of(object_name, &route.revision) {
+            Some(message) => Programmed::NotWritten(message.to_owned()),
+            None => programmed(&name.to_string(), object_name, &route.revision, fleet),
+        };
         let is_settling = matches!(programmed, Programmed::Pending(..)) && Instant::now() < settled;
         let status = of_route(
             verdict,
@@ -407,20 +415,6 @@ fn token_endpoint(route: &CompiledRoute) -> Option<String> {
             Hostname::Wildcard(_) => None,
         })?;
     Some(format!("https://{host}{}", endpoint.path))
-}
-
-/// The API server takes notes of at most 1024 bytes.
-fn shortened(mut note: String) -> String {
-    const MOST: usize = 1000;
-    if note.len() > MOST {
-        let end = (0..=MOST)
-            .rev()
-            .find(|end| note.is_char_boundary(*end))
-            .unwrap_or_default();
-        note.truncate(end);
-        note.push('…');
-    }
-    note
 }
 
 #[cfg(test)]

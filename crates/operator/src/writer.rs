@@ -8,12 +8,13 @@ use kube::{
 };
 use serde_json::Value;
 use splittoken_api::ObjectName;
-use splittoken_routing::CompiledRoute;
+use splittoken_routing::{CompiledRoute, wire};
 
 use crate::{
     anchor::Anchor,
     error::{OperatorError, in_time},
     kinds::Kind,
+    refusals::{Failed, Tried},
     rendered::{Existing, Frame, Plan, Rendered, render},
 };
 
@@ -34,7 +35,7 @@ pub(crate) struct Writer {
 pub(crate) struct Written {
     pub(crate) applied: usize,
     pub(crate) deleted: usize,
-    pub(crate) failed: usize,
+    pub(crate) failed: Vec<Failed>,
 }
 
 impl Writer {
@@ -47,27 +48,35 @@ impl Writer {
         self.frame.owner = owner;
     }
 
-    /// Carries out a plan. What fails is logged and left for the next time; the rest goes on.
+    /// Carries out a plan. What fails is logged and given back; the rest goes on.
     pub(crate) async fn carry_out(&self, plan: &Plan<'_>, existing: &mut Existing) -> Written {
         let mut written = Written::default();
         let mut applied = stream::iter(&plan.apply)
             .map(|route| self.apply_route(route))
             .buffer_unordered(AT_ONCE);
         while let Some(outcome) = applied.next().await {
-            let outcome = outcome.map(|object| object.settle(existing));
-            written.count(outcome, |written| &mut written.applied);
+            match outcome {
+                Ok(object) => {
+                    object.settle(existing);
+                    written.applied += 1;
+                }
+                Err(failed) => written.failed.push(failed),
+            }
         }
         for (kind, names) in [
             (Kind::Config, &plan.delete_configs),
             (Kind::Secret, &plan.delete_secrets),
         ] {
             for name in names {
-                let outcome = self.delete(kind, name).await;
-                if written.count(outcome, |written| &mut written.deleted) {
-                    match kind {
-                        Kind::Config => existing.configs.remove(name).is_some(),
-                        _ => existing.secrets.remove(name).is_some(),
-                    };
+                if let Err(error) = self.delete(kind, name).await {
+                    let tried = Tried::Delete(kind, name.clone());
+                    written.failed.push(failed(tried, "", kind, &error));
+                    continue;
+                }
+                written.deleted += 1;
+                match kind {
+                    Kind::Config => drop(existing.configs.remove(name)),
+                    _ => drop(existing.secrets.remove(name)),
                 }
             }
         }
@@ -75,13 +84,19 @@ impl Writer {
     }
 
     /// The Secret first: a gateway takes the route over when its `ConfigMap` comes.
-    async fn apply_route(&self, route: &CompiledRoute) -> Result<Rendered, OperatorError> {
-        let object = render(route)?;
+    async fn apply_route(&self, route: &CompiledRoute) -> Result<Rendered, Failed> {
+        let because = |kind: Kind| {
+            let tried = Tried::Apply(wire::object_name(&route.config.name));
+            move |error: OperatorError| failed(tried, &route.revision, kind, &error)
+        };
+        let object = render(route).map_err(because(Kind::Config))?;
         if let Some(secret) = object.secret(&self.frame) {
-            self.apply(Kind::Secret, &object.name, &secret).await?;
+            let applied = self.apply(Kind::Secret, &object.name, &secret).await;
+            applied.map_err(because(Kind::Secret))?;
         }
-        self.apply(Kind::Config, &object.name, &object.config_map(&self.frame))
-            .await?;
+        let config = object.config_map(&self.frame);
+        let applied = self.apply(Kind::Config, &object.name, &config).await;
+        applied.map_err(because(Kind::Config))?;
         Ok(object)
     }
 
@@ -138,27 +153,11 @@ fn unless_gone<T>(outcome: Result<T, OperatorError>) -> Result<(), OperatorError
     }
 }
 
-impl Written {
-    /// Whether it went well; counted either way.
-    fn count(
-        &mut self,
-        outcome: Result<(), OperatorError>,
-        well: impl FnOnce(&mut Self) -> &mut usize,
-    ) -> bool {
-        match outcome {
-            Ok(()) => {
-                *well(self) += 1;
-                true
-            }
-            Err(error) => {
-                tracing::warn!(
-                    reason = error.reason(),
-                    error = error.chain(),
-                    "left for the next time"
-                );
-                self.failed += 1;
-                false
-            }
-        }
-    }
+fn failed(tried: Tried, revision: &str, kind: Kind, error: &OperatorError) -> Failed {
+    tracing::warn!(
+        reason = error.reason(),
+        error = error.chain(),
+        "left for a later time"
+    );
+    Failed::new(tried, revision, kind, error)
 }

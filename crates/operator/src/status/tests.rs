@@ -35,6 +35,11 @@ fn a_route_is_ready_when_every_pod_serves_it() {
             "False",
             "Rejected",
         ),
+        (
+            Programmed::NotWritten("exceeded quota".to_owned()),
+            "False",
+            "NotWritten",
+        ),
     ] {
         let patch = of_route(&clean(), 3, Some(&programmed), None)
             .patch(&Value::Null, NOW)

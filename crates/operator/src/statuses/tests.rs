@@ -142,10 +142,3 @@ fn what_pods_say_of_issuers_is_gathered_by_issuer() {
         .collect();
     assert_eq!(said, [true, false]);
 }
-
-#[test]
-fn a_note_is_cut_between_two_characters() {
-    assert_eq!(shortened("short".to_owned()), "short");
-    let long = shortened("ä".repeat(2000));
-    assert!(long.len() <= 1024 && long.ends_with('…'), "{}", long.len());
-}
