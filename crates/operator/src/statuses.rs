@@ -48,6 +48,8 @@ pub(crate) struct Statuses {
 }
 
 struct Told {
+    /// Of which object: another one may come under its name.
+    uid: String,
     status: Status,
     written: Instant,
     /// Stands for the object's own status that was found to say the same: while neither changes, nothing is compared.
@@ -239,6 +241,9 @@ impl Statuses {
     }
 
     fn task<'k>(&mut self, name: &'k ObjectName, object: &'k Object, status: Status) -> Task<'k> {
+        if self.told.get(name).is_some_and(|told| told.uid != object.uid) {
+            self.told.remove(name);
+        }
         let found = hash(&object.status);
         let is_known = |told: &Told| told.found == Some(found) && told.status == status;
         if self.told.get(name).is_some_and(is_known) {
@@ -251,7 +256,7 @@ impl Statuses {
             .unwrap_or_default()
             .to_string();
         let Some(patch) = status.patch(&object.status(), &now) else {
-            self.remember(name, status, found);
+            self.remember(name, &object.uid, status, found);
             return Task::Nothing;
         };
         // Until the watch brings our own write back, it looks as if it were not there.
@@ -272,8 +277,9 @@ impl Statuses {
         let recorder = &self.recorder;
         let mut outcomes = stream::iter(due)
             .map(|news| async move {
-                let outcome = writer.write_status(news.name, &news.patch).await;
-                if outcome.is_ok() && news.status.is_transition_from(&news.object.status()) {
+                let (name, status) = (news.name, &news.patch["status"]);
+                let outcome = writer.write_status(name, &news.object.uid, status).await;
+                if matches!(outcome, Ok(true)) && news.status.is_transition_from(&news.object.status()) {
                     publish(recorder, &news).await;
                 }
                 (news, outcome)
@@ -282,10 +288,12 @@ impl Statuses {
         let (mut written, mut again) = (Vec::new(), None);
         while let Some((news, outcome)) = outcomes.next().await {
             match outcome {
-                Ok(()) => {
+                Ok(true) => {
                     metrics.statuses.inc();
-                    written.push((news.name, news.status));
+                    written.push((news.name, news.object.uid.clone(), news.status));
                 }
+                // Its watch says what is there instead.
+                Ok(false) => {}
                 Err(error) => {
                     tracing::warn!(error = error.chain(), "left for the next time");
                     metrics.failures.inc();
@@ -295,8 +303,9 @@ impl Statuses {
         }
         drop(outcomes);
         let now = Instant::now();
-        for (name, status) in written {
+        for (name, uid, status) in written {
             let told = Told {
+                uid,
                 status,
                 written: now,
                 found: None,
@@ -306,9 +315,10 @@ impl Statuses {
         again
     }
 
-    fn remember(&mut self, name: &ObjectName, status: Status, found: u64) {
+    fn remember(&mut self, name: &ObjectName, uid: &str, status: Status, found: u64) {
         let before = self.told.get(name).filter(|told| told.status == status);
         let told = Told {
+            uid: uid.to_owned(),
             written: before.map_or_else(Instant::now, |told| told.written),
             status,
             found: Some(found),

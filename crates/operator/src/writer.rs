@@ -6,7 +6,7 @@ use kube::{
     api::{DeleteParams, Patch, PatchParams},
     core::DynamicObject,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use splittoken_api::ObjectName;
 use splittoken_routing::{CompiledRoute, wire};
 
@@ -116,9 +116,14 @@ impl Writer {
         unless_gone(in_time("delete", what, api.delete(name, &parameters)).await)
     }
 
-    /// Replaces the status of a route or an issuer, in the form of a merge patch that names all that is ours. An object
-    /// that is gone needs none.
-    pub(crate) async fn write_status(&self, name: &ObjectName, patch: &Value) -> Result<(), OperatorError> {
+    /// Replaces the status of a route or an issuer. Says whether that very object was still there: one that is gone needs
+    /// none, and one that was made anew under its name gets its own.
+    pub(crate) async fn write_status(
+        &self,
+        name: &ObjectName,
+        uid: &str,
+        status: &Value,
+    ) -> Result<bool, OperatorError> {
         let kind = if name.kind == Kind::Route.type_meta().1 {
             Kind::Route
         } else {
@@ -126,15 +131,24 @@ impl Writer {
         };
         let resource = kind.api_resource();
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &name.namespace, &resource);
-        let parameters = PatchParams::default();
-        let patch = Patch::Merge(patch);
+        let parameters = PatchParams {
+            field_manager: Some(MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let what = || name.to_string();
+        let patch = serde_json::from_value(only_of(uid, status)).map_err(|error| {
+            OperatorError::api("write the status of", what())(kube::Error::SerdeError(error))
+        })?;
+        let patch = Patch::Json::<()>(patch);
         let written = in_time(
             "write the status of",
-            name,
+            what(),
             api.patch_status(&name.name, &parameters, &patch),
-        )
-        .await;
-        unless_gone(written)
+        );
+        match written.await {
+            Err(error) if error.is_not_found() || error.is_about_another() => Ok(false),
+            outcome => outcome.map(|_| true),
+        }
     }
 
     fn own(&self, kind: Kind) -> Api<DynamicObject> {
@@ -142,7 +156,20 @@ impl Writer {
     }
 }
 
-/// That something is not there any more is no failure for whoever deletes it or says something of it.
+/// A JSON patch that sets the whole status, of the object with this `uid` alone. In a merge patch of a custom resource's
+/// status the API server would take no notice of it.
+fn only_of(uid: &str, status: &Value) -> Value {
+    let mut status = status.clone();
+    if let Some(members) = status.as_object_mut() {
+        members.retain(|_, value| !value.is_null());
+    }
+    json!([
+        {"op": "test", "path": "/metadata/uid", "value": uid},
+        {"op": "add", "path": "/status", "value": status},
+    ])
+}
+
+/// That something is not there any more is no failure for whoever deletes it.
 fn unless_gone<T>(outcome: Result<T, OperatorError>) -> Result<(), OperatorError> {
     match outcome {
         Err(OperatorError::Api {
@@ -160,4 +187,19 @@ fn failed(tried: Tried, revision: &str, kind: Kind, error: &OperatorError) -> Fa
         "left for a later time"
     );
     Failed::new(tried, revision, kind, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_for_one_object_and_replaces_what_was_said() {
+        let status = json!({"observedGeneration": 1, "conditions": [], "tokenEndpoint": null});
+        let expected = json!([
+            {"op": "test", "path": "/metadata/uid", "value": "uid-1"},
+            {"op": "add", "path": "/status", "value": {"observedGeneration": 1, "conditions": []}},
+        ]);
+        assert_eq!(only_of("uid-1", &status), expected);
+    }
 }

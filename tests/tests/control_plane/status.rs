@@ -234,6 +234,15 @@ fn statuses_and_events_are_for_transitions() -> Result<()> {
     let (before, writes) = (versions()?, operator.metric("status_writes_total")?);
     println!("{writes} status writes for ten routes and an issuer");
     assert_eq!(events("route-0")?, ["\"Ready\""]);
+    let written = plane
+        .kube
+        .find("SplitTokenRoute", &plane.name, "route-0")?
+        .context("gone")?;
+    let fields = written["metadata"]["managedFields"]
+        .as_array()
+        .context("no fields")?;
+    let status = fields.iter().find(|fields| fields["subresource"] == "status");
+    assert_eq!(status.context("no status")?["manager"], "splittoken-operator");
 
     // A scale-up is no transition of anything.
     let _third = plane.pod(3)?;

@@ -71,6 +71,7 @@ async fn a_status_that_was_just_written_is_not_written_again_before_the_watch_br
     let patch = news.patch;
     let written = Instant::now();
     let told = Told {
+        uid: "uid".to_owned(),
         status: status(),
         written,
         found: None,
@@ -88,6 +89,9 @@ async fn a_status_that_was_just_written_is_not_written_again_before_the_watch_br
     // Whoever wrote over it meanwhile has to wait a little for the right one to come back.
     object.status = "{}".into();
     assert!(matches!(statuses.task(&name, &object, status()), Task::Later(_)));
+    // One that was made anew under the name was never told anything.
+    object.uid = "another".to_owned();
+    assert!(matches!(statuses.task(&name, &object, status()), Task::Write(_)));
 }
 
 #[tokio::test]
@@ -97,6 +101,7 @@ async fn counts_of_pods_are_written_seldom_and_reasons_at_once() {
     let verdict = verdict("SplitTokenRoute");
     let status = |programmed: Programmed| of_route(&verdict, 1, Some(&programmed), None);
     let told = Told {
+        uid: "uid".to_owned(),
         status: status(Programmed::Pending(0, 3)),
         written: Instant::now(),
         found: None,
