@@ -45,6 +45,8 @@ pub(crate) struct Statuses {
     told: BTreeMap<ObjectName, Told>,
     /// Since when each object has its form: a route its revision.
     since: BTreeMap<ObjectName, (String, Instant)>,
+    /// Writes that failed the last time, and when.
+    failed: BTreeMap<ObjectName, Instant>,
 }
 
 struct Told {
@@ -99,6 +101,7 @@ impl Statuses {
             recorder: Recorder::new(client.clone(), reporter),
             told: BTreeMap::new(),
             since: BTreeMap::new(),
+            failed: BTreeMap::new(),
         }
     }
 
@@ -132,6 +135,7 @@ impl Statuses {
         if only.is_none() {
             self.told.retain(|name, _| objects.contains_key(name));
             self.since.retain(|name, _| objects.contains_key(name));
+            self.failed.retain(|name, _| objects.contains_key(name));
         }
         let mut counts = BTreeMap::new();
         let mut later = Vec::new();
@@ -167,6 +171,7 @@ impl Statuses {
         }
         if let Some(writer) = writer {
             if due.len() > AT_A_TIME {
+                self.hopeful_first(&mut due);
                 due.truncate(AT_A_TIME);
                 later.push(Instant::now());
             }
@@ -252,6 +257,11 @@ impl Statuses {
         if let Some(at) = self.is_too_soon(name, &status) {
             return Task::Later(at);
         }
+        // As many as fail would keep all others from being written.
+        let again = self.failed.get(name).map(|failed| *failed + COUNTS);
+        if let Some(at) = again.filter(|at| Instant::now() < *at) {
+            return Task::Later(at);
+        }
         let now = Timestamp::from_second(Timestamp::now().as_second())
             .unwrap_or_default()
             .to_string();
@@ -272,6 +282,11 @@ impl Statuses {
         }
     }
 
+    /// What failed the last time comes after all that did not, and what failed last comes last.
+    fn hopeful_first(&self, due: &mut [News<'_>]) {
+        due.sort_by_key(|news| self.failed.get(news.name));
+    }
+
     /// Writes statuses, with an Event where an object becomes ready or ceases to be. Gives when to try again what failed.
     async fn write(&mut self, due: Vec<News<'_>>, writer: &Writer, metrics: &Metrics) -> Option<Instant> {
         let recorder = &self.recorder;
@@ -285,7 +300,7 @@ impl Statuses {
                 (news, outcome)
             })
             .buffer_unordered(AT_ONCE);
-        let (mut written, mut again) = (Vec::new(), None);
+        let (mut written, mut failed) = (Vec::new(), Vec::new());
         while let Some((news, outcome)) = outcomes.next().await {
             match outcome {
                 Ok(true) => {
@@ -297,13 +312,18 @@ impl Statuses {
                 Err(error) => {
                     tracing::warn!(error = error.chain(), "left for the next time");
                     metrics.failures.inc();
-                    again = Some(Instant::now() + COUNTS);
+                    failed.push(news.name);
                 }
             }
         }
         drop(outcomes);
         let now = Instant::now();
+        let again = (!failed.is_empty()).then_some(now + COUNTS);
+        for name in failed {
+            self.failed.insert(name.clone(), now);
+        }
         for (name, uid, status) in written {
+            self.failed.remove(name);
             let told = Told {
                 uid,
                 status,

@@ -147,3 +147,28 @@ fn what_pods_say_of_issuers_is_gathered_by_issuer() {
         .collect();
     assert_eq!(said, [true, false]);
 }
+
+#[tokio::test]
+async fn statuses_that_fail_wait_and_come_after_all_others() {
+    let mut statuses = statuses();
+    let names = ["a", "b", "c"].map(|name| ObjectName::new("SplitTokenRoute", "shop", name));
+    let (verdict, object) = (verdict("SplitTokenRoute"), object());
+    let status = || of_route(&verdict, 1, None, None);
+    let now = Instant::now();
+    statuses.failed.insert(names[0].clone(), now);
+    let task = statuses.task(&names[0], &object, status());
+    assert!(matches!(task, Task::Later(at) if at == now + COUNTS));
+    let before = |seconds| now.checked_sub(Duration::from_secs(seconds)).unwrap();
+    statuses.failed.insert(names[0].clone(), before(10));
+    statuses.failed.insert(names[1].clone(), before(20));
+    let mut due: Vec<News<'_>> = Vec::new();
+    for name in &names {
+        let Task::Write(news) = statuses.task(name, &object, status()) else {
+            panic!("{name} is due");
+        };
+        due.push(news);
+    }
+    statuses.hopeful_first(&mut due);
+    let order: Vec<&str> = due.iter().map(|news| news.name.name.as_str()).collect();
+    assert_eq!(order, ["c", "b", "a"]);
+}
