@@ -258,6 +258,7 @@ impl Control {
             .statuses
             .bring_up_to_date(
                 &Known {
+                    class: &self.settings.class,
                     compiled: &self.compiled,
                     objects: &self.world.objects,
                     held: &self.held,

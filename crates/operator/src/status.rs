@@ -41,6 +41,14 @@ closed_set! {
     }
 }
 
+closed_set! {
+    /// The reasons of the last status that an object gets from an installation that it has left.
+    enum Left {
+        /// Its class is another one now.
+        OtherClass = "OtherClass",
+    }
+}
+
 /// A condition without its times.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Said {
@@ -83,6 +91,17 @@ pub(crate) fn of_issuer(
     conclude(conditions, generation, ("attachedRoutes", json!(attached_routes)))
 }
 
+/// The last status of an object that had this class: whoever serves it now, if anybody does, writes over it.
+pub(crate) fn of_left(class: &str, generation: i64) -> Status {
+    let message =
+        format!("className is not {class} any more, and no other installation has said anything yet");
+    conclude(
+        vec![Said::left(Left::OtherClass, message)],
+        generation,
+        ("tokenEndpoint", Value::Null),
+    )
+}
+
 impl From<Condition> for Said {
     fn from(condition: Condition) -> Self {
         Self {
@@ -101,6 +120,15 @@ impl Said {
             is_true: reason == Served::Programmed,
             reason: reason.name(),
             message: message.into(),
+        }
+    }
+
+    fn left(reason: Left, message: String) -> Self {
+        Self {
+            kind: "Accepted",
+            is_true: false,
+            reason: reason.name(),
+            message,
         }
     }
 

@@ -23,7 +23,7 @@ use crate::{
     programmed::{Fleet, Programmed, programmed},
     refusals::Refusals,
     shortened::shortened,
-    status::{Status, of_issuer, of_route},
+    status::{Status, of_issuer, of_left, of_route},
     world::{Object, hash},
     writer::Writer,
 };
@@ -60,6 +60,8 @@ struct Told {
 
 /// What statuses are made from.
 pub(crate) struct Known<'k> {
+    /// The installation.
+    pub(crate) class: &'k str,
     pub(crate) compiled: &'k Compiled,
     pub(crate) objects: &'k BTreeMap<ObjectName, Object>,
     /// Objects of which nothing can be said for now.
@@ -82,6 +84,8 @@ struct News<'k> {
     object: &'k Object,
     status: Status,
     patch: Value,
+    /// The object is not ours any more.
+    is_last: bool,
 }
 
 /// What is to be done about a status.
@@ -114,6 +118,7 @@ impl Statuses {
         metrics: &Metrics,
     ) -> Option<Instant> {
         let &Known {
+            class,
             compiled,
             objects,
             held,
@@ -169,6 +174,9 @@ impl Statuses {
         if only.is_none() {
             show(metrics, counts);
         }
+        let told = self.told.iter().filter(|(name, _)| known.concerns(name));
+        let known_to_us = told.filter_map(|(name, told)| Some((objects.get_key_value(name)?, told)));
+        due.extend(known_to_us.filter_map(|((name, object), told)| farewell(name, object, told, class)));
         if let Some(writer) = writer {
             if due.len() > AT_A_TIME {
                 self.hopeful_first(&mut due);
@@ -262,10 +270,7 @@ impl Statuses {
         if let Some(at) = again.filter(|at| Instant::now() < *at) {
             return Task::Later(at);
         }
-        let now = Timestamp::from_second(Timestamp::now().as_second())
-            .unwrap_or_default()
-            .to_string();
-        let Some(patch) = status.patch(&object.status(), &now) else {
+        let Some(patch) = status.patch(&object.status(), &now()) else {
             self.remember(name, &object.uid, status, found);
             return Task::Nothing;
         };
@@ -278,6 +283,7 @@ impl Statuses {
                 object,
                 status,
                 patch,
+                is_last: false,
             }),
         }
     }
@@ -293,7 +299,8 @@ impl Statuses {
         let mut outcomes = stream::iter(due)
             .map(|news| async move {
                 let (name, status) = (news.name, &news.patch["status"]);
-                let outcome = writer.write_status(name, &news.object.uid, status).await;
+                let version = news.is_last.then_some(&*news.object.version);
+                let outcome = writer.write_status(name, &news.object.uid, version, status).await;
                 if matches!(outcome, Ok(true)) && news.status.is_transition_from(&news.object.status()) {
                     publish(recorder, &news).await;
                 }
@@ -303,6 +310,7 @@ impl Statuses {
         let (mut written, mut failed) = (Vec::new(), Vec::new());
         while let Some((news, outcome)) = outcomes.next().await {
             match outcome {
+                Ok(true) if news.is_last => drop(self.told.remove(news.name)),
                 Ok(true) => {
                     metrics.statuses.inc();
                     written.push((news.name, news.object.uid.clone(), news.status));
@@ -345,6 +353,30 @@ impl Statuses {
         };
         self.told.insert(name.clone(), told);
     }
+}
+
+/// What remains to be said of an object that has left the class. Where somebody else has said something since, nothing.
+fn farewell<'k>(name: &'k ObjectName, object: &'k Object, told: &Told, class: &str) -> Option<News<'k>> {
+    if &*object.class == class || object.uid != told.uid {
+        return None;
+    }
+    let (current, now) = (object.status(), now());
+    // Our last words stand there unchanged.
+    told.status.patch(&current, &now).is_none().then_some(())?;
+    let status = of_left(class, object.generation);
+    Some(News {
+        name,
+        object,
+        patch: status.patch(&current, &now)?,
+        status,
+        is_last: true,
+    })
+}
+
+fn now() -> String {
+    Timestamp::from_second(Timestamp::now().as_second())
+        .unwrap_or_default()
+        .to_string()
 }
 
 async fn publish(recorder: &Recorder, news: &News<'_>) {

@@ -117,11 +117,13 @@ impl Writer {
     }
 
     /// Replaces the status of a route or an issuer. Says whether that very object was still there: one that is gone needs
-    /// none, and one that was made anew under its name gets its own.
+    /// none, and one that was made anew under its name gets its own. With a `version`, nothing may have happened to it
+    /// since.
     pub(crate) async fn write_status(
         &self,
         name: &ObjectName,
         uid: &str,
+        version: Option<&str>,
         status: &Value,
     ) -> Result<bool, OperatorError> {
         let kind = if name.kind == Kind::Route.type_meta().1 {
@@ -136,7 +138,7 @@ impl Writer {
             ..PatchParams::default()
         };
         let what = || name.to_string();
-        let patch = serde_json::from_value(only_of(uid, status)).map_err(|error| {
+        let patch = serde_json::from_value(only_of(uid, version, status)).map_err(|error| {
             OperatorError::api("write the status of", what())(kube::Error::SerdeError(error))
         })?;
         let patch = Patch::Json::<()>(patch);
@@ -158,15 +160,17 @@ impl Writer {
 
 /// A JSON patch that sets the whole status, of the object with this `uid` alone. In a merge patch of a custom resource's
 /// status the API server would take no notice of it.
-fn only_of(uid: &str, status: &Value) -> Value {
+fn only_of(uid: &str, version: Option<&str>, status: &Value) -> Value {
     let mut status = status.clone();
     if let Some(members) = status.as_object_mut() {
         members.retain(|_, value| !value.is_null());
     }
-    json!([
-        {"op": "test", "path": "/metadata/uid", "value": uid},
-        {"op": "add", "path": "/status", "value": status},
-    ])
+    let mut patch = vec![json!({"op": "test", "path": "/metadata/uid", "value": uid})];
+    if let Some(version) = version {
+        patch.push(json!({"op": "test", "path": "/metadata/resourceVersion", "value": version}));
+    }
+    patch.push(json!({"op": "add", "path": "/status", "value": status}));
+    patch.into()
 }
 
 /// That something is not there any more is no failure for whoever deletes it.
@@ -200,6 +204,11 @@ mod tests {
             {"op": "test", "path": "/metadata/uid", "value": "uid-1"},
             {"op": "add", "path": "/status", "value": {"observedGeneration": 1, "conditions": []}},
         ]);
-        assert_eq!(only_of("uid-1", &status), expected);
+        assert_eq!(only_of("uid-1", None, &status), expected);
+        let last = only_of("uid-1", Some("7"), &status);
+        assert_eq!(
+            last[1],
+            json!({"op": "test", "path": "/metadata/resourceVersion", "value": "7"})
+        );
     }
 }

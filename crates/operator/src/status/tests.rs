@@ -139,6 +139,7 @@ fn every_reason_is_explained_and_no_other() {
             .iter()
             .map(|reason| Said::served(*reason, ""))
             .chain(Reached::ALL.iter().map(|reason| Said::reached(*reason, "")))
+            .chain(Left::ALL.iter().map(|reason| Said::left(*reason, String::new())))
             .chain([Said::ready(&[])])
             .map(|said| pair(said.kind, said.reason)),
     );

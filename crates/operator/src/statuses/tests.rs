@@ -172,3 +172,39 @@ async fn statuses_that_fail_wait_and_come_after_all_others() {
     let order: Vec<&str> = due.iter().map(|news| news.name.name.as_str()).collect();
     assert_eq!(order, ["c", "b", "a"]);
 }
+
+#[tokio::test]
+async fn an_object_that_left_the_class_is_told_once_and_only_while_our_words_stand() {
+    let (verdict, mut object) = (verdict("SplitTokenRoute"), object());
+    let told = Told {
+        uid: "uid".to_owned(),
+        status: of_route(&verdict, 1, None, None),
+        written: Instant::now(),
+        found: None,
+    };
+    let ours = told.status.patch(&Value::Null, "2026-01-01T00:00:00Z").unwrap()["status"].to_string();
+    (object.status, object.class, object.generation) = (ours.as_str().into(), "other".into(), 2);
+    let last = |object: &Object| {
+        let news = farewell(&verdict.object, object, &told, "ours");
+        news.map(|news| news.patch["status"].to_string())
+    };
+    let said = last(&object).unwrap();
+    assert!(said.contains("OtherClass") && said.contains("not ours"), "{said}");
+    let with = |change: &dyn Fn(&mut Object)| {
+        let mut object = object.clone();
+        change(&mut object);
+        last(&object)
+    };
+    assert_eq!(with(&|object| object.class = "ours".into()), None);
+    assert_eq!(with(&|object| object.uid = "another".to_owned()), None);
+    assert_eq!(
+        with(&|object| object.status = "{}".into()),
+        None,
+        "somebody wrote over it"
+    );
+    assert_eq!(
+        with(&|object| object.status = said.as_str().into()),
+        None,
+        "it is said"
+    );
+}
