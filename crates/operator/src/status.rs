@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use splittoken_api::{Condition, Verdict, closed_set};
 
-use crate::{pods::IssuerReport, programmed::Programmed};
+use crate::{pods::IssuerReport, programmed::Programmed, shortened::shortened};
 
 /// The condition that sums up the others, and its reason where all is well.
 const READY: &str = "Ready";
@@ -108,7 +108,12 @@ impl From<Condition> for Said {
             kind: condition.kind.name(),
             is_true: condition.status,
             reason: condition.reason.name(),
-            message: condition.message,
+            // What is well is read by nobody who has much time.
+            message: if condition.status {
+                shortened(condition.message)
+            } else {
+                condition.message
+            },
         }
     }
 }
