@@ -20,6 +20,7 @@ use crate::{
     anchor::Owner,
     asking::{Reports, Wanted},
     error::OperatorError,
+    failing::Failing,
     kinds::Kind,
     metrics::Metrics,
     pods::Pod,
@@ -60,6 +61,7 @@ pub(crate) struct Control {
     pub(crate) held: BTreeSet<ObjectName>,
     /// Writes that failed.
     pub(crate) refusals: Refusals,
+    pub(crate) failing: Failing,
     /// When statuses that were put off are due.
     pub(crate) later: Option<Instant>,
     pub(crate) changes: mpsc::Receiver<Change>,
@@ -91,6 +93,8 @@ impl Control {
                 self.news = true;
             }
             self.tell().await;
+            let failing = self.refusals.failing().chain(self.statuses.failing());
+            self.failing.show(failing.collect(), &self.metrics);
         }
     }
 

@@ -18,6 +18,7 @@ mod bootstrap;
 mod control;
 mod custody;
 mod error;
+mod failing;
 mod keyring;
 mod kinds;
 mod lease;

@@ -7,7 +7,7 @@ use std::{
 
 use splittoken_routing::wire;
 
-use crate::{error::OperatorError, kinds::Kind, rendered::Plan, shortened::shortened};
+use crate::{error::OperatorError, failing::Attempt, kinds::Kind, rendered::Plan, shortened::shortened};
 
 /// Until what failed is tried again. What the API server refuses is tried less and less often…
 const FIRST: Duration = Duration::from_secs(2);
@@ -120,6 +120,14 @@ impl Refusals {
         // What was held back was not tried.
         before.retain(|_, refusal| refusal.again > now);
         self.0.extend(before);
+    }
+
+    /// The kinds of writes that failed the last time.
+    pub(crate) fn failing(&self) -> impl Iterator<Item = Attempt> {
+        self.0.iter().map(|(tried, refusal)| match tried {
+            Tried::Apply(_) => (refusal.failed.kind, "apply"),
+            Tried::Delete(kind, _) => (*kind, "delete"),
+        })
     }
 
     /// When the next is due.

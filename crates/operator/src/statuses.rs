@@ -17,6 +17,7 @@ use splittoken_routing::{CompiledRoute, Hostname, wire};
 
 use crate::{
     asking::Reports,
+    failing::Attempt,
     kinds::Kind,
     metrics::{ConditionLabels, Metrics},
     pods::IssuerReport,
@@ -107,6 +108,11 @@ impl Statuses {
             since: BTreeMap::new(),
             failed: BTreeMap::new(),
         }
+    }
+
+    /// The kinds of objects of which a status could not be written the last time.
+    pub(crate) fn failing(&self) -> impl Iterator<Item = Attempt> {
+        self.failed.keys().map(|name| (kind_of(name), "patch status"))
     }
 
     /// Works out all statuses and, with a writer, writes those that say something new. Gives when to come back for what
@@ -318,7 +324,12 @@ impl Statuses {
                 // Its watch says what is there instead.
                 Ok(false) => {}
                 Err(error) => {
-                    tracing::warn!(error = error.chain(), "left for the next time");
+                    // Each object is named once; that it goes on is said of the whole kind.
+                    if self.failed.contains_key(news.name) {
+                        tracing::debug!(error = error.chain(), "left for the next time");
+                    } else {
+                        tracing::warn!(error = error.chain(), "left for the next time");
+                    }
                     metrics.failures.inc();
                     failed.push(news.name);
                 }
@@ -394,11 +405,7 @@ async fn publish(recorder: &Recorder, news: &News<'_>) {
         action: "Reconcile".to_owned(),
         secondary: None,
     };
-    let kind = if name.kind == Kind::Route.type_meta().1 {
-        Kind::Route
-    } else {
-        Kind::Issuer
-    };
+    let kind = kind_of(name);
     let reference = ObjectReference {
         api_version: Some(kind.type_meta().0),
         kind: Some(name.kind.clone()),
@@ -410,6 +417,14 @@ async fn publish(recorder: &Recorder, news: &News<'_>) {
     if let Err(error) = recorder.publish(&event, &reference).await {
         // The status says the same.
         tracing::debug!(%error, "an Event could not be written");
+    }
+}
+
+fn kind_of(name: &ObjectName) -> Kind {
+    if name.kind == Kind::Route.type_meta().1 {
+        Kind::Route
+    } else {
+        Kind::Issuer
     }
 }
 
