@@ -307,6 +307,9 @@ impl Statuses {
                 let (name, status) = (news.name, &news.patch["status"]);
                 let version = news.is_last.then_some(&*news.object.version);
                 let outcome = writer.write_status(name, &news.object.uid, version, status).await;
+                if matches!(outcome, Ok(true)) {
+                    metrics.statuses.inc();
+                }
                 if matches!(outcome, Ok(true)) && news.status.is_transition_from(&news.object.status()) {
                     publish(recorder, &news).await;
                 }
@@ -317,10 +320,7 @@ impl Statuses {
         while let Some((news, outcome)) = outcomes.next().await {
             match outcome {
                 Ok(true) if news.is_last => drop(self.told.remove(news.name)),
-                Ok(true) => {
-                    metrics.statuses.inc();
-                    written.push((news.name, news.object.uid.clone(), news.status));
-                }
+                Ok(true) => written.push((news.name, news.object.uid.clone(), news.status)),
                 // Its watch says what is there instead.
                 Ok(false) => {}
                 Err(error) => {
