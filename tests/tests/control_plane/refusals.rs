@@ -13,7 +13,7 @@ use super::{AT_ONCE, Stage, URLS, apply_and_expect, expect};
 /// A policy takes effect when the API server has noticed it.
 const NOTICED: Duration = Duration::from_secs(60);
 
-/// Refuses every ConfigMap of a namespace that holds this word.
+/// Refuses every `ConfigMap` of a namespace that holds this word.
 fn refuse(namespace: &str, word: &str) -> [Value; 2] {
     let expression =
         format!("!has(object.data) || !object.data.exists(key, object.data[key].contains(\"{word}\"))");
