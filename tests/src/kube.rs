@@ -254,6 +254,16 @@ fn path(kind: &str, namespace: &str, name: &str) -> Result<String> {
         "SplitTokenRoute" => ("apis/splittoken.dev/v1alpha1", "splittokenroutes", true),
         "SplitTokenIssuer" => ("apis/splittoken.dev/v1alpha1", "splittokenissuers", true),
         "ReferenceGrant" => ("apis/gateway.networking.k8s.io/v1beta1", "referencegrants", true),
+        "ValidatingAdmissionPolicy" => (
+            "apis/admissionregistration.k8s.io/v1",
+            "validatingadmissionpolicies",
+            false,
+        ),
+        "ValidatingAdmissionPolicyBinding" => (
+            "apis/admissionregistration.k8s.io/v1",
+            "validatingadmissionpolicybindings",
+            false,
+        ),
         "Deployment" => ("apis/apps/v1", "deployments", true),
         "StatefulSet" => ("apis/apps/v1", "statefulsets", true),
         "HorizontalPodAutoscaler" => ("apis/autoscaling/v2", "horizontalpodautoscalers", true),

@@ -141,36 +141,42 @@ impl Verdict {
             .filter(|p| p.reason.condition() == kind)
             .collect();
         let Some(first) = problems.first() else {
-            let reason = match kind {
-                ConditionType::Accepted => Reason::Accepted,
-                ConditionType::ResolvedRefs => Reason::ResolvedRefs,
+            let (reason, message) = match kind {
+                ConditionType::Accepted => (Reason::Accepted, self.advice()),
+                ConditionType::ResolvedRefs => (Reason::ResolvedRefs, String::new()),
             };
             return Condition {
                 kind,
                 status: true,
                 reason,
-                message: String::new(),
+                message,
             };
         };
         Condition {
             kind,
             status: false,
             reason: first.reason,
-            message: summary(&problems),
+            message: summary(problems.iter().map(|p| (p.field.as_str(), p.message.as_str()))),
         }
+    }
+
+    /// The warnings that whoever owns the object can do something about.
+    fn advice(&self) -> String {
+        let warnings = self.warnings.iter().filter(|w| w.reason.asks_for_a_change());
+        summary(warnings.map(|w| (w.field.as_str(), w.message.as_str())))
     }
 }
 
-/// A few problems in full and the number of the others: a status is no place for a thousand lines.
-fn summary(problems: &[&Problem]) -> String {
+/// A few lines in full and the number of the others: a status is no place for a thousand.
+fn summary<'l>(all: impl Iterator<Item = (&'l str, &'l str)>) -> String {
     const SHOWN: usize = 5;
-    let mut lines: Vec<String> = problems
-        .iter()
-        .take(SHOWN)
-        .map(|p| format!("{}: {}", p.field, p.message))
+    let mut lines: Vec<String> = all
+        .map(|(field, message)| format!("{field}: {message}"))
         .collect();
-    if problems.len() > SHOWN {
-        lines.push(format!("and {} more", problems.len() - SHOWN));
+    if lines.len() > SHOWN {
+        let more = format!("and {} more", lines.len() - SHOWN);
+        lines.truncate(SHOWN);
+        lines.push(more);
     }
     lines.join("; ")
 }
@@ -196,6 +202,13 @@ impl Problem {
 impl From<FieldError> for Problem {
     fn from(error: FieldError) -> Self {
         Self::new(error.field, Reason::Invalid, error.message)
+    }
+}
+
+impl WarningReason {
+    /// Routes that share a token endpoint are alike in all that it does, and mostly so on purpose.
+    fn asks_for_a_change(self) -> bool {
+        self != Self::SharedTokenEndpoint
     }
 }
 
@@ -238,5 +251,32 @@ impl Reason {
             | Self::SecretNotFound
             | Self::InvalidCertificate => ConditionType::ResolvedRefs,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn warned(reasons: &[WarningReason]) -> Condition {
+        let warning = |reason: &WarningReason| Warning::new("spec.rules[0]", *reason, reason.name());
+        let verdict = Verdict {
+            object: ObjectName::new("SplitTokenRoute", "shop", "orders"),
+            generation: Some(1),
+            problems: Vec::new(),
+            warnings: reasons.iter().map(warning).collect(),
+        };
+        verdict.condition(ConditionType::Accepted)
+    }
+
+    #[test]
+    fn what_is_accepted_says_what_its_owner_should_know() {
+        assert_eq!(warned(&[]).message, "");
+        assert_eq!(warned(&[WarningReason::SharedTokenEndpoint]).message, "");
+        let one = warned(&[WarningReason::NoWeight]);
+        assert!(one.status && one.reason == Reason::Accepted);
+        assert_eq!(one.message, "spec.rules[0]: NoWeight");
+        let many = warned(&[WarningReason::ShadowedMatch; 7]).message;
+        assert!(many.ends_with("; and 2 more"), "{many}");
     }
 }

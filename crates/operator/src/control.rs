@@ -9,7 +9,7 @@ use std::{
 
 use kube::Client;
 use splittoken_api::{CompileOptions, Compiled, ObjectName, compile};
-use splittoken_routing::wire;
+use splittoken_routing::{RouteName, wire};
 use tokio::{
     sync::{mpsc, watch},
     task::block_in_place,
@@ -20,12 +20,14 @@ use crate::{
     anchor::Owner,
     asking::{Reports, Wanted},
     error::OperatorError,
+    failing::Failing,
     kinds::Kind,
     metrics::Metrics,
     pods::Pod,
     references::References,
+    refusals::Refusals,
     rendered::{Outlines, plan},
-    run::{AGAIN, SHORTEST_MEMORY},
+    run::SHORTEST_MEMORY,
     settings::Settings,
     statuses::{Known, Statuses},
     world::{Change, World},
@@ -57,8 +59,9 @@ pub(crate) struct Control {
     pub(crate) touched: BTreeSet<ObjectName>,
     /// Objects of which nothing can be said yet: what they refer to could not be read. They stay as they are.
     pub(crate) held: BTreeSet<ObjectName>,
-    /// When writes that failed are tried again.
-    pub(crate) retry: Option<Instant>,
+    /// Writes that failed.
+    pub(crate) refusals: Refusals,
+    pub(crate) failing: Failing,
     /// When statuses that were put off are due.
     pub(crate) later: Option<Instant>,
     pub(crate) changes: mpsc::Receiver<Change>,
@@ -90,13 +93,18 @@ impl Control {
                 self.news = true;
             }
             self.tell().await;
+            let failing = self.refusals.failing().chain(self.statuses.failing());
+            self.failing.show(failing.collect(), &self.metrics);
         }
     }
 
     /// Waits until there is something to do, and for what else comes with it.
     async fn wait(&mut self) {
         let never = Instant::now() + Duration::from_secs(3600);
-        let again = [self.retry, self.references.due()].into_iter().flatten().min();
+        let again = [self.refusals.due(), self.references.due()]
+            .into_iter()
+            .flatten()
+            .min();
         tokio::select! {
             change = self.changes.recv() => self.take(change),
             _ = self.reports.changed() => self.news = true,
@@ -145,6 +153,10 @@ impl Control {
             if let Some(object) = object.filter(|_| matches!(kind, Kind::Route | Kind::Issuer)) {
                 self.references
                     .expire(&self.world.resources.references_of(&object));
+                self.refusals.forget(wire::object_name(&RouteName {
+                    namespace: object.namespace,
+                    name: object.name,
+                }));
             }
         } else if let Some(object) = object.filter(|_| matches!(kind, Kind::Route | Kind::Issuer)) {
             self.touched.insert(object);
@@ -154,7 +166,6 @@ impl Control {
     /// Looks at the whole set and, as a leader, writes what is missing.
     async fn reconcile(&mut self) -> Result<(), OperatorError> {
         let start = Instant::now();
-        self.retry = None;
         self.references
             .refresh(&self.client, &self.settings.class, &mut self.world.resources)
             .await;
@@ -170,33 +181,30 @@ impl Control {
             compile(&self.world.resources, &options)
         });
         let routes = &self.compiled.routes;
-        let digest = wire::digest(
-            routes
-                .iter()
-                .map(|route| (&route.config.name, route.revision.as_str())),
-        );
         if *self.leads.borrow() && !self.owner.borrow().is_gone() {
             let mut plan = block_in_place(|| plan(routes, &mut self.outlines, &self.world.existing))?;
             plan.spare(&self.held);
+            self.refusals.hold_back(&mut plan, start);
             let written = self.writer.carry_out(&plan, &mut self.world.existing).await;
             self.metrics
                 .writes
                 .inc_by((written.applied + written.deleted) as u64);
-            self.metrics.failures.inc_by(written.failed as u64);
-            if written.failed > 0 {
-                self.retry = Some(Instant::now() + AGAIN);
-            }
+            let failed = written.failed.len();
+            self.metrics.failures.inc_by(failed as u64);
+            self.refusals.settle(written.failed, start);
             if written.applied + written.deleted > 0 {
                 tracing::info!(
                     routes = routes.len(),
                     applied = written.applied,
                     deleted = written.deleted,
-                    failed = written.failed,
+                    failed,
                     "routes rendered"
                 );
             }
+        } else {
+            self.refusals = Refusals::default();
         }
-        self.want(digest);
+        self.want();
         let lives = routes.iter().map(|route| route.config.issuer.lifetime.max);
         self.longest
             .send_replace(lives.max().unwrap_or_default().max(SHORTEST_MEMORY));
@@ -208,13 +216,16 @@ impl Control {
         Ok(())
     }
 
-    /// Tells whoever asks the pods what they are to serve, if that is news.
-    fn want(&self, digest: String) {
+    /// Tells whoever asks the pods what they are to serve, if that is news: what stands there for them.
+    fn want(&self) {
+        let standing = self.world.existing.revisions();
+        let digest = wire::digest(standing.iter().map(|(route, revision)| (route, *revision)));
         if self.wanted.borrow().digest == digest {
             return;
         }
-        let routes = self.compiled.routes.iter();
-        let revisions = routes.map(|route| (route.config.name.to_string(), route.revision.clone()));
+        let revisions = standing
+            .into_iter()
+            .map(|(route, revision)| (route.to_string(), revision.to_owned()));
         self.wanted.send_replace(Arc::new(Wanted {
             digest,
             revisions: Arc::new(revisions.collect()),
@@ -251,10 +262,12 @@ impl Control {
             .statuses
             .bring_up_to_date(
                 &Known {
+                    class: &self.settings.class,
                     compiled: &self.compiled,
                     objects: &self.world.objects,
                     held: &self.held,
                     reports: &reports,
+                    refusals: &self.refusals,
                     only: (!is_all).then_some(&touched),
                 },
                 writer,

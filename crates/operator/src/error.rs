@@ -84,6 +84,23 @@ impl OperatorError {
         matches!(self, Self::Api { source: kube::Error::Api(status), .. } if status.code == 404)
     }
 
+    /// Whether the API server found that another object has the name now. Where a test of a JSON patch fails it says so by
+    /// a 422 without any cause; a value that it refuses has one.
+    pub(crate) fn is_about_another(&self) -> bool {
+        let Self::Api {
+            source: kube::Error::Api(status),
+            ..
+        } = self
+        else {
+            return false;
+        };
+        let has_cause = status
+            .details
+            .as_ref()
+            .is_some_and(|details| !details.causes.is_empty() || !details.name.is_empty());
+        status.code == 409 || status.code == 422 && !has_cause
+    }
+
     pub(crate) fn api(verb: &'static str, what: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
         let what = what.into();
         move |source| Self::Api { verb, what, source }

@@ -20,6 +20,13 @@ pub(crate) struct ConditionLabels {
     pub(crate) reason: &'static str,
 }
 
+/// A kind of write.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct FailingLabels {
+    pub(crate) kind: &'static str,
+    pub(crate) verb: &'static str,
+}
+
 /// All metrics of an operator.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
@@ -27,6 +34,7 @@ pub(crate) struct Metrics {
     pub(crate) duration: Histogram,
     pub(crate) writes: Counter,
     pub(crate) failures: Counter,
+    pub(crate) failing: Family<FailingLabels, Gauge<i64, AtomicI64>>,
     pub(crate) statuses: Counter,
     pub(crate) conditions: Family<ConditionLabels, Gauge<i64, AtomicI64>>,
     pub(crate) routes: Gauge<i64, AtomicI64>,
@@ -43,6 +51,7 @@ impl Metrics {
             duration: Histogram::new(BUCKETS),
             writes: Counter::default(),
             failures: Counter::default(),
+            failing: Family::default(),
             statuses: Counter::default(),
             conditions: Family::default(),
             routes: Gauge::default(),
@@ -74,6 +83,11 @@ impl Metrics {
             "failures",
             "Writes that failed and are tried again",
             self.failures.clone(),
+        );
+        r.register(
+            "failing",
+            "1 while the last try of such a write failed",
+            self.failing.clone(),
         );
         r.register(
             "status_writes",
@@ -133,6 +147,11 @@ mod tests {
             reason: "Ready",
         };
         metrics.conditions.get_or_create(&labels).inc();
+        let labels = FailingLabels {
+            kind: "ConfigMap",
+            verb: "apply",
+        };
+        metrics.failing.get_or_create(&labels).inc();
         let mut text = String::new();
         encode(&mut text, &registry).unwrap();
         let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));

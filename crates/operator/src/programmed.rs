@@ -16,6 +16,8 @@ pub(crate) enum Programmed {
     NoPods,
     /// A pod refuses it, and says why.
     Rejected(String),
+    /// It is not there for any pod: the API server refuses it, and says why.
+    NotWritten(String),
 }
 
 /// The ready pods by what they say: of a hundred that serve the same, ten thousand routes ask one.

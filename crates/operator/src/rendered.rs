@@ -19,8 +19,16 @@ const ROUTE_ANNOTATION: &str = "splittoken.dev/route";
 /// there are routes, and some are secret.
 #[derive(Debug, Default)]
 pub(crate) struct Existing {
-    pub(crate) configs: BTreeMap<String, Fingerprint>,
+    pub(crate) configs: BTreeMap<String, Standing>,
     pub(crate) secrets: BTreeMap<String, Fingerprint>,
+}
+
+/// A `ConfigMap` of a route as it stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Standing {
+    route: String,
+    revision: String,
+    text: Fingerprint,
 }
 
 /// Stands for a text: the first half of its SHA-256.
@@ -43,8 +51,8 @@ impl Fingerprint {
 #[derive(Debug)]
 pub(crate) struct Rendered {
     pub(crate) name: String,
-    pub(crate) route: String,
-    pub(crate) revision: String,
+    route: String,
+    revision: String,
     config: String,
     /// In base64, as a Secret holds it.
     secrets: Option<Zeroizing<String>>,
@@ -58,8 +66,7 @@ pub(crate) struct Outlines(BTreeMap<RouteName, Outline>);
 #[derive(Debug)]
 struct Outline {
     object: String,
-    revision: String,
-    config: Fingerprint,
+    config: Standing,
     secrets: Option<Fingerprint>,
 }
 
@@ -85,28 +92,57 @@ pub(crate) struct Frame {
 impl Existing {
     /// Takes in a rendered `ConfigMap`. Says whether it is new.
     pub(crate) fn put_config(&mut self, raw: &Value) -> bool {
-        put(&mut self.configs, raw, CONFIG_ENTRY)
+        let Some(name) = name_of(raw) else {
+            return false;
+        };
+        let text = |group: &str, key: &str| raw["metadata"][group][key].as_str().unwrap_or_default();
+        let standing = Standing {
+            route: text("annotations", ROUTE_ANNOTATION).to_owned(),
+            revision: text("labels", REVISION_LABEL).to_owned(),
+            text: entry(raw, CONFIG_ENTRY),
+        };
+        self.configs.insert(name, standing.clone()) != Some(standing)
     }
 
     /// Takes in a rendered Secret. Says whether it is new.
     pub(crate) fn put_secrets(&mut self, raw: &Value) -> bool {
-        put(&mut self.secrets, raw, SECRETS_ENTRY)
+        let Some(name) = name_of(raw) else {
+            return false;
+        };
+        let text = entry(raw, SECRETS_ENTRY);
+        self.secrets.insert(name, text) != Some(text)
     }
 
     /// Everything that stands has to be written anew or to go.
     pub(crate) fn distrust(&mut self) {
-        let all = self.configs.values_mut().chain(self.secrets.values_mut());
+        let configs = self.configs.values_mut().map(|standing| &mut standing.text);
+        let all = configs.chain(self.secrets.values_mut());
         all.for_each(|text| *text = Fingerprint::default());
+    }
+
+    /// What the gateways can know of: each route with its revision. What could not be written is not in it.
+    pub(crate) fn revisions(&self) -> BTreeMap<RouteName, &str> {
+        let standing = self.configs.values();
+        standing
+            .filter_map(|standing| {
+                let (namespace, name) = standing.route.split_once('/')?;
+                let route = RouteName {
+                    namespace: namespace.to_owned(),
+                    name: name.to_owned(),
+                };
+                Some((route, standing.revision.as_str()))
+            })
+            .collect()
     }
 }
 
+fn name_of(raw: &Value) -> Option<String> {
+    raw["metadata"]["name"].as_str().map(str::to_owned)
+}
+
 /// An entry that somebody took out counts as empty.
-fn put(known: &mut BTreeMap<String, Fingerprint>, raw: &Value, key: &str) -> bool {
-    let Some(name) = raw["metadata"]["name"].as_str() else {
-        return false;
-    };
-    let text = Fingerprint::of(raw["data"][key].as_str().unwrap_or_default());
-    known.insert(name.to_owned(), text) != Some(text)
+fn entry(raw: &Value, key: &str) -> Fingerprint {
+    Fingerprint::of(raw["data"][key].as_str().unwrap_or_default())
 }
 
 /// Renders a route.
@@ -154,7 +190,7 @@ impl Outlines {
         for route in routes {
             let name = &route.config.name;
             let known = before.remove(name);
-            let outline = match known.filter(|outline| outline.revision == route.revision) {
+            let outline = match known.filter(|outline| outline.config.revision == route.revision) {
                 Some(outline) => outline,
                 None => Outline::of(&render(route)?),
             };
@@ -168,8 +204,7 @@ impl Outline {
     fn of(rendered: &Rendered) -> Self {
         Self {
             object: rendered.name.clone(),
-            revision: rendered.revision.clone(),
-            config: Fingerprint::of(&rendered.config),
+            config: rendered.standing(),
             secrets: rendered.secrets.as_ref().map(|text| Fingerprint::of(text)),
         }
     }
@@ -205,11 +240,18 @@ fn missing_in<'n>(names: impl Iterator<Item = &'n String>, wanted: &BTreeSet<&st
 impl Rendered {
     /// Remembers that it stands there now: the watch says so too, but later.
     pub(crate) fn settle(&self, existing: &mut Existing) {
-        let config = Fingerprint::of(&self.config);
-        existing.configs.insert(self.name.clone(), config);
+        existing.configs.insert(self.name.clone(), self.standing());
         if let Some(secrets) = &self.secrets {
             let secrets = Fingerprint::of(secrets);
             existing.secrets.insert(self.name.clone(), secrets);
+        }
+    }
+
+    fn standing(&self) -> Standing {
+        Standing {
+            route: self.route.clone(),
+            revision: self.revision.clone(),
+            text: Fingerprint::of(&self.config),
         }
     }
 

@@ -23,11 +23,13 @@ use crate::{
     control::Control,
     custody::{Custody, Held},
     error::{OperatorError, in_full},
+    failing::Failing,
     keyring::Keeper,
     lease::Elector,
     metrics::Metrics,
     pods::Asker,
     references::References,
+    refusals::Refusals,
     rendered::{Frame, Outlines},
     settings::Settings,
     statuses::Statuses,
@@ -37,7 +39,7 @@ use crate::{
 };
 
 /// Until what failed is tried again.
-pub(crate) const AGAIN: Duration = Duration::from_secs(2);
+const AGAIN: Duration = Duration::from_secs(2);
 /// An old key of the keyring is kept at least as long as issuers let tokens live by default: routes that are gone now
 /// may have left some.
 pub(crate) const SHORTEST_MEMORY: Duration = Duration::from_secs(24 * 3600);
@@ -190,7 +192,8 @@ impl Operator {
             dirty: false,
             news: false,
             touched: BTreeSet::new(),
-            retry: None,
+            refusals: Refusals::default(),
+            failing: Failing::default(),
             later: None,
             changes,
             leads,

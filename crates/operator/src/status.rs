@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use splittoken_api::{Condition, Verdict, closed_set};
 
-use crate::{pods::IssuerReport, programmed::Programmed};
+use crate::{pods::IssuerReport, programmed::Programmed, shortened::shortened};
 
 /// The condition that sums up the others, and its reason where all is well.
 const READY: &str = "Ready";
@@ -16,6 +16,8 @@ closed_set! {
         Programmed = "Programmed",
         /// It is not given to them.
         NotRendered = "Invalid",
+        /// It cannot be given to them.
+        NotWritten = "NotWritten",
         /// Some do not serve this revision yet.
         Pending = "Pending",
         /// There is none.
@@ -36,6 +38,14 @@ closed_set! {
         NoGatewayPods = "NoGatewayPods",
         /// One cannot get what it needs.
         Unreachable = "Unreachable",
+    }
+}
+
+closed_set! {
+    /// The reasons of the last status that an object gets from an installation that it has left.
+    enum Left {
+        /// Its class is another one now.
+        OtherClass = "OtherClass",
     }
 }
 
@@ -81,13 +91,29 @@ pub(crate) fn of_issuer(
     conclude(conditions, generation, ("attachedRoutes", json!(attached_routes)))
 }
 
+/// The last status of an object that had this class: whoever serves it now, if anybody does, writes over it.
+pub(crate) fn of_left(class: &str, generation: i64) -> Status {
+    let message =
+        format!("className is not {class} any more, and no other installation has said anything yet");
+    conclude(
+        vec![Said::left(Left::OtherClass, message)],
+        generation,
+        ("tokenEndpoint", Value::Null),
+    )
+}
+
 impl From<Condition> for Said {
     fn from(condition: Condition) -> Self {
         Self {
             kind: condition.kind.name(),
             is_true: condition.status,
             reason: condition.reason.name(),
-            message: condition.message,
+            // What is well is read by nobody who has much time.
+            message: if condition.status {
+                shortened(condition.message)
+            } else {
+                condition.message
+            },
         }
     }
 }
@@ -99,6 +125,15 @@ impl Said {
             is_true: reason == Served::Programmed,
             reason: reason.name(),
             message: message.into(),
+        }
+    }
+
+    fn left(reason: Left, message: String) -> Self {
+        Self {
+            kind: "Accepted",
+            is_true: false,
+            reason: reason.name(),
+            message,
         }
     }
 
@@ -136,6 +171,7 @@ fn said_of_pods(programmed: Option<&Programmed>) -> Said {
         ),
         Some(Programmed::NoPods) => Said::served(Served::NoGatewayPods, "no gateway pod is ready"),
         Some(Programmed::Rejected(message)) => Said::served(Served::Rejected, message.clone()),
+        Some(Programmed::NotWritten(message)) => Said::served(Served::NotWritten, message.clone()),
     }
 }
 

@@ -17,11 +17,14 @@ use splittoken_routing::{CompiledRoute, Hostname, wire};
 
 use crate::{
     asking::Reports,
+    failing::Attempt,
     kinds::Kind,
     metrics::{ConditionLabels, Metrics},
     pods::IssuerReport,
     programmed::{Fleet, Programmed, programmed},
-    status::{Status, of_issuer, of_route},
+    refusals::Refusals,
+    shortened::shortened,
+    status::{Status, of_issuer, of_left, of_route},
     world::{Object, hash},
     writer::Writer,
 };
@@ -43,9 +46,13 @@ pub(crate) struct Statuses {
     told: BTreeMap<ObjectName, Told>,
     /// Since when each object has its form: a route its revision.
     since: BTreeMap<ObjectName, (String, Instant)>,
+    /// Writes that failed the last time, and when.
+    failed: BTreeMap<ObjectName, Instant>,
 }
 
 struct Told {
+    /// Of which object: another one may come under its name.
+    uid: String,
     status: Status,
     written: Instant,
     /// Stands for the object's own status that was found to say the same: while neither changes, nothing is compared.
@@ -54,11 +61,14 @@ struct Told {
 
 /// What statuses are made from.
 pub(crate) struct Known<'k> {
+    /// The installation.
+    pub(crate) class: &'k str,
     pub(crate) compiled: &'k Compiled,
     pub(crate) objects: &'k BTreeMap<ObjectName, Object>,
     /// Objects of which nothing can be said for now.
     pub(crate) held: &'k BTreeSet<ObjectName>,
     pub(crate) reports: &'k Reports,
+    pub(crate) refusals: &'k Refusals,
     /// The only objects of which anything can have changed, where that is known.
     pub(crate) only: Option<&'k BTreeSet<ObjectName>>,
 }
@@ -75,6 +85,8 @@ struct News<'k> {
     object: &'k Object,
     status: Status,
     patch: Value,
+    /// The object is not ours any more.
+    is_last: bool,
 }
 
 /// What is to be done about a status.
@@ -94,7 +106,13 @@ impl Statuses {
             recorder: Recorder::new(client.clone(), reporter),
             told: BTreeMap::new(),
             since: BTreeMap::new(),
+            failed: BTreeMap::new(),
         }
+    }
+
+    /// The kinds of objects of which a status could not be written the last time.
+    pub(crate) fn failing(&self) -> impl Iterator<Item = Attempt> {
+        self.failed.keys().map(|name| (kind_of(name), "patch status"))
     }
 
     /// Works out all statuses and, with a writer, writes those that say something new. Gives when to come back for what
@@ -106,10 +124,12 @@ impl Statuses {
         metrics: &Metrics,
     ) -> Option<Instant> {
         let &Known {
+            class,
             compiled,
             objects,
             held,
             reports,
+            refusals,
             only,
         } = known;
         let routes: HashMap<(&str, &str), &CompiledRoute> = compiled
@@ -126,6 +146,7 @@ impl Statuses {
         if only.is_none() {
             self.told.retain(|name, _| objects.contains_key(name));
             self.since.retain(|name, _| objects.contains_key(name));
+            self.failed.retain(|name, _| objects.contains_key(name));
         }
         let mut counts = BTreeMap::new();
         let mut later = Vec::new();
@@ -138,7 +159,7 @@ impl Statuses {
             };
             let (status, settles) = if name.kind == Kind::Route.type_meta().1 {
                 let route = routes.get(&(name.namespace.as_str(), name.name.as_str()));
-                self.route(verdict, object, route.copied(), &fleet)
+                self.route(verdict, object, route.copied(), &fleet, refusals)
             } else {
                 let key = name.to_string();
                 let reports = issuers.get(key.as_str()).map_or(&[][..], Vec::as_slice);
@@ -159,8 +180,12 @@ impl Statuses {
         if only.is_none() {
             show(metrics, counts);
         }
+        let told = self.told.iter().filter(|(name, _)| known.concerns(name));
+        let known_to_us = told.filter_map(|(name, told)| Some((objects.get_key_value(name)?, told)));
+        due.extend(known_to_us.filter_map(|((name, object), told)| farewell(name, object, told, class)));
         if let Some(writer) = writer {
             if due.len() > AT_A_TIME {
+                self.hopeful_first(&mut due);
                 due.truncate(AT_A_TIME);
                 later.push(Instant::now());
             }
@@ -176,6 +201,7 @@ impl Statuses {
         object: &Object,
         route: Option<&CompiledRoute>,
         fleet: &Fleet<'_>,
+        refusals: &Refusals,
     ) -> (Status, Option<Instant>) {
         let Some(route) = route else {
             self.since.remove(&verdict.object);
@@ -184,7 +210,10 @@ impl Statuses {
         let settled = self.settled(&verdict.object, &route.revision);
         let name = &route.config.name;
         let object_name = || wire::object_name(name);
-        let programmed = programmed(&name.to_string(), object_name, &route.revision, fleet);
+        let programmed = match refusals.of(object_name, &route.revision) {
+            Some(message) => Programmed::NotWritten(message.to_owned()),
+            None => programmed(&name.to_string(), object_name, &route.revision, fleet),
+        };
         let is_settling = matches!(programmed, Programmed::Pending(..)) && Instant::now() < settled;
         let status = of_route(
             verdict,
@@ -231,6 +260,9 @@ impl Statuses {
     }
 
     fn task<'k>(&mut self, name: &'k ObjectName, object: &'k Object, status: Status) -> Task<'k> {
+        if self.told.get(name).is_some_and(|told| told.uid != object.uid) {
+            self.told.remove(name);
+        }
         let found = hash(&object.status);
         let is_known = |told: &Told| told.found == Some(found) && told.status == status;
         if self.told.get(name).is_some_and(is_known) {
@@ -239,11 +271,13 @@ impl Statuses {
         if let Some(at) = self.is_too_soon(name, &status) {
             return Task::Later(at);
         }
-        let now = Timestamp::from_second(Timestamp::now().as_second())
-            .unwrap_or_default()
-            .to_string();
-        let Some(patch) = status.patch(&object.status(), &now) else {
-            self.remember(name, status, found);
+        // As many as fail would keep all others from being written.
+        let again = self.failed.get(name).map(|failed| *failed + COUNTS);
+        if let Some(at) = again.filter(|at| Instant::now() < *at) {
+            return Task::Later(at);
+        }
+        let Some(patch) = status.patch(&object.status(), &now()) else {
+            self.remember(name, &object.uid, status, found);
             return Task::Nothing;
         };
         // Until the watch brings our own write back, it looks as if it were not there.
@@ -255,8 +289,14 @@ impl Statuses {
                 object,
                 status,
                 patch,
+                is_last: false,
             }),
         }
+    }
+
+    /// What failed the last time comes after all that did not, and what failed last comes last.
+    fn hopeful_first(&self, due: &mut [News<'_>]) {
+        due.sort_by_key(|news| self.failed.get(news.name));
     }
 
     /// Writes statuses, with an Event where an object becomes ready or ceases to be. Gives when to try again what failed.
@@ -264,31 +304,47 @@ impl Statuses {
         let recorder = &self.recorder;
         let mut outcomes = stream::iter(due)
             .map(|news| async move {
-                let outcome = writer.write_status(news.name, &news.patch).await;
-                if outcome.is_ok() && news.status.is_transition_from(&news.object.status()) {
+                let (name, status) = (news.name, &news.patch["status"]);
+                let version = news.is_last.then_some(&*news.object.version);
+                let outcome = writer.write_status(name, &news.object.uid, version, status).await;
+                if matches!(outcome, Ok(true)) {
+                    metrics.statuses.inc();
+                }
+                if matches!(outcome, Ok(true)) && news.status.is_transition_from(&news.object.status()) {
                     publish(recorder, &news).await;
                 }
                 (news, outcome)
             })
             .buffer_unordered(AT_ONCE);
-        let (mut written, mut again) = (Vec::new(), None);
+        let (mut written, mut failed) = (Vec::new(), Vec::new());
         while let Some((news, outcome)) = outcomes.next().await {
             match outcome {
-                Ok(()) => {
-                    metrics.statuses.inc();
-                    written.push((news.name, news.status));
-                }
+                Ok(true) if news.is_last => drop(self.told.remove(news.name)),
+                Ok(true) => written.push((news.name, news.object.uid.clone(), news.status)),
+                // Its watch says what is there instead.
+                Ok(false) => {}
                 Err(error) => {
-                    tracing::warn!(error = error.chain(), "left for the next time");
+                    // Each object is named once; that it goes on is said of the whole kind.
+                    if self.failed.contains_key(news.name) {
+                        tracing::debug!(error = error.chain(), "left for the next time");
+                    } else {
+                        tracing::warn!(error = error.chain(), "left for the next time");
+                    }
                     metrics.failures.inc();
-                    again = Some(Instant::now() + COUNTS);
+                    failed.push(news.name);
                 }
             }
         }
         drop(outcomes);
         let now = Instant::now();
-        for (name, status) in written {
+        let again = (!failed.is_empty()).then_some(now + COUNTS);
+        for name in failed {
+            self.failed.insert(name.clone(), now);
+        }
+        for (name, uid, status) in written {
+            self.failed.remove(name);
             let told = Told {
+                uid,
                 status,
                 written: now,
                 found: None,
@@ -298,15 +354,40 @@ impl Statuses {
         again
     }
 
-    fn remember(&mut self, name: &ObjectName, status: Status, found: u64) {
+    fn remember(&mut self, name: &ObjectName, uid: &str, status: Status, found: u64) {
         let before = self.told.get(name).filter(|told| told.status == status);
         let told = Told {
+            uid: uid.to_owned(),
             written: before.map_or_else(Instant::now, |told| told.written),
             status,
             found: Some(found),
         };
         self.told.insert(name.clone(), told);
     }
+}
+
+/// What remains to be said of an object that has left the class. Where somebody else has said something since, nothing.
+fn farewell<'k>(name: &'k ObjectName, object: &'k Object, told: &Told, class: &str) -> Option<News<'k>> {
+    if &*object.class == class || object.uid != told.uid {
+        return None;
+    }
+    let (current, now) = (object.status(), now());
+    // Our last words stand there unchanged.
+    told.status.patch(&current, &now).is_none().then_some(())?;
+    let status = of_left(class, object.generation);
+    Some(News {
+        name,
+        object,
+        patch: status.patch(&current, &now)?,
+        status,
+        is_last: true,
+    })
+}
+
+fn now() -> String {
+    Timestamp::from_second(Timestamp::now().as_second())
+        .unwrap_or_default()
+        .to_string()
 }
 
 async fn publish(recorder: &Recorder, news: &News<'_>) {
@@ -324,11 +405,7 @@ async fn publish(recorder: &Recorder, news: &News<'_>) {
         action: "Reconcile".to_owned(),
         secondary: None,
     };
-    let kind = if name.kind == Kind::Route.type_meta().1 {
-        Kind::Route
-    } else {
-        Kind::Issuer
-    };
+    let kind = kind_of(name);
     let reference = ObjectReference {
         api_version: Some(kind.type_meta().0),
         kind: Some(name.kind.clone()),
@@ -340,6 +417,14 @@ async fn publish(recorder: &Recorder, news: &News<'_>) {
     if let Err(error) = recorder.publish(&event, &reference).await {
         // The status says the same.
         tracing::debug!(%error, "an Event could not be written");
+    }
+}
+
+fn kind_of(name: &ObjectName) -> Kind {
+    if name.kind == Kind::Route.type_meta().1 {
+        Kind::Route
+    } else {
+        Kind::Issuer
     }
 }
 
@@ -407,20 +492,6 @@ fn token_endpoint(route: &CompiledRoute) -> Option<String> {
             Hostname::Wildcard(_) => None,
         })?;
     Some(format!("https://{host}{}", endpoint.path))
-}
-
-/// The API server takes notes of at most 1024 bytes.
-fn shortened(mut note: String) -> String {
-    const MOST: usize = 1000;
-    if note.len() > MOST {
-        let end = (0..=MOST)
-            .rev()
-            .find(|end| note.is_char_boundary(*end))
-            .unwrap_or_default();
-        note.truncate(end);
-        note.push('…');
-    }
-    note
 }
 
 #[cfg(test)]

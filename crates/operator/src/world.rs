@@ -51,6 +51,9 @@ pub(crate) struct World {
 pub(crate) struct Object {
     pub(crate) generation: i64,
     pub(crate) uid: String,
+    pub(crate) version: Box<str>,
+    /// Whose it is.
+    pub(crate) class: Box<str>,
     /// As JSON text: as values, ten thousand of them would take five times as much memory.
     pub(crate) status: Box<str>,
     /// Stands for its annotations. A new one is how people say "look again".
@@ -150,6 +153,8 @@ impl World {
                 .and_then(Value::as_i64)
                 .unwrap_or_default(),
             uid: text("/metadata/uid").to_owned(),
+            version: text("/metadata/resourceVersion").into(),
+            class: text("/spec/className").into(),
             status: raw["status"].to_string().into(),
             annotations: hash(&raw["metadata"]["annotations"].to_string()),
         };

@@ -6,14 +6,15 @@ use kube::{
     api::{DeleteParams, Patch, PatchParams},
     core::DynamicObject,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use splittoken_api::ObjectName;
-use splittoken_routing::CompiledRoute;
+use splittoken_routing::{CompiledRoute, wire};
 
 use crate::{
     anchor::Anchor,
     error::{OperatorError, in_time},
     kinds::Kind,
+    refusals::{Failed, Tried},
     rendered::{Existing, Frame, Plan, Rendered, render},
 };
 
@@ -34,7 +35,7 @@ pub(crate) struct Writer {
 pub(crate) struct Written {
     pub(crate) applied: usize,
     pub(crate) deleted: usize,
-    pub(crate) failed: usize,
+    pub(crate) failed: Vec<Failed>,
 }
 
 impl Writer {
@@ -47,27 +48,35 @@ impl Writer {
         self.frame.owner = owner;
     }
 
-    /// Carries out a plan. What fails is logged and left for the next time; the rest goes on.
+    /// Carries out a plan. What fails is logged and given back; the rest goes on.
     pub(crate) async fn carry_out(&self, plan: &Plan<'_>, existing: &mut Existing) -> Written {
         let mut written = Written::default();
         let mut applied = stream::iter(&plan.apply)
             .map(|route| self.apply_route(route))
             .buffer_unordered(AT_ONCE);
         while let Some(outcome) = applied.next().await {
-            let outcome = outcome.map(|object| object.settle(existing));
-            written.count(outcome, |written| &mut written.applied);
+            match outcome {
+                Ok(object) => {
+                    object.settle(existing);
+                    written.applied += 1;
+                }
+                Err(failed) => written.failed.push(failed),
+            }
         }
         for (kind, names) in [
             (Kind::Config, &plan.delete_configs),
             (Kind::Secret, &plan.delete_secrets),
         ] {
             for name in names {
-                let outcome = self.delete(kind, name).await;
-                if written.count(outcome, |written| &mut written.deleted) {
-                    match kind {
-                        Kind::Config => existing.configs.remove(name).is_some(),
-                        _ => existing.secrets.remove(name).is_some(),
-                    };
+                if let Err(error) = self.delete(kind, name).await {
+                    let tried = Tried::Delete(kind, name.clone());
+                    written.failed.push(failed(tried, "", kind, &error));
+                    continue;
+                }
+                written.deleted += 1;
+                match kind {
+                    Kind::Config => drop(existing.configs.remove(name)),
+                    _ => drop(existing.secrets.remove(name)),
                 }
             }
         }
@@ -75,13 +84,19 @@ impl Writer {
     }
 
     /// The Secret first: a gateway takes the route over when its `ConfigMap` comes.
-    async fn apply_route(&self, route: &CompiledRoute) -> Result<Rendered, OperatorError> {
-        let object = render(route)?;
+    async fn apply_route(&self, route: &CompiledRoute) -> Result<Rendered, Failed> {
+        let because = |kind: Kind| {
+            let tried = Tried::Apply(wire::object_name(&route.config.name));
+            move |error: OperatorError| failed(tried, &route.revision, kind, &error)
+        };
+        let object = render(route).map_err(because(Kind::Config))?;
         if let Some(secret) = object.secret(&self.frame) {
-            self.apply(Kind::Secret, &object.name, &secret).await?;
+            let applied = self.apply(Kind::Secret, &object.name, &secret).await;
+            applied.map_err(because(Kind::Secret))?;
         }
-        self.apply(Kind::Config, &object.name, &object.config_map(&self.frame))
-            .await?;
+        let config = object.config_map(&self.frame);
+        let applied = self.apply(Kind::Config, &object.name, &config).await;
+        applied.map_err(because(Kind::Config))?;
         Ok(object)
     }
 
@@ -101,9 +116,16 @@ impl Writer {
         unless_gone(in_time("delete", what, api.delete(name, &parameters)).await)
     }
 
-    /// Replaces the status of a route or an issuer, in the form of a merge patch that names all that is ours. An object
-    /// that is gone needs none.
-    pub(crate) async fn write_status(&self, name: &ObjectName, patch: &Value) -> Result<(), OperatorError> {
+    /// Replaces the status of a route or an issuer. Says whether that very object was still there: one that is gone needs
+    /// none, and one that was made anew under its name gets its own. With a `version`, nothing may have happened to it
+    /// since.
+    pub(crate) async fn write_status(
+        &self,
+        name: &ObjectName,
+        uid: &str,
+        version: Option<&str>,
+        status: &Value,
+    ) -> Result<bool, OperatorError> {
         let kind = if name.kind == Kind::Route.type_meta().1 {
             Kind::Route
         } else {
@@ -111,15 +133,24 @@ impl Writer {
         };
         let resource = kind.api_resource();
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &name.namespace, &resource);
-        let parameters = PatchParams::default();
-        let patch = Patch::Merge(patch);
+        let parameters = PatchParams {
+            field_manager: Some(MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let what = || name.to_string();
+        let patch = serde_json::from_value(only_of(uid, version, status)).map_err(|error| {
+            OperatorError::api("write the status of", what())(kube::Error::SerdeError(error))
+        })?;
+        let patch = Patch::Json::<()>(patch);
         let written = in_time(
             "write the status of",
-            name,
+            what(),
             api.patch_status(&name.name, &parameters, &patch),
-        )
-        .await;
-        unless_gone(written)
+        );
+        match written.await {
+            Err(error) if error.is_not_found() || error.is_about_another() => Ok(false),
+            outcome => outcome.map(|_| true),
+        }
     }
 
     fn own(&self, kind: Kind) -> Api<DynamicObject> {
@@ -127,7 +158,22 @@ impl Writer {
     }
 }
 
-/// That something is not there any more is no failure for whoever deletes it or says something of it.
+/// A JSON patch that sets the whole status, of the object with this `uid` alone. In a merge patch of a custom resource's
+/// status the API server would take no notice of it.
+fn only_of(uid: &str, version: Option<&str>, status: &Value) -> Value {
+    let mut status = status.clone();
+    if let Some(members) = status.as_object_mut() {
+        members.retain(|_, value| !value.is_null());
+    }
+    let mut patch = vec![json!({"op": "test", "path": "/metadata/uid", "value": uid})];
+    if let Some(version) = version {
+        patch.push(json!({"op": "test", "path": "/metadata/resourceVersion", "value": version}));
+    }
+    patch.push(json!({"op": "add", "path": "/status", "value": status}));
+    patch.into()
+}
+
+/// That something is not there any more is no failure for whoever deletes it.
 fn unless_gone<T>(outcome: Result<T, OperatorError>) -> Result<(), OperatorError> {
     match outcome {
         Err(OperatorError::Api {
@@ -138,27 +184,31 @@ fn unless_gone<T>(outcome: Result<T, OperatorError>) -> Result<(), OperatorError
     }
 }
 
-impl Written {
-    /// Whether it went well; counted either way.
-    fn count(
-        &mut self,
-        outcome: Result<(), OperatorError>,
-        well: impl FnOnce(&mut Self) -> &mut usize,
-    ) -> bool {
-        match outcome {
-            Ok(()) => {
-                *well(self) += 1;
-                true
-            }
-            Err(error) => {
-                tracing::warn!(
-                    reason = error.reason(),
-                    error = error.chain(),
-                    "left for the next time"
-                );
-                self.failed += 1;
-                false
-            }
-        }
+fn failed(tried: Tried, revision: &str, kind: Kind, error: &OperatorError) -> Failed {
+    tracing::warn!(
+        reason = error.reason(),
+        error = error.chain(),
+        "left for a later time"
+    );
+    Failed::new(tried, revision, kind, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_for_one_object_and_replaces_what_was_said() {
+        let status = json!({"observedGeneration": 1, "conditions": [], "tokenEndpoint": null});
+        let expected = json!([
+            {"op": "test", "path": "/metadata/uid", "value": "uid-1"},
+            {"op": "add", "path": "/status", "value": {"observedGeneration": 1, "conditions": []}},
+        ]);
+        assert_eq!(only_of("uid-1", None, &status), expected);
+        let last = only_of("uid-1", Some("7"), &status);
+        assert_eq!(
+            last[1],
+            json!({"op": "test", "path": "/metadata/resourceVersion", "value": "7"})
+        );
     }
 }

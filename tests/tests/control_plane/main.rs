@@ -10,6 +10,7 @@ mod leaders;
 mod neighbours;
 mod permissions;
 mod references;
+mod refusals;
 mod routes;
 mod scale;
 mod secrets;

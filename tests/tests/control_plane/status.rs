@@ -87,6 +87,31 @@ fn play_pod(address: SocketAddr, object: &str) -> Result<()> {
 }
 
 #[test]
+fn a_route_that_leaves_the_class_is_not_ready_any_more_and_left_alone() -> Result<()> {
+    let stage = Stage::new()?;
+    let plane = &stage.installation;
+    let _operator = plane.operator(URLS)?;
+    let _pod = plane.pod(1)?;
+    let mut route = stage.route("orders");
+    stage.served(&route)?;
+    route["spec"]["className"] = json!("nobody");
+    let told = apply_and_expect(plane, &route, "Accepted", "OtherClass")?;
+    assert_eq!(condition(&told, "Ready")?["status"], "False");
+    // Whoever serves it now has the last word.
+    let theirs = json!({"observedGeneration": 2, "conditions": []});
+    plane
+        .kube
+        .merge_status("SplitTokenRoute", &plane.name, "orders", &theirs)?;
+    stage.served(&stage.route("later"))?;
+    let found = plane
+        .kube
+        .find("SplitTokenRoute", &plane.name, "orders")?
+        .context("gone")?;
+    assert_eq!(found["status"]["conditions"], json!([]));
+    Ok(())
+}
+
+#[test]
 fn a_pod_that_refuses_a_route_says_why() -> Result<()> {
     let stage = Stage::new()?;
     let plane = &stage.installation;
@@ -234,6 +259,15 @@ fn statuses_and_events_are_for_transitions() -> Result<()> {
     let (before, writes) = (versions()?, operator.metric("status_writes_total")?);
     println!("{writes} status writes for ten routes and an issuer");
     assert_eq!(events("route-0")?, ["\"Ready\""]);
+    let written = plane
+        .kube
+        .find("SplitTokenRoute", &plane.name, "route-0")?
+        .context("gone")?;
+    let fields = written["metadata"]["managedFields"]
+        .as_array()
+        .context("no fields")?;
+    let status = fields.iter().find(|fields| fields["subresource"] == "status");
+    assert_eq!(status.context("no status")?["manager"], "splittoken-operator");
 
     // A scale-up is no transition of anything.
     let _third = plane.pod(3)?;

@@ -226,3 +226,36 @@ fn both_objects_say_whose_they_are_and_only_one_holds_the_key() {
     let without = render(&routes(&["a"], None)[0]).unwrap();
     assert!(without.secret(&frame()).is_none());
 }
+
+#[test]
+fn what_gateways_can_know_of_is_what_stands() {
+    let before = routes(&["a", "b"], None);
+    let existing = standing(&before);
+    let revisions = existing.revisions();
+    let found: Vec<_> = revisions
+        .iter()
+        .map(|(route, revision)| (route.to_string(), *revision))
+        .collect();
+    let expected: Vec<_> = before
+        .iter()
+        .map(|route| (route.config.name.to_string(), route.revision.as_str()))
+        .collect();
+    assert_eq!(found, expected);
+    let after = routes(&["a"], Some(KEY));
+    assert_ne!(after[0].revision, before[0].revision);
+    assert_eq!(
+        plan(&after, &existing).apply.len(),
+        1,
+        "planned, and not there yet"
+    );
+}
+
+#[test]
+fn a_revision_that_somebody_changed_by_hand_is_put_right() {
+    let routes = routes(&["a"], None);
+    let mut existing = standing(&routes);
+    let mut object = render(&routes[0]).unwrap().config_map(&frame());
+    object["metadata"]["labels"][REVISION_LABEL] = json!("other");
+    assert!(existing.put_config(&object));
+    assert_eq!(plan(&routes, &existing).apply.len(), 1);
+}

@@ -35,6 +35,11 @@ fn a_route_is_ready_when_every_pod_serves_it() {
             "False",
             "Rejected",
         ),
+        (
+            Programmed::NotWritten("exceeded quota".to_owned()),
+            "False",
+            "NotWritten",
+        ),
     ] {
         let patch = of_route(&clean(), 3, Some(&programmed), None)
             .patch(&Value::Null, NOW)
@@ -134,10 +139,32 @@ fn every_reason_is_explained_and_no_other() {
             .iter()
             .map(|reason| Said::served(*reason, ""))
             .chain(Reached::ALL.iter().map(|reason| Said::reached(*reason, "")))
+            .chain(Left::ALL.iter().map(|reason| Said::left(*reason, String::new())))
             .chain([Said::ready(&[])])
             .map(|said| pair(said.kind, said.reason)),
     );
     let explained = explained();
     assert_eq!(explained.iter().cloned().collect::<BTreeSet<_>>(), said);
     assert_eq!(explained.len(), said.len(), "one is explained twice");
+}
+
+#[test]
+fn a_warning_stands_in_the_condition_that_is_true_and_is_no_transition() {
+    let endpoint: Option<&str> = None;
+    let ready = |message: &str| {
+        let condition = Condition {
+            kind: splittoken_api::ConditionType::Accepted,
+            status: true,
+            reason: Reason::Accepted,
+            message: message.to_owned(),
+        };
+        conclude(vec![Said::from(condition)], 3, ("tokenEndpoint", json!(endpoint)))
+    };
+    assert!(ready(&"x".repeat(5000)).conditions[0].message.len() < 1024);
+    let written = ready("").patch(&Value::Null, THEN).unwrap()["status"].clone();
+    let warned = ready("spec.rules[1]: matches nothing");
+    let patch = warned.patch(&written, NOW).unwrap();
+    assert_eq!(condition(&patch, "Accepted")["lastTransitionTime"], THEN);
+    assert!(warned.ready().0 && !warned.is_transition_from(&written));
+    assert_eq!(warned.patch(&patch["status"], NOW), None);
 }

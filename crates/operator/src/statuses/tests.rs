@@ -71,6 +71,7 @@ async fn a_status_that_was_just_written_is_not_written_again_before_the_watch_br
     let patch = news.patch;
     let written = Instant::now();
     let told = Told {
+        uid: "uid".to_owned(),
         status: status(),
         written,
         found: None,
@@ -88,6 +89,9 @@ async fn a_status_that_was_just_written_is_not_written_again_before_the_watch_br
     // Whoever wrote over it meanwhile has to wait a little for the right one to come back.
     object.status = "{}".into();
     assert!(matches!(statuses.task(&name, &object, status()), Task::Later(_)));
+    // One that was made anew under the name was never told anything.
+    object.uid = "another".to_owned();
+    assert!(matches!(statuses.task(&name, &object, status()), Task::Write(_)));
 }
 
 #[tokio::test]
@@ -97,6 +101,7 @@ async fn counts_of_pods_are_written_seldom_and_reasons_at_once() {
     let verdict = verdict("SplitTokenRoute");
     let status = |programmed: Programmed| of_route(&verdict, 1, Some(&programmed), None);
     let told = Told {
+        uid: "uid".to_owned(),
         status: status(Programmed::Pending(0, 3)),
         written: Instant::now(),
         found: None,
@@ -143,9 +148,63 @@ fn what_pods_say_of_issuers_is_gathered_by_issuer() {
     assert_eq!(said, [true, false]);
 }
 
-#[test]
-fn a_note_is_cut_between_two_characters() {
-    assert_eq!(shortened("short".to_owned()), "short");
-    let long = shortened("ä".repeat(2000));
-    assert!(long.len() <= 1024 && long.ends_with('…'), "{}", long.len());
+#[tokio::test]
+async fn statuses_that_fail_wait_and_come_after_all_others() {
+    let mut statuses = statuses();
+    let names = ["a", "b", "c"].map(|name| ObjectName::new("SplitTokenRoute", "shop", name));
+    let (verdict, object) = (verdict("SplitTokenRoute"), object());
+    let status = || of_route(&verdict, 1, None, None);
+    let now = Instant::now();
+    statuses.failed.insert(names[0].clone(), now);
+    let task = statuses.task(&names[0], &object, status());
+    assert!(matches!(task, Task::Later(at) if at == now + COUNTS));
+    let before = |seconds| now.checked_sub(Duration::from_secs(seconds)).unwrap();
+    statuses.failed.insert(names[0].clone(), before(10));
+    statuses.failed.insert(names[1].clone(), before(20));
+    let mut due: Vec<News<'_>> = Vec::new();
+    for name in &names {
+        let Task::Write(news) = statuses.task(name, &object, status()) else {
+            panic!("{name} is due");
+        };
+        due.push(news);
+    }
+    statuses.hopeful_first(&mut due);
+    let order: Vec<&str> = due.iter().map(|news| news.name.name.as_str()).collect();
+    assert_eq!(order, ["c", "b", "a"]);
+}
+
+#[tokio::test]
+async fn an_object_that_left_the_class_is_told_once_and_only_while_our_words_stand() {
+    let (verdict, mut object) = (verdict("SplitTokenRoute"), object());
+    let told = Told {
+        uid: "uid".to_owned(),
+        status: of_route(&verdict, 1, None, None),
+        written: Instant::now(),
+        found: None,
+    };
+    let ours = told.status.patch(&Value::Null, "2026-01-01T00:00:00Z").unwrap()["status"].to_string();
+    (object.status, object.class, object.generation) = (ours.as_str().into(), "other".into(), 2);
+    let last = |object: &Object| {
+        let news = farewell(&verdict.object, object, &told, "ours");
+        news.map(|news| news.patch["status"].to_string())
+    };
+    let said = last(&object).unwrap();
+    assert!(said.contains("OtherClass") && said.contains("not ours"), "{said}");
+    let with = |change: &dyn Fn(&mut Object)| {
+        let mut object = object.clone();
+        change(&mut object);
+        last(&object)
+    };
+    assert_eq!(with(&|object| object.class = "ours".into()), None);
+    assert_eq!(with(&|object| object.uid = "another".to_owned()), None);
+    assert_eq!(
+        with(&|object| object.status = "{}".into()),
+        None,
+        "somebody wrote over it"
+    );
+    assert_eq!(
+        with(&|object| object.status = said.as_str().into()),
+        None,
+        "it is said"
+    );
 }
