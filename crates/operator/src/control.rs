@@ -51,6 +51,8 @@ pub(crate) struct Control {
     pub(crate) compiled: Compiled,
     /// Something has changed that routes depend on.
     pub(crate) dirty: bool,
+    /// Something that routes refer to was read too long ago.
+    pub(crate) stale: bool,
     /// Something has changed that any status may depend on.
     pub(crate) news: bool,
     /// Objects whose own status is another than it was, as after each of our own writes.
@@ -85,6 +87,10 @@ impl Control {
                 }
                 is_new
             });
+            if std::mem::take(&mut self.stale) && !self.dirty {
+                // Most of what is read again is as it was, and then there is nothing to look at.
+                self.dirty = self.read_again().await;
+            }
             if std::mem::take(&mut self.dirty) {
                 self.reconcile().await?;
                 self.news = true;
@@ -96,14 +102,14 @@ impl Control {
     /// Waits until there is something to do, and for what else comes with it.
     async fn wait(&mut self) {
         let never = Instant::now() + Duration::from_secs(3600);
-        let again = [self.retry, self.references.due()].into_iter().flatten().min();
         tokio::select! {
             change = self.changes.recv() => self.take(change),
             _ = self.reports.changed() => self.news = true,
             // A new leader looks at everything: whoever led before may have left something undone.
             _ = self.leads.changed() => self.dirty = true,
             Ok(()) = self.owner.changed() => self.follow_owner(),
-            () = sleep_until(again.unwrap_or(never).into()) => self.dirty = true,
+            () = sleep_until(self.retry.unwrap_or(never).into()) => self.dirty = true,
+            () = sleep_until(self.references.due().unwrap_or(never).into()) => self.stale = true,
             () = sleep_until(self.later.unwrap_or(never).into()) => self.news = true,
         }
         let mut last = pin!(sleep(PATIENCE));
@@ -151,13 +157,19 @@ impl Control {
         }
     }
 
+    /// Reads what routes refer to, as far as that is too old. Says whether anything may come out otherwise than before.
+    async fn read_again(&mut self) -> bool {
+        let (references, resources) = (&mut self.references, &mut self.world.resources);
+        references
+            .refresh(&self.client, &self.settings.class, resources)
+            .await
+    }
+
     /// Looks at the whole set and, as a leader, writes what is missing.
     async fn reconcile(&mut self) -> Result<(), OperatorError> {
         let start = Instant::now();
         self.retry = None;
-        self.references
-            .refresh(&self.client, &self.settings.class, &mut self.world.resources)
-            .await;
+        self.read_again().await;
         self.held = self.world.resources.dependents(&self.references.unknown());
         self.compiled = block_in_place(|| {
             let options = CompileOptions {

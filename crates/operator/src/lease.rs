@@ -123,7 +123,8 @@ impl Elector {
             match outcome {
                 Ok(true) => {
                     renewed = Instant::now();
-                    if !leads.send_replace(true) {
+                    // A renewal is no news to anybody.
+                    if leads.send_if_modified(|leads| !std::mem::replace(leads, true)) {
                         tracing::info!(me = self.me, "leading");
                     }
                 }

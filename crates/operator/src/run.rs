@@ -188,6 +188,7 @@ impl Operator {
             compiled: Compiled::default(),
             held: BTreeSet::new(),
             dirty: false,
+            stale: false,
             news: false,
             touched: BTreeSet::new(),
             retry: None,
