@@ -28,6 +28,7 @@ use crate::{
     run::{AGAIN, SHORTEST_MEMORY},
     settings::Settings,
     statuses::{Known, Statuses},
+    term::Leads,
     world::{Change, World},
     writer::Writer,
 };
@@ -64,7 +65,7 @@ pub(crate) struct Control {
     /// When statuses that were put off are due.
     pub(crate) later: Option<Instant>,
     pub(crate) changes: mpsc::Receiver<Change>,
-    pub(crate) leads: watch::Receiver<bool>,
+    pub(crate) leads: Leads,
     pub(crate) owner: watch::Receiver<Owner>,
     pub(crate) reports: watch::Receiver<Arc<Reports>>,
     pub(crate) pods: watch::Sender<BTreeMap<String, Pod>>,
@@ -104,9 +105,9 @@ impl Control {
         let never = Instant::now() + Duration::from_secs(3600);
         tokio::select! {
             change = self.changes.recv() => self.take(change),
-            _ = self.reports.changed() => self.news = true,
+            Ok(()) = self.reports.changed() => self.news = true,
             // A new leader looks at everything: whoever led before may have left something undone.
-            _ = self.leads.changed() => self.dirty = true,
+            Ok(()) = self.leads.changed() => self.dirty = true,
             Ok(()) = self.owner.changed() => self.follow_owner(),
             () = sleep_until(self.retry.unwrap_or(never).into()) => self.dirty = true,
             () = sleep_until(self.references.due().unwrap_or(never).into()) => self.stale = true,
@@ -187,7 +188,7 @@ impl Control {
                 .iter()
                 .map(|route| (&route.config.name, route.revision.as_str())),
         );
-        if *self.leads.borrow() && !self.owner.borrow().is_gone() {
+        if self.leads.now() && !self.owner.borrow().is_gone() {
             let mut plan = block_in_place(|| plan(routes, &mut self.outlines, &self.world.existing))?;
             plan.spare(&self.held);
             let written = self.writer.carry_out(&plan, &mut self.world.existing).await;
@@ -251,7 +252,7 @@ impl Control {
         let gauge = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         self.metrics.pods.set(gauge(self.world.pods.len()));
         self.metrics.pods_programmed.set(gauge(agreeing));
-        let leads = *self.leads.borrow();
+        let leads = self.leads.now();
         self.metrics.leads.set(i64::from(leads));
         if reports.is_empty() && !self.world.pods.is_empty() {
             // They were not asked yet: nothing is known of them, least of all that there are none.

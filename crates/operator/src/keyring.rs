@@ -17,6 +17,7 @@ use crate::{
     bootstrap::KEYRING_ENTRY,
     error::OperatorError,
     rotation::{State, Step, next},
+    term::Leads,
 };
 
 /// Asks for a rotation; any value will do. Goes when the rotation begins.
@@ -46,7 +47,7 @@ pub(crate) struct Keeper {
     pub(crate) client: Client,
     pub(crate) namespace: String,
     pub(crate) name: String,
-    pub(crate) leads: watch::Receiver<bool>,
+    pub(crate) leads: Leads,
     pub(crate) reports: watch::Receiver<Arc<Reports>>,
     /// The longest life of a token of any route.
     pub(crate) longest: watch::Receiver<Duration>,
@@ -57,7 +58,7 @@ impl Keeper {
     pub(crate) async fn run(self) {
         loop {
             sleep(EVERY).await;
-            if !*self.leads.borrow() {
+            if !self.leads.now() {
                 continue;
             }
             if let Err(error) = self.step().await {

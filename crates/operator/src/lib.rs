@@ -31,6 +31,8 @@ mod run;
 mod settings;
 mod status;
 mod statuses;
+mod tasks;
+mod term;
 mod watches;
 mod world;
 mod writer;

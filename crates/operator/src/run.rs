@@ -31,6 +31,8 @@ use crate::{
     rendered::{Frame, Outlines},
     settings::Settings,
     statuses::Statuses,
+    tasks::Tasks,
+    term::{Leads, term},
     watches,
     world::World,
     writer::Writer,
@@ -83,7 +85,7 @@ impl Operator {
             () = &mut stop => return Ok(()),
         };
         let (owner, owner_seen) = watch::channel(owner);
-        let (leads, is_leader) = watch::channel(false);
+        let (term, leads) = term();
         let elector = Elector::new(
             self.client.clone(),
             &self.namespace,
@@ -94,13 +96,13 @@ impl Operator {
         );
         // A task of its own: one look at ten thousand routes must not keep it from renewing.
         let (ask, asked) = oneshot::channel::<()>();
-        let mut election = tokio::spawn(elector.run(leads, async {
+        let mut election = tokio::spawn(elector.run(term, async {
             // That nobody can ask any more is as good.
             let _ = asked.await;
         }));
         tokio::select! {
             ended = &mut election => return joined(ended),
-            ended = self.control(is_leader, owner, owner_seen) => {
+            ended = self.control(leads, owner, owner_seen) => {
                 election.abort();
                 return ended;
             }
@@ -122,10 +124,11 @@ impl Operator {
 
     async fn control(
         self,
-        leads: watch::Receiver<bool>,
+        leads: Leads,
         owner: watch::Sender<Owner>,
         owner_seen: watch::Receiver<Owner>,
     ) -> Result<(), OperatorError> {
+        let mut tasks = Tasks::default();
         let (send, changes) = mpsc::channel(QUEUE);
         watches::start(
             &self.client,
@@ -133,6 +136,7 @@ impl Operator {
             &self.settings,
             &self.readiness,
             &send,
+            &mut tasks,
         );
         let first = owner_seen.borrow().anchor().cloned();
         let (revision_key, held) = self.secrets(first.as_ref()).await;
@@ -143,7 +147,7 @@ impl Operator {
             self.readiness.clone(),
             owner,
         );
-        tokio::spawn(following);
+        tasks.spawn("whoever follows the anchor", following);
         let custody = Custody {
             client: self.client.clone(),
             namespace: self.namespace.clone(),
@@ -152,7 +156,7 @@ impl Operator {
             owner: owner_seen.clone(),
             held,
         };
-        tokio::spawn(custody.run());
+        tasks.spawn("whoever looks after the Secrets", custody.run());
         let frame = Frame {
             class: self.settings.class.clone(),
             namespace: self.namespace.clone(),
@@ -171,12 +175,13 @@ impl Operator {
                 reports: reports_seen.clone(),
                 longest: longest_seen,
             };
-            tokio::spawn(keeper.run());
+            tasks.spawn("whoever looks after the keyring", keeper.run());
         }
         let asker = Asker::new(self.settings.gateway_admin_port)?;
-        tokio::spawn(asking::run(asker, pods_seen, wanted_seen, reports));
-        Control {
-            writer: Writer::new(self.client.clone(), frame),
+        let asking = asking::run(asker, pods_seen, wanted_seen, reports);
+        tasks.spawn("whoever asks the gateway pods", asking);
+        let control = Control {
+            writer: Writer::new(self.client.clone(), frame, leads.clone()),
             statuses: Statuses::new(&self.client, &self.settings.identity),
             client: self.client,
             settings: self.settings,
@@ -201,9 +206,11 @@ impl Operator {
             wanted,
             outlines: Outlines::default(),
             longest,
+        };
+        tokio::select! {
+            ended = control.run() => ended,
+            ended = tasks.ended() => Err(ended),
         }
-        .run()
-        .await
     }
 
     /// Makes the Secrets that are not there. Gives the key of revisions, and what all of them hold.

@@ -15,6 +15,7 @@ use crate::{
     error::{OperatorError, in_time},
     kinds::Kind,
     rendered::{Existing, Frame, Plan, Rendered, render},
+    term::Leads,
 };
 
 /// The field manager of everything that is applied.
@@ -27,6 +28,7 @@ const AT_ONCE: usize = 16;
 pub(crate) struct Writer {
     client: Client,
     frame: Frame,
+    leads: Leads,
 }
 
 /// How a plan went.
@@ -38,8 +40,17 @@ pub(crate) struct Written {
 }
 
 impl Writer {
-    pub(crate) fn new(client: Client, frame: Frame) -> Self {
-        Self { client, frame }
+    pub(crate) fn new(client: Client, frame: Frame, leads: Leads) -> Self {
+        Self { client, frame, leads }
+    }
+
+    /// Asked before each write: a plan takes a while, and the lease may be lost meanwhile.
+    fn may_write(&self) -> Result<(), OperatorError> {
+        if self.leads.now() {
+            Ok(())
+        } else {
+            Err(OperatorError::LeaseLost)
+        }
     }
 
     /// From now on everything goes with this.
@@ -86,6 +97,7 @@ impl Writer {
     }
 
     async fn apply(&self, kind: Kind, name: &str, object: &Value) -> Result<(), OperatorError> {
+        self.may_write()?;
         let parameters = PatchParams::apply(MANAGER).force();
         let what = format!("{} {name}", kind.resource());
         let api = self.own(kind);
@@ -96,6 +108,7 @@ impl Writer {
     }
 
     async fn delete(&self, kind: Kind, name: &str) -> Result<(), OperatorError> {
+        self.may_write()?;
         let what = format!("{} {name}", kind.resource());
         let (api, parameters) = (self.own(kind), DeleteParams::default());
         unless_gone(in_time("delete", what, api.delete(name, &parameters)).await)
@@ -104,6 +117,7 @@ impl Writer {
     /// Replaces the status of a route or an issuer, in the form of a merge patch that names all that is ours. An object
     /// that is gone needs none.
     pub(crate) async fn write_status(&self, name: &ObjectName, patch: &Value) -> Result<(), OperatorError> {
+        self.may_write()?;
         let kind = if name.kind == Kind::Route.type_meta().1 {
             Kind::Route
         } else {
@@ -149,6 +163,11 @@ impl Written {
             Ok(()) => {
                 *well(self) += 1;
                 true
+            }
+            // Said once, where the process ends, and not for each of ten thousand routes.
+            Err(OperatorError::LeaseLost) => {
+                self.failed += 1;
+                false
             }
             Err(error) => {
                 tracing::warn!(
