@@ -71,7 +71,7 @@ pub(crate) struct Control {
     pub(crate) pods: watch::Sender<BTreeMap<String, Pod>>,
     pub(crate) wanted: watch::Sender<Arc<Wanted>>,
     pub(crate) outlines: Outlines,
-    pub(crate) longest: watch::Sender<Duration>,
+    pub(crate) longest: watch::Sender<Option<Duration>>,
 }
 
 impl Control {
@@ -211,8 +211,9 @@ impl Control {
         }
         self.want(digest);
         let lives = routes.iter().map(|route| route.config.issuer.lifetime.max);
-        self.longest
-            .send_replace(lives.max().unwrap_or_default().max(SHORTEST_MEMORY));
+        let longest = lives.max().unwrap_or_default().max(SHORTEST_MEMORY);
+        // A route of which nothing can be said is still served, and how long its tokens live is not known.
+        self.longest.send_replace(self.held.is_empty().then_some(longest));
         self.metrics
             .routes
             .set(i64::try_from(routes.len()).unwrap_or(i64::MAX));

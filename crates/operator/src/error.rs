@@ -88,6 +88,11 @@ impl OperatorError {
         text
     }
 
+    /// Whether the API server says that somebody else was faster.
+    pub(crate) fn is_conflict(&self) -> bool {
+        matches!(self, Self::Api { source: kube::Error::Api(status), .. } if status.code == 409)
+    }
+
     /// Whether the API server says that there is no such object.
     pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, Self::Api { source: kube::Error::Api(status), .. } if status.code == 404)

@@ -214,10 +214,7 @@ impl Elector {
                 self.observe(Some(lease));
                 Ok(true)
             }
-            Err(OperatorError::Api {
-                source: kube::Error::Api(status),
-                ..
-            }) if status.code == 409 => Ok(false),
+            Err(error) if error.is_conflict() => Ok(false),
             Err(error) => Err(error),
         }
     }

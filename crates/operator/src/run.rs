@@ -165,7 +165,7 @@ impl Operator {
         let (pods, pods_seen) = watch::channel(BTreeMap::new());
         let (wanted, wanted_seen) = watch::channel(Arc::new(Wanted::nothing()));
         let (reports, reports_seen) = watch::channel(Arc::default());
-        let (longest, longest_seen) = watch::channel(SHORTEST_MEMORY);
+        let (longest, longest_seen) = watch::channel(None);
         if let Some(name) = self.settings.keyring_secret.clone() {
             let keeper = Keeper {
                 client: self.client.clone(),
