@@ -38,6 +38,10 @@ const QUIET: Duration = Duration::from_millis(20);
 /// …but nobody waits longer than this.
 const PATIENCE: Duration = Duration::from_millis(250);
 
+fn gauge(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
 /// Everything that the loop holds.
 pub(crate) struct Control {
     pub(crate) client: Client,
@@ -191,7 +195,12 @@ impl Control {
         if self.leads.now() && !self.owner.borrow().is_gone() {
             let mut plan = block_in_place(|| plan(routes, &mut self.outlines, &self.world.existing))?;
             plan.spare(&self.held);
-            let written = self.writer.carry_out(&plan, &mut self.world.existing).await;
+            let waiting = self.metrics.objects_waiting();
+            waiting.set(gauge(plan.writes()));
+            let written = self
+                .writer
+                .carry_out(&plan, &mut self.world.existing, &waiting)
+                .await;
             self.metrics
                 .writes
                 .inc_by((written.applied + written.deleted) as u64);
@@ -214,9 +223,7 @@ impl Control {
         let longest = lives.max().unwrap_or_default().max(SHORTEST_MEMORY);
         // A route of which nothing can be said is still served, and how long its tokens live is not known.
         self.longest.send_replace(self.held.is_empty().then_some(longest));
-        self.metrics
-            .routes
-            .set(i64::try_from(routes.len()).unwrap_or(i64::MAX));
+        self.metrics.routes.set(gauge(routes.len()));
         self.metrics.reconciles.inc();
         self.metrics.duration.observe(start.elapsed().as_secs_f64());
         Ok(())
@@ -250,7 +257,6 @@ impl Control {
             .flatten()
             .filter(|report| report.digest == digest)
             .count();
-        let gauge = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         self.metrics.pods.set(gauge(self.world.pods.len()));
         self.metrics.pods_programmed.set(gauge(agreeing));
         let leads = self.leads.now();

@@ -20,6 +20,13 @@ pub(crate) struct ConditionLabels {
     pub(crate) reason: &'static str,
 }
 
+/// What waits to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct QueueLabels {
+    /// `objects` or `statuses`.
+    pub(crate) of: &'static str,
+}
+
 /// All metrics of an operator.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
@@ -28,6 +35,7 @@ pub(crate) struct Metrics {
     pub(crate) writes: Counter,
     pub(crate) failures: Counter,
     pub(crate) statuses: Counter,
+    queue: Family<QueueLabels, Gauge<i64, AtomicI64>>,
     pub(crate) conditions: Family<ConditionLabels, Gauge<i64, AtomicI64>>,
     pub(crate) routes: Gauge<i64, AtomicI64>,
     pub(crate) pods: Gauge<i64, AtomicI64>,
@@ -44,6 +52,7 @@ impl Metrics {
             writes: Counter::default(),
             failures: Counter::default(),
             statuses: Counter::default(),
+            queue: Family::default(),
             conditions: Family::default(),
             routes: Gauge::default(),
             pods: Gauge::default(),
@@ -52,6 +61,16 @@ impl Metrics {
         };
         metrics.register(registry.sub_registry_with_prefix("splittoken_operator"));
         metrics
+    }
+
+    /// How many rendered objects are still to be written.
+    pub(crate) fn objects_waiting(&self) -> Gauge<i64, AtomicI64> {
+        self.queue.get_or_create_owned(&QueueLabels { of: "objects" })
+    }
+
+    /// How many statuses are still to be written.
+    pub(crate) fn statuses_waiting(&self) -> Gauge<i64, AtomicI64> {
+        self.queue.get_or_create_owned(&QueueLabels { of: "statuses" })
     }
 
     fn register(&self, r: &mut Registry) {
@@ -80,6 +99,7 @@ impl Metrics {
             "Statuses that were written",
             self.statuses.clone(),
         );
+        r.register("queue", "Writes that are still to be done", self.queue.clone());
         r.register(
             "conditions",
             "Objects by condition and reason",
@@ -133,6 +153,7 @@ mod tests {
             reason: "Ready",
         };
         metrics.conditions.get_or_create(&labels).inc();
+        metrics.objects_waiting().set(1);
         let mut text = String::new();
         encode(&mut text, &registry).unwrap();
         let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));

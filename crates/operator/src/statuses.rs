@@ -159,6 +159,8 @@ impl Statuses {
         if only.is_none() {
             show(metrics, counts);
         }
+        let waiting = i64::try_from(due.len()).unwrap_or(i64::MAX);
+        metrics.statuses_waiting().set(waiting);
         if let Some(writer) = writer {
             if due.len() > AT_A_TIME {
                 due.truncate(AT_A_TIME);
@@ -276,6 +278,7 @@ impl Statuses {
             match outcome {
                 Ok(()) => {
                     metrics.statuses.inc();
+                    metrics.statuses_waiting().dec();
                     written.push((news.name, news.status));
                 }
                 Err(error) => {

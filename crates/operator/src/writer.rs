@@ -1,11 +1,14 @@
 //! Everything that the operator writes. Only a leader gets here.
 
+use std::sync::atomic::AtomicI64;
+
 use futures_util::{StreamExt, stream};
 use kube::{
     Api, Client,
     api::{DeleteParams, Patch, PatchParams},
     core::DynamicObject,
 };
+use prometheus_client::metrics::gauge::Gauge;
 use serde_json::Value;
 use splittoken_api::ObjectName;
 use splittoken_routing::CompiledRoute;
@@ -58,15 +61,22 @@ impl Writer {
         self.frame.owner = owner;
     }
 
-    /// Carries out a plan. What fails is logged and left for the next time; the rest goes on.
-    pub(crate) async fn carry_out(&self, plan: &Plan<'_>, existing: &mut Existing) -> Written {
+    /// Carries out a plan, and counts down what waits. What fails is logged and left for the next time; the rest goes on.
+    pub(crate) async fn carry_out(
+        &self,
+        plan: &Plan<'_>,
+        existing: &mut Existing,
+        waiting: &Gauge<i64, AtomicI64>,
+    ) -> Written {
         let mut written = Written::default();
         let mut applied = stream::iter(&plan.apply)
             .map(|route| self.apply_route(route))
             .buffer_unordered(AT_ONCE);
         while let Some(outcome) = applied.next().await {
             let outcome = outcome.map(|object| object.settle(existing));
-            written.count(outcome, |written| &mut written.applied);
+            if written.count(outcome, |written| &mut written.applied) {
+                waiting.dec();
+            }
         }
         for (kind, names) in [
             (Kind::Config, &plan.delete_configs),
@@ -75,6 +85,7 @@ impl Writer {
             for name in names {
                 let outcome = self.delete(kind, name).await;
                 if written.count(outcome, |written| &mut written.deleted) {
+                    waiting.dec();
                     match kind {
                         Kind::Config => existing.configs.remove(name).is_some(),
                         _ => existing.secrets.remove(name).is_some(),
