@@ -1,6 +1,9 @@
 //! What `/config` shows: everything that is served and how it fares, without secrets.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::{
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hash, Hasher},
+};
 
 use serde::Serialize;
 use splittoken_provider::{DocumentState, ProviderState};
@@ -51,6 +54,14 @@ impl KeyringView {
     }
 }
 
+/// The same for the operator, which has to know whether these are the keys that it means.
+#[derive(Serialize)]
+struct MarkedKeyringView {
+    #[serde(flatten)]
+    keyring: KeyringView,
+    marks: BTreeMap<u8, String>,
+}
+
 /// What tells whether there is anything new to read in the rest.
 #[derive(Serialize)]
 struct Digest {
@@ -59,7 +70,7 @@ struct Digest {
     /// Empty where there is no fault.
     faults: String,
     issuers: String,
-    keyring: KeyringView,
+    keyring: MarkedKeyringView,
 }
 
 /// Whether issuers can be used, and why not.
@@ -135,7 +146,10 @@ pub(crate) fn digest(shared: &Shared, status: &ConfigStatus, keyring: &Keyring) 
         of_routes: snapshot.table.digest(),
         faults: faults(status, &snapshot.rejected()),
         issuers: short(&issuer_views(&snapshot)),
-        keyring: KeyringView::of(keyring),
+        keyring: MarkedKeyringView {
+            keyring: KeyringView::of(keyring),
+            marks: keyring.marks(),
+        },
     };
     // Strings and numbers always serialise.
     serde_json::to_string(&digest).unwrap_or_default()

@@ -89,7 +89,7 @@ impl Anchor {
     }
 }
 
-/// Follows the anchor, if there is one to follow, until nobody listens. While it is gone the process is not ready.
+/// Follows the anchor, if there is one, until nobody listens. While it is gone the process is not ready.
 pub(crate) async fn follow(
     client: Client,
     namespace: String,
@@ -97,7 +97,9 @@ pub(crate) async fn follow(
     owner: watch::Sender<Owner>,
 ) {
     let name = owner.borrow().anchor().map(|anchor| anchor.name.clone());
-    let Some(name) = name else { return };
+    let Some(name) = name else {
+        return std::future::pending().await;
+    };
     let mut guard = None;
     while !owner.is_closed() {
         sleep(EVERY).await;

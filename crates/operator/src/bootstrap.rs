@@ -151,10 +151,11 @@ impl Bootstrap<'_> {
             type_: Some("Opaque".to_owned()),
             ..Secret::default()
         };
-        match api.create(&PostParams::default(), &secret).await {
+        let parameters = PostParams::default();
+        match in_time("create", self.what(name), api.create(&parameters, &secret)).await {
             Ok(made) => Ok(Some(made)),
-            Err(kube::Error::Api(status)) if status.code == 409 => Ok(None),
-            Err(error) => Err(OperatorError::api("create", self.what(name))(error)),
+            Err(error) if error.is_conflict() => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -185,10 +186,9 @@ impl Bootstrap<'_> {
             "a Secret has another owner now"
         );
         let patch = Patch::Merge(json!({"metadata": {"ownerReferences": wanted}}));
-        let patched = api.patch_metadata(name, &PatchParams::default(), &patch).await;
-        patched
-            .map(drop)
-            .map_err(OperatorError::api("patch", self.what(name)))
+        let parameters = PatchParams::default();
+        let patching = api.patch_metadata(name, &parameters, &patch);
+        in_time("patch", self.what(name), patching).await.map(drop)
     }
 }
 

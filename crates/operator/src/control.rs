@@ -30,6 +30,7 @@ use crate::{
     run::SHORTEST_MEMORY,
     settings::Settings,
     statuses::{Known, Statuses},
+    term::Leads,
     world::{Change, World},
     writer::Writer,
 };
@@ -38,6 +39,10 @@ use crate::{
 const QUIET: Duration = Duration::from_millis(20);
 /// …but nobody waits longer than this.
 const PATIENCE: Duration = Duration::from_millis(250);
+
+fn gauge(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
 
 /// Everything that the loop holds.
 pub(crate) struct Control {
@@ -53,6 +58,8 @@ pub(crate) struct Control {
     pub(crate) compiled: Compiled,
     /// Something has changed that routes depend on.
     pub(crate) dirty: bool,
+    /// Something that routes refer to was read too long ago.
+    pub(crate) stale: bool,
     /// Something has changed that any status may depend on.
     pub(crate) news: bool,
     /// Objects whose own status is another than it was, as after each of our own writes.
@@ -65,13 +72,13 @@ pub(crate) struct Control {
     /// When statuses that were put off are due.
     pub(crate) later: Option<Instant>,
     pub(crate) changes: mpsc::Receiver<Change>,
-    pub(crate) leads: watch::Receiver<bool>,
+    pub(crate) leads: Leads,
     pub(crate) owner: watch::Receiver<Owner>,
     pub(crate) reports: watch::Receiver<Arc<Reports>>,
     pub(crate) pods: watch::Sender<BTreeMap<String, Pod>>,
     pub(crate) wanted: watch::Sender<Arc<Wanted>>,
     pub(crate) outlines: Outlines,
-    pub(crate) longest: watch::Sender<Duration>,
+    pub(crate) longest: watch::Sender<Option<Duration>>,
 }
 
 impl Control {
@@ -88,6 +95,10 @@ impl Control {
                 }
                 is_new
             });
+            if std::mem::take(&mut self.stale) && !self.dirty {
+                // Most of what is read again is as it was, and then there is nothing to look at.
+                self.dirty = self.read_again().await;
+            }
             if std::mem::take(&mut self.dirty) {
                 self.reconcile().await?;
                 self.news = true;
@@ -101,17 +112,14 @@ impl Control {
     /// Waits until there is something to do, and for what else comes with it.
     async fn wait(&mut self) {
         let never = Instant::now() + Duration::from_secs(3600);
-        let again = [self.refusals.due(), self.references.due()]
-            .into_iter()
-            .flatten()
-            .min();
         tokio::select! {
             change = self.changes.recv() => self.take(change),
-            _ = self.reports.changed() => self.news = true,
+            Ok(()) = self.reports.changed() => self.news = true,
             // A new leader looks at everything: whoever led before may have left something undone.
-            _ = self.leads.changed() => self.dirty = true,
+            Ok(()) = self.leads.changed() => self.dirty = true,
             Ok(()) = self.owner.changed() => self.follow_owner(),
-            () = sleep_until(again.unwrap_or(never).into()) => self.dirty = true,
+            () = sleep_until(self.refusals.due().unwrap_or(never).into()) => self.dirty = true,
+            () = sleep_until(self.references.due().unwrap_or(never).into()) => self.stale = true,
             () = sleep_until(self.later.unwrap_or(never).into()) => self.news = true,
         }
         let mut last = pin!(sleep(PATIENCE));
@@ -163,12 +171,18 @@ impl Control {
         }
     }
 
+    /// Reads what routes refer to, as far as that is too old. Says whether anything may come out otherwise than before.
+    async fn read_again(&mut self) -> bool {
+        let (references, resources) = (&mut self.references, &mut self.world.resources);
+        references
+            .refresh(&self.client, &self.settings.class, resources)
+            .await
+    }
+
     /// Looks at the whole set and, as a leader, writes what is missing.
     async fn reconcile(&mut self) -> Result<(), OperatorError> {
         let start = Instant::now();
-        self.references
-            .refresh(&self.client, &self.settings.class, &mut self.world.resources)
-            .await;
+        self.read_again().await;
         self.held = self.world.resources.dependents(&self.references.unknown());
         self.compiled = block_in_place(|| {
             let options = CompileOptions {
@@ -181,11 +195,16 @@ impl Control {
             compile(&self.world.resources, &options)
         });
         let routes = &self.compiled.routes;
-        if *self.leads.borrow() && !self.owner.borrow().is_gone() {
+        if self.leads.now() && !self.owner.borrow().is_gone() {
             let mut plan = block_in_place(|| plan(routes, &mut self.outlines, &self.world.existing))?;
             plan.spare(&self.held);
             self.refusals.hold_back(&mut plan, start);
-            let written = self.writer.carry_out(&plan, &mut self.world.existing).await;
+            let waiting = self.metrics.objects_waiting();
+            waiting.set(gauge(plan.writes()));
+            let written = self
+                .writer
+                .carry_out(&plan, &mut self.world.existing, &waiting)
+                .await;
             self.metrics
                 .writes
                 .inc_by((written.applied + written.deleted) as u64);
@@ -206,11 +225,10 @@ impl Control {
         }
         self.want();
         let lives = routes.iter().map(|route| route.config.issuer.lifetime.max);
-        self.longest
-            .send_replace(lives.max().unwrap_or_default().max(SHORTEST_MEMORY));
-        self.metrics
-            .routes
-            .set(i64::try_from(routes.len()).unwrap_or(i64::MAX));
+        let longest = lives.max().unwrap_or_default().max(SHORTEST_MEMORY);
+        // A route of which nothing can be said is still served, and how long its tokens live is not known.
+        self.longest.send_replace(self.held.is_empty().then_some(longest));
+        self.metrics.routes.set(gauge(routes.len()));
         self.metrics.reconciles.inc();
         self.metrics.duration.observe(start.elapsed().as_secs_f64());
         Ok(())
@@ -247,10 +265,9 @@ impl Control {
             .flatten()
             .filter(|report| report.digest == digest)
             .count();
-        let gauge = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         self.metrics.pods.set(gauge(self.world.pods.len()));
         self.metrics.pods_programmed.set(gauge(agreeing));
-        let leads = *self.leads.borrow();
+        let leads = self.leads.now();
         self.metrics.leads.set(i64::from(leads));
         if reports.is_empty() && !self.world.pods.is_empty() {
             // They were not asked yet: nothing is known of them, least of all that there are none.

@@ -15,6 +15,7 @@ use crate::{
     bootstrap::{Bootstrap, Entries, entries_of},
     error::OperatorError,
     statuses::CONTROLLER,
+    term::Leads,
 };
 
 /// Mounted Secrets take up to a minute to reach pods: there is no hurry.
@@ -56,7 +57,7 @@ pub(crate) struct Custody {
     pub(crate) client: Client,
     pub(crate) namespace: String,
     pub(crate) identity: String,
-    pub(crate) leads: watch::Receiver<bool>,
+    pub(crate) leads: Leads,
     pub(crate) owner: watch::Receiver<Owner>,
     pub(crate) held: Vec<Held>,
 }
@@ -73,10 +74,13 @@ impl Custody {
             sleep(EVERY).await;
             let owner = self.owner.borrow().clone();
             // Without the anchor the release is on its way out, and its Secrets with it.
-            if !*self.leads.borrow() || owner.is_gone() {
+            if owner.is_gone() {
                 continue;
             }
             for held in &mut self.held {
+                if !self.leads.now() {
+                    break;
+                }
                 let bootstrap = Bootstrap {
                     client: &self.client,
                     namespace: &self.namespace,

@@ -37,6 +37,14 @@ pub enum OperatorError {
     /// Another operator leads now. Its writes and ours must not mix: the process ends and starts anew as a follower.
     #[error("the lease is lost")]
     LeaseLost,
+    /// Something that must go on for as long as the process has ended or panicked.
+    #[error("{task} has stopped: {how}")]
+    Ended {
+        /// What is missing now.
+        task: String,
+        /// Whether it panicked.
+        how: String,
+    },
     /// The system's random generator failed.
     #[error("the system's random generator failed")]
     Random,
@@ -62,6 +70,7 @@ impl OperatorError {
             Self::Api { .. } => "api",
             Self::Silence { .. } => "api_silence",
             Self::LeaseLost => "lease_lost",
+            Self::Ended { .. } => "task_ended",
             Self::Random => "random",
             Self::Render { .. } => "render",
             Self::Http(_) => "http",
@@ -77,6 +86,11 @@ impl OperatorError {
             next = cause.source();
         }
         text
+    }
+
+    /// Whether the API server says that somebody else was faster.
+    pub(crate) fn is_conflict(&self) -> bool {
+        matches!(self, Self::Api { source: kube::Error::Api(status), .. } if status.code == 409)
     }
 
     /// Whether the API server says that there is no such object.

@@ -15,14 +15,17 @@ use zeroize::Zeroizing;
 use crate::{
     asking::Reports,
     bootstrap::KEYRING_ENTRY,
-    error::OperatorError,
-    rotation::{State, Step, next},
+    error::{OperatorError, in_time},
+    rotation::{Key, State, Step, next},
+    term::Leads,
 };
 
 /// Asks for a rotation; any value will do. Goes when the rotation begins.
 const WANTED: &str = "splittoken.dev/rotate-keyring";
 /// Since when the current key is written, where an older one is still there.
 const WRITTEN_SINCE: &str = "splittoken.dev/keyring-written-since";
+/// The longest life of a token that any route has had while two keys were there, in seconds.
+const LONGEST: &str = "splittoken.dev/keyring-longest";
 /// Mounted Secrets take up to a minute to reach pods: there is no hurry.
 const EVERY: Duration = Duration::from_secs(5);
 
@@ -34,11 +37,11 @@ pub async fn request_rotation(namespace: Option<&str>, name: &str) -> Result<(),
     let api: Api<Secret> = Api::namespaced(client, &namespace);
     let now = Timestamp::now().to_string();
     let patch = Patch::Merge(json!({"metadata": {"annotations": {WANTED: now}}}));
-    let patched = api.patch(name, &PatchParams::default(), &patch).await;
-    patched.map(drop).map_err(OperatorError::api(
-        "annotate",
-        format!("Secret {namespace}/{name}"),
-    ))
+    let parameters = PatchParams::default();
+    let what = format!("Secret {namespace}/{name}");
+    in_time("annotate", what, api.patch(name, &parameters, &patch))
+        .await
+        .map(drop)
 }
 
 /// What a rotation depends on.
@@ -46,10 +49,10 @@ pub(crate) struct Keeper {
     pub(crate) client: Client,
     pub(crate) namespace: String,
     pub(crate) name: String,
-    pub(crate) leads: watch::Receiver<bool>,
+    pub(crate) leads: Leads,
     pub(crate) reports: watch::Receiver<Arc<Reports>>,
-    /// The longest life of a token of any route.
-    pub(crate) longest: watch::Receiver<Duration>,
+    /// The longest life of a token of any route; `None` while that is not known.
+    pub(crate) longest: watch::Receiver<Option<Duration>>,
 }
 
 impl Keeper {
@@ -57,7 +60,7 @@ impl Keeper {
     pub(crate) async fn run(self) {
         loop {
             sleep(EVERY).await;
-            if !*self.leads.borrow() {
+            if !self.leads.now() {
                 continue;
             }
             if let Err(error) = self.step().await {
@@ -70,39 +73,50 @@ impl Keeper {
     async fn step(&self) -> Result<(), OperatorError> {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
         let what = || format!("Secret {}/{}", self.namespace, self.name);
-        let found = api
-            .get_opt(&self.name)
-            .await
-            .map_err(OperatorError::api("get", what()))?;
+        let found = in_time("get", what(), api.get_opt(&self.name)).await?;
         let Some(secret) = found else { return Ok(()) };
         let Some(keyring) = read(&secret) else {
             tracing::error!(name = self.name, "the keyring cannot be read: no rotation");
             return Ok(());
         };
         let reports = Arc::clone(&self.reports.borrow());
-        let changed = match next(state(&secret, &keyring), &reports, *self.longest.borrow()) {
-            Step::Rest | Step::Wait => return Ok(()),
-            Step::Add => {
-                tracing::info!("keyring: a key is added, for every gateway to know before it is written");
-                keyring.with_new_key().map_err(|_| OperatorError::Random)?
-            }
-            Step::Switch => {
-                tracing::info!("keyring: every gateway knows the new key: it is written from now on");
-                keyring.switched()
-            }
-            Step::Drop => {
-                tracing::info!("keyring: no token of the old key lives any more: it goes");
-                keyring.without_old_keys()
-            }
+        let step = next(&state(&secret, &keyring), &reports, *self.longest.borrow());
+        let Some(changed) = taken(step, &keyring)? else {
+            return Ok(());
         };
-        let written = written(secret, &keyring, &changed);
-        match api.replace(&self.name, &PostParams::default(), &written).await {
-            Ok(_) => Ok(()),
+        if !self.leads.now() {
+            return Ok(());
+        }
+        let written = written(secret, step, &changed);
+        let parameters = PostParams::default();
+        let replacing = api.replace(&self.name, &parameters, &written);
+        match in_time("replace", what(), replacing).await {
             // Somebody else has changed it meanwhile: it is looked at again.
-            Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
-            Err(error) => Err(OperatorError::api("replace", what())(error)),
+            Err(error) if error.is_conflict() => Ok(()),
+            outcome => outcome.map(drop),
         }
     }
+}
+
+/// The keyring after a step; `None` where nothing is to be written.
+fn taken(step: Step, keyring: &Keyring) -> Result<Option<Keyring>, OperatorError> {
+    let changed = match step {
+        Step::Rest | Step::Wait => return Ok(None),
+        Step::Remember(_) => keyring.clone(),
+        Step::Add => {
+            tracing::info!("keyring: a key is added, for every gateway to know before it is written");
+            keyring.with_new_key().map_err(|_| OperatorError::Random)?
+        }
+        Step::Switch => {
+            tracing::info!("keyring: every gateway knows the new key: it is written from now on");
+            keyring.switched()
+        }
+        Step::Drop => {
+            tracing::info!("keyring: no token of the old key lives any more: it goes");
+            keyring.without_old_keys()
+        }
+    };
+    Ok(Some(changed))
 }
 
 fn read(secret: &Secret) -> Option<Keyring> {
@@ -117,22 +131,50 @@ fn state(secret: &Secret, keyring: &Keyring) -> State {
         .get(WRITTEN_SINCE)
         .and_then(|since| since.parse::<Timestamp>().ok());
     let age = since.map(|since| Timestamp::now().duration_since(since).unsigned_abs());
+    let longest = annotations
+        .get(LONGEST)
+        .and_then(|seconds| seconds.parse().ok())
+        .map(Duration::from_secs);
+    let mut keys = keys(keyring);
     State {
-        write: keyring.write_kid(),
-        other: keyring.kids().nth(1),
+        write: keys.next().unwrap_or_default(),
+        other: keys.next(),
         is_wanted: annotations.contains_key(WANTED),
         written_for: age,
+        longest,
     }
 }
 
-/// The Secret with another keyring, and what is to be remembered of the step.
-fn written(mut secret: Secret, before: &Keyring, after: &Keyring) -> Secret {
+/// The keys of a keyring, the one that is written first.
+fn keys(keyring: &Keyring) -> impl Iterator<Item = Key> {
+    let mut marks = keyring.marks();
+    keyring.kids().map(move |id| Key {
+        id,
+        mark: marks.remove(&id).unwrap_or_default(),
+    })
+}
+
+/// The Secret with the keyring after a step, and what is to be remembered of that.
+fn written(mut secret: Secret, step: Step, after: &Keyring) -> Secret {
     let annotations = secret.metadata.annotations.get_or_insert_default();
-    annotations.remove(WANTED);
-    if before.write_kid() == after.write_kid() {
-        annotations.remove(WRITTEN_SINCE);
-    } else {
-        annotations.insert(WRITTEN_SINCE.to_owned(), Timestamp::now().to_string());
+    match step {
+        Step::Rest | Step::Wait => {}
+        Step::Add => {
+            // Here it begins. A request that comes later is for the next rotation.
+            annotations.remove(WANTED);
+            annotations.remove(WRITTEN_SINCE);
+            annotations.remove(LONGEST);
+        }
+        Step::Switch => {
+            annotations.insert(WRITTEN_SINCE.to_owned(), Timestamp::now().to_string());
+        }
+        Step::Remember(longest) => {
+            annotations.insert(LONGEST.to_owned(), longest.as_secs().to_string());
+        }
+        Step::Drop => {
+            annotations.remove(WRITTEN_SINCE);
+            annotations.remove(LONGEST);
+        }
     }
     let data: &mut BTreeMap<String, ByteString> = secret.data.get_or_insert_default();
     data.insert(
@@ -146,37 +188,54 @@ fn written(mut secret: Secret, before: &Keyring, after: &Keyring) -> Secret {
 mod tests {
     use super::*;
 
-    fn secret(keyring: &Keyring) -> Secret {
-        written(Secret::default(), keyring, keyring)
+    fn ask(secret: &mut Secret) {
+        let annotations = secret.metadata.annotations.get_or_insert_default();
+        annotations.insert(WANTED.to_owned(), "now".to_owned());
+    }
+
+    fn seen(secret: &Secret) -> State {
+        state(secret, &read(secret).unwrap())
+    }
+
+    /// The Secret after one step.
+    fn step(secret: Secret, step: Step) -> Secret {
+        let keyring = read(&secret).unwrap();
+        let after = taken(step, &keyring).unwrap().unwrap();
+        written(secret, step, &after)
     }
 
     #[test]
     fn a_rotation_remembers_what_it_has_done() {
-        let old = Keyring::generate().unwrap();
-        let mut asked = secret(&old);
-        asked
-            .metadata
-            .annotations
-            .get_or_insert_default()
-            .insert(WANTED.to_owned(), "now".to_owned());
-        assert!(state(&asked, &read(&asked).unwrap()).is_wanted);
+        let ids = |state: &State| (state.write.id, state.other.as_ref().map(|key| key.id));
+        let mut secret = written(Secret::default(), Step::Rest, &Keyring::generate().unwrap());
+        ask(&mut secret);
+        assert!(seen(&secret).is_wanted);
+        let first = seen(&secret).write;
 
-        let both = old.with_new_key().unwrap();
-        let added = written(asked, &old, &both);
-        let seen = state(&added, &read(&added).unwrap());
-        assert_eq!(
-            (seen.write, seen.other, seen.is_wanted, seen.written_for),
-            (1, Some(2), false, None)
-        );
+        let secret = step(secret, Step::Add);
+        let state = seen(&secret);
+        assert_eq!(ids(&state), (1, Some(2)));
+        assert!(!state.is_wanted && state.written_for.is_none());
+        assert_eq!(state.write, first);
 
-        let switched = written(added, &both, &both.switched());
-        let seen = state(&switched, &read(&switched).unwrap());
-        assert_eq!((seen.write, seen.other), (2, Some(1)));
-        assert!(seen.written_for.is_some_and(|age| age < Duration::from_secs(60)));
+        let mut secret = step(secret, Step::Switch);
+        let state = seen(&secret);
+        assert_eq!(ids(&state), (2, Some(1)));
+        assert!(state.written_for.is_some_and(|age| age < Duration::from_secs(60)));
 
-        let done = written(switched, &both.switched(), &both.switched().without_old_keys());
-        let seen = state(&done, &read(&done).unwrap());
-        assert_eq!((seen.write, seen.other, seen.written_for), (2, None, None));
+        // A second request while the first one is carried out is the next one.
+        ask(&mut secret);
+        let two_days = Duration::from_secs(48 * 3600);
+        let secret = step(secret, Step::Remember(two_days));
+        let state = seen(&secret);
+        assert_eq!((ids(&state), state.longest), ((2, Some(1)), Some(two_days)));
+        assert!(state.written_for.is_some(), "since the switch, as before");
+
+        let secret = step(secret, Step::Drop);
+        let state = seen(&secret);
+        assert_eq!(ids(&state), (2, None));
+        assert_eq!((state.written_for, state.longest), (None, None));
+        assert!(state.is_wanted, "the second request");
     }
 
     #[test]

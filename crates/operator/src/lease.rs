@@ -24,6 +24,7 @@ use tokio::{
 use crate::{
     anchor::Owner,
     error::{OperatorError, in_full, in_time},
+    term::Term,
 };
 
 /// How long a lease lives that nobody renews (as in Kubernetes' own components).
@@ -101,65 +102,77 @@ impl Elector {
     /// Asked to stop, a leader gives the lease back, so that nobody has to wait for its end.
     pub(crate) async fn run(
         mut self,
-        leads: watch::Sender<bool>,
+        term: Term,
         stop: impl Future<Output = ()>,
     ) -> Result<(), OperatorError> {
-        let mut stop = std::pin::pin!(stop);
-        let mut renewed = Instant::now();
-        loop {
-            let looking = self.step();
-            let outcome = if *leads.borrow() {
-                // One that hangs must not lead on while it waits.
-                let deadline = (renewed + DEADLINE).into();
-                timeout_at(deadline, looking)
-                    .await
-                    .map_err(|_| OperatorError::LeaseLost)?
-            } else {
-                looking.await
-            };
-            if outcome.is_ok() {
-                self.guard = None;
-            }
-            match outcome {
-                Ok(true) => {
-                    renewed = Instant::now();
-                    if !leads.send_replace(true) {
-                        tracing::info!(me = self.me, "leading");
-                    }
-                }
-                Ok(false) if *leads.borrow() => return Err(OperatorError::LeaseLost),
-                Ok(false) => {}
-                Err(error) => {
-                    tracing::warn!(error = error.chain(), "cannot look after the lease");
-                    if let Some(guard) = &self.guard {
-                        guard.explain(in_full(&error));
-                    }
-                    if *leads.borrow() && renewed.elapsed() > DEADLINE {
-                        return Err(OperatorError::LeaseLost);
-                    }
-                }
-            }
-            tokio::select! {
-                () = sleep(EVERY) => {}
-                () = &mut stop => break,
-            }
-        }
-        if *leads.borrow() {
-            leads.send_replace(false);
+        let outcome = self.hold(&term, stop).await;
+        // Before anything else: whatever waits to be written must not be.
+        let led = term.end();
+        outcome?;
+        if led {
             self.write("").await?;
         }
         Ok(())
     }
 
-    /// One look and what follows from it: whether the lease is ours now.
-    async fn step(&mut self) -> Result<bool, OperatorError> {
+    async fn hold(&mut self, term: &Term, stop: impl Future<Output = ()>) -> Result<(), OperatorError> {
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            let outcome = match term.until() {
+                // One that hangs must not lead on while it waits.
+                Some(until) => timeout_at(until.into(), self.step())
+                    .await
+                    .map_err(|_| OperatorError::LeaseLost)?,
+                None => self.step().await,
+            };
+            self.settle(outcome, term)?;
+            tokio::select! {
+                () = sleep(EVERY) => {}
+                () = &mut stop => return Ok(()),
+            }
+        }
+    }
+
+    /// What comes of a look; fails if the lease is lost.
+    fn settle(
+        &mut self,
+        outcome: Result<Option<Instant>, OperatorError>,
+        term: &Term,
+    ) -> Result<(), OperatorError> {
+        if outcome.is_ok() {
+            self.guard = None;
+        }
+        match outcome {
+            Ok(Some(asked)) => {
+                let until = asked + DEADLINE;
+                // One that took so long to get it must renew it first.
+                if Instant::now() < until && term.lasts(until) {
+                    tracing::info!(me = self.me, "leading");
+                }
+            }
+            Ok(None) if term.until().is_some() => return Err(OperatorError::LeaseLost),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(error = error.chain(), "cannot look after the lease");
+                if let Some(guard) = &self.guard {
+                    guard.explain(in_full(&error));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One look and what follows from it. If the lease is ours now: since when at least, which is when that was asked for.
+    /// Others count from when they see it, and that is later.
+    async fn step(&mut self) -> Result<Option<Instant>, OperatorError> {
         let found = in_time("get", "the lease", self.api.get_opt(&self.name)).await?;
         self.observe(found);
         match evaluate(self.observed.as_ref(), &self.me, Instant::now()) {
-            Decision::Wait => Ok(false),
+            Decision::Wait => Ok(None),
             Decision::Acquire | Decision::Renew => {
                 let me = self.me.clone();
-                self.write(&me).await
+                let asked = Instant::now();
+                Ok(self.write(&me).await?.then_some(asked))
             }
         }
     }
@@ -201,10 +214,7 @@ impl Elector {
                 self.observe(Some(lease));
                 Ok(true)
             }
-            Err(OperatorError::Api {
-                source: kube::Error::Api(status),
-                ..
-            }) if status.code == 409 => Ok(false),
+            Err(error) if error.is_conflict() => Ok(false),
             Err(error) => Err(error),
         }
     }

@@ -34,6 +34,8 @@ mod settings;
 mod shortened;
 mod status;
 mod statuses;
+mod tasks;
+mod term;
 mod watches;
 mod world;
 mod writer;

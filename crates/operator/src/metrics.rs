@@ -27,6 +27,13 @@ pub(crate) struct FailingLabels {
     pub(crate) verb: &'static str,
 }
 
+/// What waits to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct QueueLabels {
+    /// `objects` or `statuses`.
+    pub(crate) of: &'static str,
+}
+
 /// All metrics of an operator.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
@@ -36,6 +43,7 @@ pub(crate) struct Metrics {
     pub(crate) failures: Counter,
     pub(crate) failing: Family<FailingLabels, Gauge<i64, AtomicI64>>,
     pub(crate) statuses: Counter,
+    queue: Family<QueueLabels, Gauge<i64, AtomicI64>>,
     pub(crate) conditions: Family<ConditionLabels, Gauge<i64, AtomicI64>>,
     pub(crate) routes: Gauge<i64, AtomicI64>,
     pub(crate) pods: Gauge<i64, AtomicI64>,
@@ -53,6 +61,7 @@ impl Metrics {
             failures: Counter::default(),
             failing: Family::default(),
             statuses: Counter::default(),
+            queue: Family::default(),
             conditions: Family::default(),
             routes: Gauge::default(),
             pods: Gauge::default(),
@@ -61,6 +70,16 @@ impl Metrics {
         };
         metrics.register(registry.sub_registry_with_prefix("splittoken_operator"));
         metrics
+    }
+
+    /// How many rendered objects are still to be written.
+    pub(crate) fn objects_waiting(&self) -> Gauge<i64, AtomicI64> {
+        self.queue.get_or_create_owned(&QueueLabels { of: "objects" })
+    }
+
+    /// How many statuses are still to be written.
+    pub(crate) fn statuses_waiting(&self) -> Gauge<i64, AtomicI64> {
+        self.queue.get_or_create_owned(&QueueLabels { of: "statuses" })
     }
 
     fn register(&self, r: &mut Registry) {
@@ -94,6 +113,7 @@ impl Metrics {
             "Statuses that were written",
             self.statuses.clone(),
         );
+        r.register("queue", "Writes that are still to be done", self.queue.clone());
         r.register(
             "conditions",
             "Objects by condition and reason",
@@ -152,6 +172,7 @@ mod tests {
             verb: "apply",
         };
         metrics.failing.get_or_create(&labels).inc();
+        metrics.objects_waiting().set(1);
         let mut text = String::new();
         encode(&mut text, &registry).unwrap();
         let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));

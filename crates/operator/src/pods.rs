@@ -6,7 +6,7 @@ use reqwest::Client;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::error::OperatorError;
+use crate::{error::OperatorError, rotation::Key};
 
 /// A pod in the same cluster answers in milliseconds; one that does not is not waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -35,7 +35,7 @@ pub(crate) struct Report {
     pub(crate) problem: Option<String>,
     /// How its issuers fare.
     pub(crate) issuers: Arc<Issuers>,
-    /// The ids of its keyring, and which of them it writes with.
+    /// The keys of its keyring, and which of them it writes with.
     pub(crate) keyring: KeyringReport,
 }
 
@@ -72,7 +72,21 @@ pub(crate) struct IssuerReport {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub(crate) struct KeyringReport {
     pub(crate) write: u8,
-    pub(crate) ids: Vec<u8>,
+    /// What tells a key from another of the same id. Gateways of older versions do not say.
+    #[serde(default)]
+    pub(crate) marks: BTreeMap<u8, String>,
+}
+
+impl KeyringReport {
+    /// Whether it holds this very key.
+    pub(crate) fn holds(&self, key: &Key) -> bool {
+        self.marks.get(&key.id) == Some(&key.mark)
+    }
+
+    /// Whether it writes with this very key.
+    pub(crate) fn writes(&self, key: &Key) -> bool {
+        self.write == key.id && self.holds(key)
+    }
 }
 
 impl Pod {

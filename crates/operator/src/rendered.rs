@@ -216,6 +216,11 @@ impl Outline {
 }
 
 impl Plan<'_> {
+    /// How many writes it is, a route being one.
+    pub(crate) fn writes(&self) -> usize {
+        self.apply.len() + self.delete_configs.len() + self.delete_secrets.len()
+    }
+
     /// Leaves the objects of these routes alone, whatever was worked out for them.
     pub(crate) fn spare(&mut self, routes: &BTreeSet<ObjectName>) {
         let names = routes.iter().map(|route| RouteName {

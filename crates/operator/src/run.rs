@@ -33,6 +33,8 @@ use crate::{
     rendered::{Frame, Outlines},
     settings::Settings,
     statuses::Statuses,
+    tasks::Tasks,
+    term::{Leads, term},
     watches,
     world::World,
     writer::Writer,
@@ -85,7 +87,7 @@ impl Operator {
             () = &mut stop => return Ok(()),
         };
         let (owner, owner_seen) = watch::channel(owner);
-        let (leads, is_leader) = watch::channel(false);
+        let (term, leads) = term();
         let elector = Elector::new(
             self.client.clone(),
             &self.namespace,
@@ -96,13 +98,13 @@ impl Operator {
         );
         // A task of its own: one look at ten thousand routes must not keep it from renewing.
         let (ask, asked) = oneshot::channel::<()>();
-        let mut election = tokio::spawn(elector.run(leads, async {
+        let mut election = tokio::spawn(elector.run(term, async {
             // That nobody can ask any more is as good.
             let _ = asked.await;
         }));
         tokio::select! {
             ended = &mut election => return joined(ended),
-            ended = self.control(is_leader, owner, owner_seen) => {
+            ended = self.control(leads, owner, owner_seen) => {
                 election.abort();
                 return ended;
             }
@@ -124,10 +126,11 @@ impl Operator {
 
     async fn control(
         self,
-        leads: watch::Receiver<bool>,
+        leads: Leads,
         owner: watch::Sender<Owner>,
         owner_seen: watch::Receiver<Owner>,
     ) -> Result<(), OperatorError> {
+        let mut tasks = Tasks::default();
         let (send, changes) = mpsc::channel(QUEUE);
         watches::start(
             &self.client,
@@ -135,6 +138,7 @@ impl Operator {
             &self.settings,
             &self.readiness,
             &send,
+            &mut tasks,
         );
         let first = owner_seen.borrow().anchor().cloned();
         let (revision_key, held) = self.secrets(first.as_ref()).await;
@@ -145,7 +149,7 @@ impl Operator {
             self.readiness.clone(),
             owner,
         );
-        tokio::spawn(following);
+        tasks.spawn("whoever follows the anchor", following);
         let custody = Custody {
             client: self.client.clone(),
             namespace: self.namespace.clone(),
@@ -154,7 +158,7 @@ impl Operator {
             owner: owner_seen.clone(),
             held,
         };
-        tokio::spawn(custody.run());
+        tasks.spawn("whoever looks after the Secrets", custody.run());
         let frame = Frame {
             class: self.settings.class.clone(),
             namespace: self.namespace.clone(),
@@ -163,7 +167,7 @@ impl Operator {
         let (pods, pods_seen) = watch::channel(BTreeMap::new());
         let (wanted, wanted_seen) = watch::channel(Arc::new(Wanted::nothing()));
         let (reports, reports_seen) = watch::channel(Arc::default());
-        let (longest, longest_seen) = watch::channel(SHORTEST_MEMORY);
+        let (longest, longest_seen) = watch::channel(None);
         if let Some(name) = self.settings.keyring_secret.clone() {
             let keeper = Keeper {
                 client: self.client.clone(),
@@ -173,12 +177,13 @@ impl Operator {
                 reports: reports_seen.clone(),
                 longest: longest_seen,
             };
-            tokio::spawn(keeper.run());
+            tasks.spawn("whoever looks after the keyring", keeper.run());
         }
         let asker = Asker::new(self.settings.gateway_admin_port)?;
-        tokio::spawn(asking::run(asker, pods_seen, wanted_seen, reports));
-        Control {
-            writer: Writer::new(self.client.clone(), frame),
+        let asking = asking::run(asker, pods_seen, wanted_seen, reports);
+        tasks.spawn("whoever asks the gateway pods", asking);
+        let control = Control {
+            writer: Writer::new(self.client.clone(), frame, leads.clone()),
             statuses: Statuses::new(&self.client, &self.settings.identity),
             client: self.client,
             settings: self.settings,
@@ -190,6 +195,7 @@ impl Operator {
             compiled: Compiled::default(),
             held: BTreeSet::new(),
             dirty: false,
+            stale: false,
             news: false,
             touched: BTreeSet::new(),
             refusals: Refusals::default(),
@@ -203,9 +209,11 @@ impl Operator {
             wanted,
             outlines: Outlines::default(),
             longest,
+        };
+        tokio::select! {
+            ended = control.run() => ended,
+            ended = tasks.ended() => Err(ended),
         }
-        .run()
-        .await
     }
 
     /// Makes the Secrets that are not there. Gives the key of revisions, and what all of them hold.

@@ -19,6 +19,7 @@ use tokio::sync::mpsc::Sender;
 use crate::{
     kinds::Kind,
     settings::Settings,
+    tasks::Tasks,
     world::{Change, Key},
 };
 
@@ -34,6 +35,7 @@ pub(crate) fn start(
     settings: &Settings,
     readiness: &Readiness,
     changes: &Sender<Change>,
+    tasks: &mut Tasks,
 ) {
     for kind in Kind::ALL {
         let guard = readiness.guard(format!("{} not listed yet", kind.resource()));
@@ -44,7 +46,8 @@ pub(crate) fn start(
             Api::all_with(client.clone(), &resource)
         };
         let config = config(kind, settings);
-        tokio::spawn(follow(kind, api, config, guard, changes.clone()));
+        let following = follow(kind, api, config, guard, changes.clone());
+        tasks.spawn(format!("the watch of {}", kind.resource()), following);
     }
 }
 

@@ -1,11 +1,14 @@
 //! Everything that the operator writes. Only a leader gets here.
 
+use std::sync::atomic::AtomicI64;
+
 use futures_util::{StreamExt, stream};
 use kube::{
     Api, Client,
     api::{DeleteParams, Patch, PatchParams},
     core::DynamicObject,
 };
+use prometheus_client::metrics::gauge::Gauge;
 use serde_json::{Value, json};
 use splittoken_api::ObjectName;
 use splittoken_routing::{CompiledRoute, wire};
@@ -16,6 +19,7 @@ use crate::{
     kinds::Kind,
     refusals::{Failed, Tried},
     rendered::{Existing, Frame, Plan, Rendered, render},
+    term::Leads,
 };
 
 /// The field manager of everything that is applied.
@@ -28,6 +32,7 @@ const AT_ONCE: usize = 16;
 pub(crate) struct Writer {
     client: Client,
     frame: Frame,
+    leads: Leads,
 }
 
 /// How a plan went.
@@ -39,8 +44,17 @@ pub(crate) struct Written {
 }
 
 impl Writer {
-    pub(crate) fn new(client: Client, frame: Frame) -> Self {
-        Self { client, frame }
+    pub(crate) fn new(client: Client, frame: Frame, leads: Leads) -> Self {
+        Self { client, frame, leads }
+    }
+
+    /// Asked before each write: a plan takes a while, and the lease may be lost meanwhile.
+    fn may_write(&self) -> Result<(), OperatorError> {
+        if self.leads.now() {
+            Ok(())
+        } else {
+            Err(OperatorError::LeaseLost)
+        }
     }
 
     /// From now on everything goes with this.
@@ -48,8 +62,14 @@ impl Writer {
         self.frame.owner = owner;
     }
 
-    /// Carries out a plan. What fails is logged and given back; the rest goes on.
-    pub(crate) async fn carry_out(&self, plan: &Plan<'_>, existing: &mut Existing) -> Written {
+    /// Carries out a plan, and counts down what waits. What fails is logged and given
+    /// back; the rest goes on.
+    pub(crate) async fn carry_out(
+        &self,
+        plan: &Plan<'_>,
+        existing: &mut Existing,
+        waiting: &Gauge<i64, AtomicI64>,
+    ) -> Written {
         let mut written = Written::default();
         let mut applied = stream::iter(&plan.apply)
             .map(|route| self.apply_route(route))
@@ -58,6 +78,7 @@ impl Writer {
             match outcome {
                 Ok(object) => {
                     object.settle(existing);
+                    waiting.dec();
                     written.applied += 1;
                 }
                 Err(failed) => written.failed.push(failed),
@@ -73,6 +94,7 @@ impl Writer {
                     written.failed.push(failed(tried, "", kind, &error));
                     continue;
                 }
+                waiting.dec();
                 written.deleted += 1;
                 match kind {
                     Kind::Config => drop(existing.configs.remove(name)),
@@ -101,6 +123,7 @@ impl Writer {
     }
 
     async fn apply(&self, kind: Kind, name: &str, object: &Value) -> Result<(), OperatorError> {
+        self.may_write()?;
         let parameters = PatchParams::apply(MANAGER).force();
         let what = format!("{} {name}", kind.resource());
         let api = self.own(kind);
@@ -111,6 +134,7 @@ impl Writer {
     }
 
     async fn delete(&self, kind: Kind, name: &str) -> Result<(), OperatorError> {
+        self.may_write()?;
         let what = format!("{} {name}", kind.resource());
         let (api, parameters) = (self.own(kind), DeleteParams::default());
         unless_gone(in_time("delete", what, api.delete(name, &parameters)).await)
@@ -126,6 +150,7 @@ impl Writer {
         version: Option<&str>,
         status: &Value,
     ) -> Result<bool, OperatorError> {
+        self.may_write()?;
         let kind = if name.kind == Kind::Route.type_meta().1 {
             Kind::Route
         } else {
@@ -185,11 +210,14 @@ fn unless_gone<T>(outcome: Result<T, OperatorError>) -> Result<(), OperatorError
 }
 
 fn failed(tried: Tried, revision: &str, kind: Kind, error: &OperatorError) -> Failed {
-    tracing::warn!(
-        reason = error.reason(),
-        error = error.chain(),
-        "left for a later time"
-    );
+    // Said once, where the process ends, and not for each of ten thousand routes.
+    if !matches!(error, OperatorError::LeaseLost) {
+        tracing::warn!(
+            reason = error.reason(),
+            error = error.chain(),
+            "left for a later time"
+        );
+    }
     Failed::new(tried, revision, kind, error)
 }
 

@@ -1,14 +1,20 @@
 use std::{collections::BTreeMap, fmt};
 
-use aws_lc_rs::rand;
+use aws_lc_rs::{
+    hkdf::{HKDF_SHA256, Salt},
+    rand,
+};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::base64url;
+use crate::{base64url, derive::expand};
 
 /// A pepper: 32 random bytes that no Redis dump contains.
 pub(crate) const PEPPER_LEN: usize = 32;
+
+/// Bytes of a mark: enough to tell the keys of an installation apart.
+const MARK_LEN: usize = 8;
 
 /// At most two peppers are tried on a read: the one that is written and the one that goes.
 const MAX_KEYS: usize = 2;
@@ -172,9 +178,26 @@ impl Keyring {
         Self { keys, ..*self }
     }
 
+    /// A public name for each key, by its id: 16 hexadecimal digits. Keyrings that were made apart use the same ids, and
+    /// these tell whether two of them hold the same keys.
+    ///
+    /// A few bytes of HKDF-SHA256 over a pepper, which is random: nothing leads back to it, and no other use has this salt.
+    pub fn marks(&self) -> BTreeMap<u8, String> {
+        let marks = self.keys.iter().map(|(kid, pepper)| (*kid, mark(pepper)));
+        marks.collect()
+    }
+
     pub(crate) fn pepper(&self, kid: u8) -> Option<&[u8; PEPPER_LEN]> {
         self.keys.get(&kid).map(|key| &**key)
     }
+}
+
+fn mark(pepper: &[u8; PEPPER_LEN]) -> String {
+    let prk = Salt::new(HKDF_SHA256, b"splittoken/1 keyring").extract(pepper);
+    // 32 bytes are never too many.
+    let bytes = expand(&prk, &[b"splittoken/1 ", b"mark"]).unwrap_or_default();
+    let digits = bytes.iter().take(MARK_LEN).map(|byte| format!("{byte:02x}"));
+    digits.collect()
 }
 
 fn parse_key(
@@ -233,6 +256,17 @@ mod tests {
         assert_eq!(new.kids().collect::<Vec<_>>(), [2]);
         assert_eq!(new.pepper(2), both.pepper(2));
         assert_eq!(old.switched().write_kid(), 1, "there is nothing to switch to");
+    }
+
+    #[test]
+    fn a_mark_tells_keys_of_the_same_id_apart() {
+        let (one, other) = (Keyring::generate().unwrap(), Keyring::generate().unwrap());
+        assert_eq!(one.marks(), Keyring::parse(&one.to_file()).unwrap().marks());
+        assert_ne!(one.marks()[&1], other.marks()[&1]);
+        assert_eq!(one.marks()[&1].len(), 2 * MARK_LEN);
+        let both = one.with_new_key().unwrap().marks();
+        assert_eq!(both[&1], one.marks()[&1], "whatever else the keyring holds");
+        assert_ne!(both[&1], both[&2]);
     }
 
     #[test]

@@ -198,7 +198,7 @@ fn it_shows_nothing_secret() -> Result<()> {
         ("a JWT", jwt.split('.').nth(1).unwrap_or_default().to_owned()),
         ("a JWT's beginning", "eyJ".to_owned()),
     ];
-    for page in ["/config", "/metrics", "/readyz"] {
+    for page in ["/config", "/config/digest", "/metrics", "/readyz"] {
         let text = gateway.admin(page)?.text();
         for (what, secret) in &secrets {
             assert!(!text.contains(secret.as_str()), "{page} shows {what}: {text}");
