@@ -6,7 +6,7 @@ use splittoken_routing::{
 use splittoken_token::{Algorithm, Realm, SecretBytes};
 use url::{Host, Url};
 
-use super::{CompileOptions, certificates, is_served, refusal};
+use super::{CompileOptions, certificates::Certificates, is_served, refusal};
 use crate::{
     crd::{
         self, CaCertificateRef, CaCertificateSource, Issuer, NamespacesFrom, SecretKeyRef, SplitTokenIssuer,
@@ -208,15 +208,15 @@ impl<'a> Resolver<'a> {
             .tls
             .as_ref()
             .map_or(&[][..], |tls| &tls.ca_certificate_refs);
-        let ca_certificates = refs
-            .iter()
-            .enumerate()
-            .flat_map(|(i, r)| self.ca_certificates(i, r))
-            .collect();
+        let mut certificates = Certificates::default();
+        for (index, reference) in refs.iter().enumerate() {
+            self.add_certificates(index, reference, &mut certificates);
+        }
         if !self.problems.is_empty() {
             return None;
         }
-        Some((self.config(issuer, ca_certificates), IssuerSecrets { hmac_key }))
+        let config = self.config(issuer, certificates.into_texts());
+        Some((config, IssuerSecrets { hmac_key }))
     }
 
     fn config(&self, issuer: &Issuer, ca_certificates: Vec<String>) -> IssuerConfig {
@@ -351,7 +351,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    fn ca_certificates(&mut self, index: usize, reference: &CaCertificateRef) -> Vec<String> {
+    fn add_certificates(&mut self, index: usize, reference: &CaCertificateRef, to: &mut Certificates) {
         const KEY: &str = "ca.crt";
         let field = format!("{}.tls.caCertificateRefs[{index}]", self.field);
         let (kind, resources) = (reference.kind, self.resources);
@@ -375,14 +375,13 @@ impl<'a> Resolver<'a> {
             }
         };
         let reason = Reason::InvalidCertificate;
-        let problem = match entry.map(|entry| entry.map(certificates::parse)) {
-            Some(Some(Ok(certificates))) => return certificates,
+        let problem = match entry.map(|entry| entry.map(|pem| to.add(pem))) {
+            Some(Some(Ok(()))) => return,
             Some(Some(Err(fault))) => Problem::new(field, reason, format!("{KEY} of {object} {fault}")),
             Some(None) => Problem::new(field, reason, format!("{object} has no entry {KEY}")),
             None => Problem::unresolved(field, reason, format!("{object} is not known here")),
         };
         self.problems.push(problem);
-        Vec::new()
     }
 }
 
