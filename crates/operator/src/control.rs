@@ -156,7 +156,7 @@ impl Control {
         let start = Instant::now();
         self.retry = None;
         self.references
-            .refresh(&self.client, &self.settings.class, &mut self.world.resources)
+            .refresh(&self.client, &self.settings, &mut self.world.resources)
             .await;
         self.held = self.world.resources.dependents(&self.references.unknown());
         self.compiled = block_in_place(|| {
