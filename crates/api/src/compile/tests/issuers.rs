@@ -231,9 +231,13 @@ fn the_certificates_of_an_issuer_are_bounded_together() {
         ];
         Set::new(objects).compile()
     };
-    let same = compile(&[some.concat().repeat(6)]);
-    assert!(same.verdict("n/r").is_clean(), "{:?}", same.verdict("n/r"));
-    assert_eq!(same.routes[0].config.issuer.ca_certificates.len(), 5);
+    let repeated = compile(&[some.concat().repeat(6)]);
+    assert!(
+        repeated.verdict("n/r").is_clean(),
+        "{:?}",
+        repeated.verdict("n/r")
+    );
+    assert_eq!(repeated.routes[0].config.issuer.ca_certificates.len(), 5);
     let fat = compile(&more);
     let field = "spec.issuer.tls.caCertificateRefs[1]";
     assert_eq!(fat.problems("n/r"), [(field, Reason::InvalidCertificate)]);
