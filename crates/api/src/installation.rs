@@ -6,8 +6,9 @@ use splittoken_reach::Reach;
 use splittoken_routing::Hostname;
 use std::{collections::BTreeMap, net::IpAddr};
 use thiserror::Error;
+use url::Url;
 
-use crate::crd::LabelSelector;
+use crate::{crd::LabelSelector, dot_segments::has_dot_segments};
 
 /// What may be used in one installation, beside what objects allow each other. The default is the chart's: any
 /// namespace, host and provider beyond the gateway's own machine, and only backends that are Services with pods behind
@@ -19,7 +20,7 @@ pub struct Installation {
     pub namespace_selector: Option<LabelSelector>,
     /// Who may use which hosts; empty leaves it to the age of routes.
     pub hostnames: Vec<HostnameGrant>,
-    /// Prefixes of the issuer URLs that may be used; empty allows all.
+    /// Prefixes of the URLs that issuers and their endpoints may have; empty allows all.
     pub issuers: Vec<IssuerPrefix>,
     /// Whether backends may be given by URL.
     pub url_backends: bool,
@@ -43,10 +44,10 @@ pub struct HostnameGrant {
     pub namespaces: Vec<String>,
 }
 
-/// The beginning of issuer URLs: scheme, host and, if any, a part of the path that ends with a slash.
+/// The beginning of the URLs of issuers: scheme, host, port and, if any, whole segments of the path.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub struct IssuerPrefix(String);
+pub struct IssuerPrefix(Url);
 
 /// Why a text says nothing about an installation. Quotes nothing of it but names.
 #[derive(Debug, Error)]
@@ -123,8 +124,8 @@ impl Installation {
         })
     }
 
-    /// Whether tokens of this issuer may be used.
-    pub(crate) fn allows_issuer(&self, url: &str) -> bool {
+    /// Whether an issuer may have this URL, for itself or for an endpoint.
+    pub(crate) fn allows_issuer(&self, url: &Url) -> bool {
         self.issuers.is_empty() || self.issuers.iter().any(|prefix| prefix.begins(url))
     }
 }
@@ -138,10 +139,13 @@ impl HostnameGrant {
 
 impl IssuerPrefix {
     /// `https://iam.example.com` begins itself and `https://iam.example.com/a`, not `https://iam.example.com.evil`.
-    fn begins(&self, url: &str) -> bool {
-        let prefix = self.0.trim_end_matches('/');
-        url.strip_prefix(prefix)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    fn begins(&self, url: &Url) -> bool {
+        let place = |url: &Url| (url.scheme() == "https", url.port_or_known_default());
+        let prefix = self.0.path().trim_end_matches('/');
+        let rest = url.path().strip_prefix(prefix);
+        place(&self.0) == place(url)
+            && self.0.host() == url.host()
+            && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 }
 
@@ -149,11 +153,15 @@ impl TryFrom<String> for IssuerPrefix {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        let url = url::Url::parse(&text).map_err(|_| "issuers: not a URL")?;
-        if !matches!(url.scheme(), "http" | "https") || url.host().is_none() || !url.username().is_empty() {
+        let url = Url::parse(&text).map_err(|_| "issuers: not a URL")?;
+        let has_user = !url.username().is_empty() || url.password().is_some();
+        if !matches!(url.scheme(), "http" | "https") || url.host().is_none() || has_user {
             return Err("issuers: a URL needs a scheme (http or https) and a host, and no user");
         }
-        Ok(Self(text))
+        if url.query().is_some() || url.fragment().is_some() || has_dot_segments(&text) {
+            return Err("issuers: a URL must have no query, no fragment and no `.` or `..` in its path");
+        }
+        Ok(Self(url))
     }
 }
 
@@ -181,6 +189,10 @@ mod tests {
         Installation::parse(text).unwrap()
     }
 
+    fn url(text: &str) -> Url {
+        Url::parse(text).unwrap()
+    }
+
     fn host(text: &str) -> Hostname {
         Hostname::parse(text).unwrap()
     }
@@ -193,7 +205,7 @@ mod tests {
         let default = Installation::default();
         assert!(default.allows_namespace(&BTreeMap::new()));
         assert!(default.allows_hostname(&host("*.example"), "any"));
-        assert!(default.allows_issuer("https://anybody.example"));
+        assert!(default.allows_issuer(&url("https://anybody.example")));
         assert!(!default.shares(&host("a.example"), "a", "b"));
         assert!(!default.url_backends && !default.selectorless_services && !default.local_addresses);
     }
@@ -230,17 +242,22 @@ mod tests {
     #[test]
     fn an_issuer_prefix_ends_at_a_slash() {
         let policy = parse("issuers: ['https://iam.example/realms/', 'https://login.example']");
-        for (url, allowed) in [
+        for (text, allowed) in [
             ("https://iam.example/realms/shop", true),
             ("https://iam.example/realms", true),
+            ("https://IAM.example:443/realms/shop", true),
             ("https://iam.example/realms-of-mine", false),
+            ("https://iam.example/Realms/shop", false),
+            ("https://iam.example//realms/shop", false),
+            ("https://iam.example", false),
             ("https://login.example", true),
             ("https://login.example/x", true),
             ("https://login.example.evil", false),
             ("https://login.example:8443", false),
             ("http://login.example", false),
+            ("http://login.example:443", false),
         ] {
-            assert_eq!(policy.allows_issuer(url), allowed, "{url}");
+            assert_eq!(policy.allows_issuer(&url(text)), allowed, "{text}");
         }
     }
 
@@ -252,6 +269,8 @@ mod tests {
             ("hostnames: [{hostname: 'A.example:80'}]", "policy_form"),
             ("issuers: [iam.example]", "policy_form"),
             ("issuers: ['https://user@iam.example']", "policy_form"),
+            ("issuers: ['https://iam.example/a/%2e%2E/b']", "policy_form"),
+            ("issuers: ['https://iam.example/?realm=a']", "policy_form"),
             ("urlBackends: 'yes'", "policy_form"),
             ("apiServer: [10.0.0.1]", "policy_form"),
             ("namespaceSelector: {matchLabel: {a: b}}", "policy_selector"),

@@ -20,6 +20,7 @@ mod closed_set;
 mod compile;
 pub mod crd;
 mod data;
+mod dot_segments;
 mod duration;
 mod field_error;
 mod generate;

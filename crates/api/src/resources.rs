@@ -8,6 +8,7 @@ use crate::{
     crd::{GROUP, SplitTokenIssuer, SplitTokenRoute, VERSION, default_class},
     data::{ConfigMapData, SecretData},
     field_error::{FieldError, FieldReason},
+    installation::Installation,
     metadata,
     object::ObjectName,
 };
@@ -139,11 +140,14 @@ impl Resources {
         self.namespaces.len() < before
     }
 
-    /// The Secrets and `ConfigMap`s that the objects of a class refer to, there or not.
-    pub fn references(&self, class: &str) -> BTreeSet<ObjectName> {
+    /// The Secrets and `ConfigMap`s that the objects of a class refer to, there or not. What routes of a namespace
+    /// that is not served name is nobody's to read; an issuer may be for routes of another namespace than its own.
+    pub fn references(&self, class: &str, installation: &Installation) -> BTreeSet<ObjectName> {
         let routes = self.routes.iter().filter_map(|(name, route)| {
             let spec = &route.as_ref().ok()?.spec;
-            (spec.class_name == class).then_some((name, spec.issuer.as_ref()?))
+            let issuer = (spec.class_name == class).then_some(spec.issuer.as_ref()?)?;
+            let labels = self.namespace_labels(&name.namespace);
+            installation.allows_namespace(&labels).then_some((name, issuer))
         });
         let issuers = self.issuers.iter().filter_map(|(name, issuer)| {
             let spec = &issuer.as_ref().ok()?.spec;
@@ -279,13 +283,36 @@ mod tests {
                 "tls": {"caCertificateRefs": [{"name": "ca"}, {"kind": "Secret", "name": "ca2"}]},
             })))
             .unwrap();
-        let names: Vec<String> = resources
-            .references("default")
-            .iter()
-            .map(ToString::to_string)
-            .collect();
-        assert_eq!(names, ["ConfigMap/id/ca", "Secret/id/ca2", "Secret/id/key"]);
-        assert!(resources.references("other").is_empty());
+        let open = Installation::default();
+        let names = |class| -> Vec<String> {
+            let references = resources.references(class, &open);
+            references.iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(
+            names("default"),
+            ["ConfigMap/id/ca", "Secret/id/ca2", "Secret/id/key"]
+        );
+        assert!(names("other").is_empty());
+    }
+
+    #[test]
+    fn what_a_route_of_a_refused_namespace_names_is_not_read() {
+        let mut resources = Resources::default();
+        for namespace in ["in", "out"] {
+            let issuer = json!({"url": "https://login.example", "algorithms": ["HS256"], "hmacSecretRef": {"name": "key"}});
+            let route = json!({
+                "apiVersion": "splittoken.dev/v1alpha1", "kind": "SplitTokenRoute",
+                "metadata": {"name": "r", "namespace": namespace},
+                "spec": {"hostnames": ["a.example"], "issuer": issuer, "tokenEndpoints": {"token": {}}},
+            });
+            resources.put(&route).unwrap();
+        }
+        let policy = "namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: in}}";
+        let references = resources.references("default", &Installation::parse(policy).unwrap());
+        assert_eq!(
+            references,
+            BTreeSet::from([ObjectName::new("Secret", "in", "key")])
+        );
     }
 
     #[test]

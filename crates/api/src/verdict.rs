@@ -125,10 +125,11 @@ impl Verdict {
             .any(|p| p.reason.condition() == ConditionType::Accepted)
     }
 
-    /// The conditions for its status. References of an object that is not valid are not looked at.
+    /// The conditions for its status. References of an object that is not valid are not looked at, nor those of one
+    /// whose namespace is not served.
     pub fn conditions(&self) -> Vec<Condition> {
         let accepted = self.condition(ConditionType::Accepted);
-        if accepted.reason == Reason::Invalid {
+        if matches!(accepted.reason, Reason::Invalid | Reason::NamespaceNotAllowed) {
             return vec![accepted];
         }
         vec![accepted, self.condition(ConditionType::ResolvedRefs)]

@@ -174,9 +174,7 @@ impl Control {
     /// Reads what routes refer to, as far as that is too old. Says whether anything may come out otherwise than before.
     async fn read_again(&mut self) -> bool {
         let (references, resources) = (&mut self.references, &mut self.world.resources);
-        references
-            .refresh(&self.client, &self.settings.class, resources)
-            .await
+        references.refresh(&self.client, &self.settings, resources).await
     }
 
     /// Looks at the whole set and, as a leader, writes what is missing.

@@ -14,7 +14,10 @@ use kube::{
 use serde_json::Value;
 use splittoken_api::{ObjectName, Resources};
 
-use crate::error::{OperatorError, in_time};
+use crate::{
+    error::{OperatorError, in_time},
+    settings::Settings,
+};
 
 /// How old what was read may be. A change of the object that refers to it is looked at at once.
 pub(crate) const FRESH: Duration = Duration::from_secs(60);
@@ -105,8 +108,13 @@ impl References {
     /// Reads what is referred to and was not read lately, and forgets what nobody refers to any more. What cannot be
     /// read, because the API server is away or does not allow it, stays as it was. Says whether anything may come out
     /// otherwise than before.
-    pub(crate) async fn refresh(&mut self, client: &Client, class: &str, resources: &mut Resources) -> bool {
-        let wanted = resources.references(class);
+    pub(crate) async fn refresh(
+        &mut self,
+        client: &Client,
+        settings: &Settings,
+        resources: &mut Resources,
+    ) -> bool {
+        let wanted = resources.references(&settings.class, &settings.installation);
         let mut is_news = self.forget(&wanted, resources);
         let now = Instant::now();
         let is_old = |name: &&ObjectName| self.read.get(*name).is_none_or(|read| read.is_old(now));

@@ -2,39 +2,62 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use rustls_pki_types::{CertificateDer, pem::PemObject, pem::SectionKind};
 use webpki::anchor_from_trusted_cert;
 
-/// A bundle of the public web's authorities has some 150; a private one has a few.
-const MAX_CERTIFICATES: usize = 200;
-/// 200 certificates of a common size; a `ConfigMap` could hold four times as much.
-const MAX_BYTES: usize = 256 * 1024;
+/// What one entry may hold, with what stands between its certificates and with those that are there twice.
+const MAX_ENTRY: usize = 256 * 1024;
+/// What the certificates of one issuer may come to. A company has a few of 1 to 2 KiB; whoever wants the public web's
+/// authorities has them in the image. Each route of the issuer carries all of them to each gateway.
+const MAX_TOTAL: usize = 64 * 1024;
 
-/// Takes a bundle of PEM certificates apart and checks each: what comes out is one PEM text each, alike
-/// however the bundle was laid out.
-pub(super) fn parse(pem: &[u8]) -> Result<Vec<String>, String> {
-    if pem.len() > MAX_BYTES {
-        return Err(format!("holds more than {MAX_BYTES} bytes"));
-    }
-    let mut certificates = Vec::new();
-    for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(pem) {
-        let (kind, der) = section.map_err(|_| "is no well-formed PEM".to_owned())?;
-        if kind != SectionKind::Certificate {
-            return Err("holds something else than certificates".to_owned());
+/// The certificates of one issuer: one PEM text each, alike however the bundles were laid out, and each once.
+#[derive(Default)]
+pub(super) struct Certificates {
+    found: Vec<String>,
+    bytes: usize,
+}
+
+impl Certificates {
+    /// Takes a bundle of PEM certificates apart and checks each.
+    pub(super) fn add(&mut self, pem: &[u8]) -> Result<(), String> {
+        if pem.len() > MAX_ENTRY {
+            return Err(format!("holds more than {MAX_ENTRY} bytes"));
         }
-        let certificate = CertificateDer::from(der);
-        if anchor_from_trusted_cert(&certificate).is_err() {
+        let mut place = 0;
+        for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(pem) {
+            place += 1;
+            let (kind, der) = section.map_err(|_| "is no well-formed PEM".to_owned())?;
+            if kind != SectionKind::Certificate {
+                return Err("holds something else than certificates".to_owned());
+            }
+            let certificate = CertificateDer::from(der);
+            if anchor_from_trusted_cert(&certificate).is_err() {
+                return Err(format!("holds no X.509 certificate in place {place}"));
+            }
+            self.add_one(to_pem(&certificate))?;
+        }
+        if place == 0 {
+            return Err("holds no certificate".to_owned());
+        }
+        Ok(())
+    }
+
+    fn add_one(&mut self, pem: String) -> Result<(), String> {
+        if self.found.contains(&pem) {
+            return Ok(());
+        }
+        self.bytes += pem.len();
+        if self.bytes > MAX_TOTAL {
             return Err(format!(
-                "holds no X.509 certificate in place {}",
-                certificates.len() + 1
+                "brings the issuer's certificates to more than {MAX_TOTAL} bytes"
             ));
         }
-        certificates.push(to_pem(&certificate));
-        if certificates.len() > MAX_CERTIFICATES {
-            return Err(format!("holds more than {MAX_CERTIFICATES} certificates"));
-        }
+        self.found.push(pem);
+        Ok(())
     }
-    if certificates.is_empty() {
-        return Err("holds no certificate".to_owned());
+
+    /// In the order in which they came.
+    pub(super) fn into_texts(self) -> Vec<String> {
+        self.found
     }
-    Ok(certificates)
 }
 
 /// RFC 7468: lines of 64 characters.
@@ -65,6 +88,51 @@ mod tests {
         (cert.pem(), key.serialize_pem())
     }
 
+    fn parse(pem: &[u8]) -> Result<Vec<String>, String> {
+        let mut certificates = Certificates::default();
+        certificates.add(pem)?;
+        Ok(certificates.into_texts())
+    }
+
+    /// A certificate of some kilobytes, as those of many names are.
+    fn large() -> String {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let names: Vec<String> = (0..100).map(|n| format!("host-{n}.ca.example.com")).collect();
+        let params = rcgen::CertificateParams::new(names).unwrap();
+        params.self_signed(&key).unwrap().pem()
+    }
+
+    #[test]
+    fn a_certificate_that_is_there_again_counts_once() {
+        let (one, other) = (large(), large());
+        let mut certificates = Certificates::default();
+        for bundle in [one.repeat(MAX_ENTRY / one.len()), format!("{other}{one}")] {
+            certificates.add(bundle.as_bytes()).unwrap();
+        }
+        assert_eq!(
+            certificates.into_texts().len(),
+            2,
+            "of {} there",
+            MAX_ENTRY / one.len()
+        );
+    }
+
+    #[test]
+    fn an_issuer_has_so_many_and_no_more() {
+        let mut certificates = Certificates::default();
+        let mut bytes = 0;
+        let refused = loop {
+            let next = large();
+            bytes += next.len();
+            if let Err(fault) = certificates.add(next.as_bytes()) {
+                break fault;
+            }
+        };
+        assert!(refused.contains("more than 65536 bytes"), "{refused}");
+        // Their own line ends are not ours, so the count is not exact here.
+        assert!(bytes.abs_diff(MAX_TOTAL) < 2 * large().len(), "{bytes}");
+    }
+
     #[test]
     fn bundles_come_apart_and_layout_does_not_matter() {
         let ((a, _), (b, _)) = (ca(), ca());
@@ -86,8 +154,8 @@ mod tests {
             (garbage, "no X.509"),
             (&broken, "well-formed"),
             (&format!("{cert}{key}"), "something else"),
-            (&cert.repeat(MAX_CERTIFICATES + 1), "more than 200"),
-            (&" ".repeat(MAX_BYTES + 1), "more than 262144"),
+            (&format!("{cert}{garbage}"), "place 2"),
+            (&" ".repeat(MAX_ENTRY + 1), "more than 262144"),
         ] {
             let error = parse(pem.as_bytes()).unwrap_err();
             assert!(error.contains(message), "{error}: {message}");

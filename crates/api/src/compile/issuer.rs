@@ -6,11 +6,12 @@ use splittoken_routing::{
 use splittoken_token::{Algorithm, Realm, SecretBytes};
 use url::{Host, Url};
 
-use super::{CompileOptions, certificates, is_served, refusal};
+use super::{CompileOptions, certificates::Certificates, is_served, refusal};
 use crate::{
     crd::{
         self, CaCertificateRef, CaCertificateSource, Issuer, NamespacesFrom, SecretKeyRef, SplitTokenIssuer,
     },
+    dot_segments::has_dot_segments,
     object::ObjectName,
     resources::Resources,
     verdict::{ConditionType, Problem, Reason, Verdict, Warning, WarningReason},
@@ -207,15 +208,15 @@ impl<'a> Resolver<'a> {
             .tls
             .as_ref()
             .map_or(&[][..], |tls| &tls.ca_certificate_refs);
-        let ca_certificates = refs
-            .iter()
-            .enumerate()
-            .flat_map(|(i, r)| self.ca_certificates(i, r))
-            .collect();
+        let mut certificates = Certificates::default();
+        for (index, reference) in refs.iter().enumerate() {
+            self.add_certificates(index, reference, &mut certificates);
+        }
         if !self.problems.is_empty() {
             return None;
         }
-        Some((self.config(issuer, ca_certificates), IssuerSecrets { hmac_key }))
+        let config = self.config(issuer, certificates.into_texts());
+        Some((config, IssuerSecrets { hmac_key }))
     }
 
     fn config(&self, issuer: &Issuer, ca_certificates: Vec<String>) -> IssuerConfig {
@@ -264,12 +265,6 @@ impl<'a> Resolver<'a> {
     }
 
     fn check_urls(&mut self, issuer: &Issuer) {
-        if !self.options.installation.allows_issuer(&issuer.url) {
-            let message = "this installation does not allow issuers of this URL";
-            let field = format!("{}.url", self.field);
-            self.problems
-                .push(Problem::new(field, Reason::UnsupportedValue, message));
-        }
         let endpoints = issuer.endpoints.as_ref();
         let urls = [
             ("url", Some(&issuer.url)),
@@ -280,27 +275,37 @@ impl<'a> Resolver<'a> {
                 endpoints.and_then(|e| e.revocation.as_ref()),
             ),
         ];
-        let reach = self.options.installation.reach();
         for (name, url) in urls.into_iter().filter_map(|(name, url)| Some((name, url?))) {
             let field = format!("{}.{name}", self.field);
-            match Url::parse(url).map(|url| (reach.check_url(&url), url)) {
-                Err(_) => self
-                    .problems
-                    .push(Problem::new(field, Reason::Invalid, "is no URL")),
-                Ok((Err(forbidden), _)) => {
-                    let message = forbidden.to_string();
-                    self.problems
-                        .push(Problem::new(field, Reason::UnsupportedValue, message));
-                }
-                Ok((Ok(()), url)) if url.scheme() == "http" && !is_loopback(&url) => {
+            match self.check_url(url) {
+                Err((reason, message)) => self.problems.push(Problem::new(field, reason, message)),
+                Ok(url) if url.scheme() == "http" && !is_loopback(&url) => {
                     let message =
                         "plain HTTP beyond this machine: whoever is on the way can read and forge tokens";
                     self.warnings
                         .push(Warning::new(field, WarningReason::PlainHttp, message));
                 }
-                Ok((Ok(()), _)) => {}
+                Ok(_) => {}
             }
         }
+    }
+
+    /// Whether an issuer may have this URL. An endpoint vouches for tokens as much as the issuer's own URL does, so
+    /// what holds for one holds for each.
+    fn check_url(&self, text: &str) -> Result<Url, (Reason, String)> {
+        let installation = self.options.installation;
+        let url = Url::parse(text).map_err(|_| (Reason::Invalid, "is no URL".to_owned()))?;
+        if has_dot_segments(text) {
+            let message = "must not hold `.` or `..` as a part of its path, in any spelling";
+            return Err((Reason::Invalid, message.to_owned()));
+        }
+        if !installation.allows_issuer(&url) {
+            let message = "this installation does not allow issuers of this URL";
+            return Err((Reason::UnsupportedValue, message.to_owned()));
+        }
+        let reach = installation.reach().check_url(&url);
+        reach.map_err(|forbidden| (Reason::UnsupportedValue, forbidden.to_string()))?;
+        Ok(url)
     }
 
     fn hmac_key(&mut self, reference: &SecretKeyRef, algorithms: &[Algorithm]) -> Option<SecretBytes> {
@@ -346,7 +351,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    fn ca_certificates(&mut self, index: usize, reference: &CaCertificateRef) -> Vec<String> {
+    fn add_certificates(&mut self, index: usize, reference: &CaCertificateRef, to: &mut Certificates) {
         const KEY: &str = "ca.crt";
         let field = format!("{}.tls.caCertificateRefs[{index}]", self.field);
         let (kind, resources) = (reference.kind, self.resources);
@@ -370,14 +375,13 @@ impl<'a> Resolver<'a> {
             }
         };
         let reason = Reason::InvalidCertificate;
-        let problem = match entry.map(|entry| entry.map(certificates::parse)) {
-            Some(Some(Ok(certificates))) => return certificates,
+        let problem = match entry.map(|entry| entry.map(|pem| to.add(pem))) {
+            Some(Some(Ok(()))) => return,
             Some(Some(Err(fault))) => Problem::new(field, reason, format!("{KEY} of {object} {fault}")),
             Some(None) => Problem::new(field, reason, format!("{object} has no entry {KEY}")),
             None => Problem::unresolved(field, reason, format!("{object} is not known here")),
         };
         self.problems.push(problem);
-        Vec::new()
     }
 }
 

@@ -19,6 +19,11 @@ use crate::{
     verdict::{ConditionType, Problem, Reason, Verdict, Warning, WarningReason},
 };
 
+/// What a route may come to as JSON, its issuer and secrets included: each gateway holds each route, so one team's are
+/// everybody's memory. Twice the certificates of an issuer, or 64 rules with some ten matches each; by the schema alone a
+/// route could have what no `ConfigMap` holds.
+const MAX_BYTES: usize = 128 * 1024;
+
 const TOKEN_PATH: &str = "spec.tokenEndpoints.token.path";
 
 /// When the object was made, in seconds since the epoch; 0 in files.
@@ -89,25 +94,26 @@ impl Draft<'_> {
             .map(|(i, rule)| rules::compile(rule, i, &namespace, options, &mut self.problems))
             .map(Arc::new)
             .collect();
-        let issuer = self.issuer(issuers);
+        let sealed = self.issuer(issuers).and_then(|(issuer, secrets)| {
+            let config = RouteConfig {
+                format: FORMAT,
+                name: self.name.clone(),
+                created: created(self.route),
+                hostnames: hostnames.clone(),
+                issuer,
+                token_endpoint: token_endpoint.clone(),
+                max_stale: spec.policies.store_unavailable.max_stale.get(),
+                reach: options.installation.reach(),
+                rules,
+            };
+            self.seal(config, RouteSecrets { issuer: secrets }, options)
+        });
         // A route that is refused for its own sake must not take anything from others.
         if self.is_accepted() {
             self.claim(&hostnames, token_endpoint.as_ref(), claims, options);
         }
         self.warn();
-        let (issuer, secrets) = issuer?;
-        let config = RouteConfig {
-            format: FORMAT,
-            name: self.name.clone(),
-            created: created(self.route),
-            hostnames,
-            issuer,
-            token_endpoint,
-            max_stale: spec.policies.store_unavailable.max_stale.get(),
-            reach: options.installation.reach(),
-            rules,
-        };
-        self.seal(config, RouteSecrets { issuer: secrets }, options)
+        sealed
     }
 
     fn seal(
@@ -116,15 +122,23 @@ impl Draft<'_> {
         secrets: RouteSecrets,
         options: &CompileOptions<'_>,
     ) -> Option<CompiledRoute> {
-        if let Ok(revision) = revision(options.revision_key, &config, &secrets) {
-            return Some(CompiledRoute {
-                config: Arc::new(config),
-                secrets,
-                revision,
-            });
-        }
-        self.problems
-            .push(Problem::new("spec", Reason::Invalid, "cannot be written as JSON"));
+        let problem = match revision(options.revision_key, &config, &secrets) {
+            Ok((revision, bytes)) if bytes <= MAX_BYTES => {
+                return Some(CompiledRoute {
+                    config: Arc::new(config),
+                    secrets,
+                    revision,
+                });
+            }
+            Ok((_, bytes)) => {
+                let message = format!(
+                    "comes to {bytes} bytes, its issuer and certificates included: more than {MAX_BYTES} are not served"
+                );
+                Problem::new("spec", Reason::UnsupportedValue, message)
+            }
+            Err(_) => Problem::new("spec", Reason::Invalid, "cannot be written as JSON"),
+        };
+        self.problems.push(problem);
         None
     }
 

@@ -269,3 +269,47 @@ fn tables_are_built_of_it() {
     let compiled = Set::new(objects).compile();
     assert_eq!(RouteTable::build(&compiled.routes).unwrap().routes().len(), 3);
 }
+
+/// As JSON some so many bytes long.
+fn of_bytes(route: Value, bytes: usize) -> Value {
+    let header = |n: usize| json!({"name": format!("X-{n}"), "value": "v".repeat(4000)});
+    let rule = |n: usize| {
+        let headers: Vec<Value> = (0..10).map(header).collect();
+        json!({
+            "name": format!("rule-{n}"), "requestHeaders": {"set": headers},
+            "matches": [{"path": {"value": format!("/{n}")}}],
+            "backendRefs": [{"url": "http://127.0.0.1:9000"}],
+        })
+    };
+    let rules: Vec<Value> = (0..bytes / 40_000).map(rule).collect();
+    route.with("/spec/rules", json!(rules))
+}
+
+#[test]
+fn a_route_that_is_too_large_is_refused_and_takes_nothing() {
+    let fat = of_bytes(route("a", "a", "x.example"), 160_000);
+    let compiled = Set::new([fat, route("b", "b", "x.example")]).compile();
+    assert_eq!(compiled.problems("a/a"), [("spec", Reason::UnsupportedValue)]);
+    let message = &compiled.verdict("a/a").problems[0].message;
+    assert!(message.contains("more than 131072"), "{message}");
+    assert_eq!(compiled.served(), ["b/b"]);
+    let large = of_bytes(route("a", "a", "x.example"), 120_000);
+    assert_eq!(Set::new([large]).compile().served(), ["a/a"]);
+}
+
+/// What teams write has room: as many rules as the schema allows, with several matches each.
+#[test]
+fn a_route_of_many_rules_is_not_too_large() {
+    let rule = |n: usize| {
+        let at = |m: usize| json!({"path": {"value": format!("/api/v1/resource-{n}/part-{m}")}, "methods": ["GET", "POST"]});
+        json!({
+            "name": format!("rule-{n}"), "matches": (0..8).map(at).collect::<Vec<_>>(),
+            "authorization": {"scopes": [format!("resource-{n}:read")]},
+            "claimsToHeaders": [{"claim": "sub", "header": "X-User"}],
+            "backendRefs": [{"name": "orders", "port": 80}],
+        })
+    };
+    let many = route("a", "shop", "x.example");
+    let many = many.with("/spec/rules", json!((0..64).map(rule).collect::<Vec<_>>()));
+    assert_eq!(Set::new([many]).compile().served(), ["shop/a"]);
+}

@@ -67,17 +67,62 @@ impl Kept {
 
     /// Keeps a set in place of the last: all of it or, on an error, what was there.
     pub(super) fn write(&self, texts: &BTreeMap<String, Texts>) -> io::Result<()> {
-        let new = self.path.with_extension("new");
-        // It holds what the Secrets hold.
-        let file: File = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&new)?;
-        let mut writer = BufWriter::new(file);
-        serde_json::to_writer(&mut writer, texts)?;
-        writer.into_inner()?.sync_data()?;
-        fs::rename(&new, &self.path)
+        let new = self.unfinished();
+        let written = write_all(&new, texts).and_then(|()| fs::rename(&new, &self.path));
+        // A place that is full must not stay full of what is of no use.
+        if written.is_err() {
+            self.tidy();
+        }
+        written
+    }
+
+    /// Removes what a process that ended in the midst of writing has left.
+    pub(super) fn tidy(&self) {
+        match fs::remove_file(self.unfinished()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(%error, "an unfinished set of routes cannot be removed");
+            }
+            _ => {}
+        }
+    }
+
+    fn unfinished(&self) -> PathBuf {
+        self.path.with_extension("new")
+    }
+}
+
+fn write_all(path: &Path, texts: &BTreeMap<String, Texts>) -> io::Result<()> {
+    // It holds what the Secrets hold.
+    let file: File = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
+    let mut writer = BufWriter::new(file);
+    serde_json::to_writer(&mut writer, texts)?;
+    writer.into_inner()?.sync_data()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_unfinished_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = Kept::in_folder(folder.path());
+        fs::write(kept.unfinished(), "half").unwrap();
+        kept.tidy();
+        assert!(!kept.unfinished().exists(), "of an earlier process");
+        kept.tidy();
+
+        // What cannot take the place of the last set goes, and the last set stays.
+        fs::create_dir(&kept.path).unwrap();
+        kept.write(&BTreeMap::new()).unwrap_err();
+        assert!(!kept.unfinished().exists() && kept.path.exists());
+        fs::remove_dir(&kept.path).unwrap();
+        kept.write(&BTreeMap::new()).unwrap();
+        assert!(!kept.unfinished().exists() && kept.path.exists());
     }
 }

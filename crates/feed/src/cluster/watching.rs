@@ -81,6 +81,9 @@ struct Following {
 impl Following {
     fn start(feed: &ClusterFeed, sender: Sender<Arc<FeedState>>) -> Self {
         let kept = feed.keep.as_deref().map(Kept::in_folder);
+        if let Some(kept) = &kept {
+            kept.tidy();
+        }
         let objects = kept
             .as_ref()
             .map_or_else(Objects::default, |kept| match kept.read() {

@@ -139,6 +139,53 @@ fn providers_are_those_on_the_list() {
     );
 }
 
+/// The keys of an endpoint elsewhere would vouch for tokens of an issuer that is on the list.
+#[test]
+fn endpoints_are_on_the_list_too() {
+    let policy = "issuers: ['https://iam.example/realms/shop/', 'https://keys.example']";
+    let good = json!({
+        "url": "https://iam.example/realms/shop", "discovery": "None",
+        "endpoints": {"token": "https://iam.example/realms/shop/token", "jwks": "https://keys.example/jwks"},
+    });
+    for (endpoint, elsewhere) in [
+        ("token", "https://evil.example/token"),
+        ("jwks", "https://iam.example/realms/mine/jwks"),
+        ("jwks", "http://iam.example/realms/shop/jwks"),
+        ("jwks", "https://iam.example:8443/realms/shop/jwks"),
+        ("revocation", "https://evil.example/revoke"),
+    ] {
+        let good = route("a", "a", "a.example").with("/spec/issuer", good.clone());
+        let bad = route("b", "a", "b.example")
+            .with("/spec/issuer", good["spec"]["issuer"].clone())
+            .with("/spec/issuer/transport", json!("PlainHTTPAllowed"))
+            .with(&format!("/spec/issuer/endpoints/{endpoint}"), json!(elsewhere));
+        let compiled = set(policy, [good, bad]).compile();
+        assert_eq!(compiled.served(), ["a/a"], "{elsewhere}");
+        let field = format!("spec.issuer.endpoints.{endpoint}");
+        assert_eq!(
+            compiled.problems("a/b"),
+            [(field.as_str(), Reason::UnsupportedValue)],
+            "{elsewhere}"
+        );
+    }
+}
+
+#[test]
+fn no_url_of_an_issuer_climbs_out_of_its_prefix() {
+    let policy = "issuers: ['https://iam.example/realms/']";
+    for path in ["shop/../../other", "%2e%2e/other", "..%2fother", "shop/."] {
+        let url = json!(format!("https://iam.example/realms/{path}"));
+        let by_url = route("a", "a", "a.example").with("/spec/issuer/url", url.clone());
+        let by_endpoint = route("b", "a", "b.example")
+            .with("/spec/issuer/url", json!("https://iam.example/realms/shop"))
+            .with("/spec/issuer/endpoints", json!({"jwks": url}));
+        let compiled = set(policy, [by_url, by_endpoint]).compile();
+        assert_eq!(compiled.problems("a/a"), [("spec.issuer.url", Reason::Invalid)]);
+        let field = "spec.issuer.endpoints.jwks";
+        assert_eq!(compiled.problems("a/b"), [(field, Reason::Invalid)], "{path}");
+    }
+}
+
 #[test]
 fn a_service_of_another_namespace_needs_a_grant_and_loses_it_at_once() {
     let elsewhere = route("a", "shop", "a.example").with(

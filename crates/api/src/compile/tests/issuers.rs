@@ -202,6 +202,50 @@ fn certificates_of_config_maps_and_secrets() {
     assert_eq!(compiled.routes[0].config.issuer.ca_certificates.len(), 3);
 }
 
+/// A `ConfigMap` of so many certificates, each with many names.
+fn bundle(name: &str, certificates: &[String]) -> Value {
+    object("ConfigMap", name, "n", &json!({"ca.crt": certificates.concat()}))
+}
+
+fn large_cas(count: usize) -> Vec<String> {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let names: Vec<String> = (0..200).map(|n| format!("host-{n}.ca.example.com")).collect();
+    let params = rcgen::CertificateParams::new(names).unwrap();
+    (0..count)
+        .map(|_| params.self_signed(&key).unwrap().pem())
+        .collect()
+}
+
+/// Four `ConfigMap`s of 223 KB each, in every route of a team, would fill the memory of every gateway.
+#[test]
+fn the_certificates_of_an_issuer_are_bounded_together() {
+    let refs = json!({"caCertificateRefs": [{"name": "a"}, {"name": "b"}]});
+    let with_tls = route("r", "n", "x.example").with("/spec/issuer/tls", refs);
+    let (some, more) = (large_cas(5), large_cas(12));
+    let compile = |second: &[String]| {
+        let objects = [
+            bundle("a", &some),
+            bundle("b", second),
+            with_tls.clone(),
+            route("other", "o", "o.example"),
+        ];
+        Set::new(objects).compile()
+    };
+    let repeated = compile(&[some.concat().repeat(6)]);
+    assert!(
+        repeated.verdict("n/r").is_clean(),
+        "{:?}",
+        repeated.verdict("n/r")
+    );
+    assert_eq!(repeated.routes[0].config.issuer.ca_certificates.len(), 5);
+    let fat = compile(&more);
+    let field = "spec.issuer.tls.caCertificateRefs[1]";
+    assert_eq!(fat.problems("n/r"), [(field, Reason::InvalidCertificate)]);
+    let message = &fat.verdict("n/r").problems[0].message;
+    assert!(message.contains("more than 65536 bytes"), "{message}");
+    assert_eq!(fat.served(), ["o/other"]);
+}
+
 #[test]
 fn certificates_that_are_none_leave_no_issuer() {
     for (data, unresolved) in [
