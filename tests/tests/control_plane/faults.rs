@@ -32,7 +32,7 @@ fn without_an_api_server_traffic_goes_on_and_a_restarted_gateway_serves_what_it_
     restarted.process().kill()?;
     drop(restarted);
     let start = Instant::now();
-    let restarted = plane.pod_of(2)?;
+    let mut restarted = plane.pod_of(2)?;
     let outcome = wait::until_true(RESTART, "the restarted gateway to serve", || {
         restarted.call(&host, "/", None).is_ok_and(|status| status == 401)
     });
@@ -42,7 +42,7 @@ fn without_an_api_server_traffic_goes_on_and_a_restarted_gateway_serves_what_it_
         start.elapsed()
     );
     ensure!(start.elapsed() < RESTART);
-    assert_eq!(restarted.admin("/readyz")?.status, 200);
+    restarted.wait_ready()?;
     let fresh = restarted.token(&host)?;
     assert_eq!(restarted.call(&host, "/", Some(&fresh))?, 200);
     assert_eq!(steady.call(&host, "/", Some(&token))?, 200);

@@ -164,8 +164,47 @@ fn only_issuers_and_backends_of_the_policy_may_be_used() -> Result<()> {
             "UnsupportedValue",
         )?;
     }
+    // Whoever names the keys says who an issuer is.
+    for (jwks, reason) in [
+        ("https://evil.example/jwks", "UnsupportedValue"),
+        ("https://iam.example/realms/../other/jwks", "Invalid"),
+        ("https://iam.example/realms/%2e%2e/other/jwks", "Invalid"),
+    ] {
+        let mut route = with("keys", good, &service);
+        route["spec"]["issuer"]["endpoints"] = json!({"jwks": jwks});
+        apply_and_expect(&plane, &route, "Accepted", reason)?;
+    }
     let url = json!({"url": "http://10.0.0.1"});
     apply_and_expect(&plane, &with("url", good, &url), "Accepted", "UnsupportedValue")?;
+    Ok(())
+}
+
+#[test]
+fn fat_routes_are_refused_and_leave_others_alone() -> Result<()> {
+    let plane = plane()?;
+    let (fat, lean) = (plane.team("fat", &json!({}))?, plane.team("lean", &json!({}))?);
+    let _operator = plane.operator("urlBackends: true")?;
+    apply_and_expect(&plane, &route(&plane, &lean, "lean"), "Accepted", "Accepted")?;
+    let before = rendered(&plane)?;
+    let headers: Vec<Value> = (0..16)
+        .map(|n| json!({"name": format!("X-{n}"), "value": "v".repeat(4000)}))
+        .collect();
+    for number in 0..5 {
+        let mut route = route(&plane, &fat, &format!("fat-{number}"));
+        let mut rule = route["spec"]["rules"][0].clone();
+        rule["requestHeaders"] = json!({"set": headers});
+        let rules = (0..3).map(|n| {
+            let mut rule = rule.clone();
+            rule["name"] = json!(format!("rule-{n}"));
+            rule["matches"] = json!([{"path": {"value": format!("/{n}")}}]);
+            rule
+        });
+        route["spec"]["rules"] = rules.collect();
+        let told = apply_and_expect(&plane, &route, "Accepted", "UnsupportedValue")?;
+        let said = told["status"]["conditions"].to_string();
+        ensure!(said.contains("131072"), "{said}");
+    }
+    assert_eq!(rendered(&plane)?, before);
     Ok(())
 }
 
