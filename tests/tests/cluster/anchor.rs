@@ -3,6 +3,7 @@
 use anyhow::Result;
 use serde_json::Value;
 use splittoken_tests::cluster::Release;
+use splittoken_tests::wait;
 
 use crate::shop::Shop;
 
@@ -25,20 +26,21 @@ fn an_anchor_that_was_deleted_comes_back_with_an_upgrade_and_no_session_has_ende
     release.upgrade(&Value::Null)?;
     shop.serve(&["orders:read"])?;
     shop.call(&token)?;
-    // Owned as before: an uninstall takes it.
-    let owners = "jsonpath={.metadata.ownerReferences[*].uid}";
-    let owner = release.kubectl(&[
-        "get",
-        "secret",
-        "splittoken-keyring",
-        &format!("--output={owners}"),
-    ])?;
+    // The operator looks every few seconds. Owned as before: an uninstall takes it.
     let anchor = release.kubectl(&[
         "get",
         "configmap",
         "splittoken",
         "--output=jsonpath={.metadata.uid}",
     ])?;
-    assert_eq!(owner, anchor);
+    let owner = [
+        "get",
+        "secret",
+        "splittoken-keyring",
+        "--output=jsonpath={.metadata.ownerReferences[*].uid}",
+    ];
+    wait::until_true(wait::START, "the keyring to be there, and the anchor's", || {
+        release.kubectl(&owner).is_ok_and(|owner| owner == anchor)
+    })?;
     Ok(())
 }

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
+use splittoken_tests::apiserver::ApiServer;
 use splittoken_tests::installation::Installation;
+use splittoken_tests::mint::Mint;
 use splittoken_tests::wait;
 
 use super::{AT_ONCE, Stage, URLS, apply_and_expect, expect, rendered};
@@ -224,7 +226,9 @@ fn an_issuer_is_reachable_when_the_gateways_reach_it() -> Result<()> {
 
 #[test]
 fn statuses_and_events_are_for_transitions() -> Result<()> {
-    let stage = Stage::new()?;
+    // Namespaces and Services of other tests would be a reason to look at all routes.
+    let server = ApiServer::start()?;
+    let stage = Stage::with(&server, Mint::start()?)?;
     let plane = &stage.installation;
     let operator = plane.operator(URLS)?;
     let _pods = [plane.pod(1)?, plane.pod(2)?];
