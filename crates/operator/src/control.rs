@@ -22,7 +22,7 @@ use crate::{
     error::OperatorError,
     failing::Failing,
     kinds::Kind,
-    metrics::Metrics,
+    metrics::{Metrics, gauge},
     pods::Pod,
     references::References,
     refusals::Refusals,
@@ -39,10 +39,6 @@ use crate::{
 const QUIET: Duration = Duration::from_millis(20);
 /// …but nobody waits longer than this.
 const PATIENCE: Duration = Duration::from_millis(250);
-
-fn gauge(number: usize) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
 
 /// Everything that the loop holds.
 pub(crate) struct Control {

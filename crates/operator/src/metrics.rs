@@ -34,6 +34,11 @@ pub(crate) struct QueueLabels {
     pub(crate) of: &'static str,
 }
 
+/// What a gauge takes.
+pub(crate) fn gauge(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
 /// All metrics of an operator.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {

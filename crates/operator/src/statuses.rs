@@ -19,7 +19,7 @@ use crate::{
     asking::Reports,
     failing::Attempt,
     kinds::Kind,
-    metrics::{ConditionLabels, Metrics},
+    metrics::{ConditionLabels, Metrics, gauge},
     pods::IssuerReport,
     programmed::{Fleet, Programmed, programmed},
     refusals::Refusals,
@@ -183,8 +183,7 @@ impl Statuses {
         let told = self.told.iter().filter(|(name, _)| known.concerns(name));
         let known_to_us = told.filter_map(|(name, told)| Some((objects.get_key_value(name)?, told)));
         due.extend(known_to_us.filter_map(|((name, object), told)| farewell(name, object, told, class)));
-        let waiting = i64::try_from(due.len()).unwrap_or(i64::MAX);
-        metrics.statuses_waiting().set(waiting);
+        metrics.statuses_waiting().set(gauge(due.len()));
         if let Some(writer) = writer {
             if due.len() > AT_A_TIME {
                 self.hopeful_first(&mut due);
@@ -311,26 +310,23 @@ impl Statuses {
                 let outcome = writer.write_status(name, &news.object.uid, version, status).await;
                 if matches!(outcome, Ok(true)) {
                     metrics.statuses.inc();
-                }
-                if matches!(outcome, Ok(true)) && news.status.is_transition_from(&news.object.status()) {
-                    publish(recorder, &news).await;
+                    if news.status.is_transition_from(&news.object.status()) {
+                        publish(recorder, &news).await;
+                    }
                 }
                 (news, outcome)
             })
             .buffer_unordered(AT_ONCE);
         let (mut written, mut failed) = (Vec::new(), Vec::new());
         while let Some((news, outcome)) = outcomes.next().await {
+            if outcome.is_ok() {
+                metrics.statuses_waiting().dec();
+            }
             match outcome {
-                Ok(true) if news.is_last => {
-                    metrics.statuses_waiting().dec();
-                    self.told.remove(news.name);
-                }
-                Ok(true) => {
-                    metrics.statuses_waiting().dec();
-                    written.push((news.name, news.object.uid.clone(), news.status));
-                }
+                Ok(true) if news.is_last => drop(self.told.remove(news.name)),
+                Ok(true) => written.push((news.name, news.object.uid.clone(), news.status)),
                 // Its watch says what is there instead.
-                Ok(false) => drop(metrics.statuses_waiting().dec()),
+                Ok(false) => {}
                 Err(error) => {
                     // Each object is named once; that it goes on is said of the whole kind.
                     if self.failed.contains_key(news.name) {
