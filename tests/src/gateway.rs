@@ -35,7 +35,7 @@ pub struct Builder {
     store: String,
     arguments: Vec<String>,
     log: String,
-    has_roots: bool,
+    roots: Option<PathBuf>,
 }
 
 /// The environment of a program that finds no certificate authorities.
@@ -94,7 +94,7 @@ impl Gateway {
             store: "memory".to_owned(),
             arguments: Vec::new(),
             log: "trace".to_owned(),
-            has_roots: true,
+            roots: None,
         }
     }
 
@@ -246,8 +246,14 @@ impl Builder {
 
     /// As on a machine that knows no certificate authority.
     #[must_use]
-    pub fn without_roots(mut self) -> Self {
-        self.has_roots = false;
+    pub fn without_roots(self) -> Self {
+        self.roots_of("/dev/null")
+    }
+
+    /// As on a machine that knows the certificate authorities of this file.
+    #[must_use]
+    pub fn roots_of(mut self, file: impl Into<PathBuf>) -> Self {
+        self.roots = Some(file.into());
         self
     }
 
@@ -272,8 +278,8 @@ impl Builder {
             command.arg("--keyring").arg(keyring);
         }
         command.args(&self.arguments).env("RUST_LOG", &self.log);
-        if !self.has_roots {
-            command.envs(NO_ROOTS);
+        if let Some(roots) = &self.roots {
+            command.envs(NO_ROOTS).env("SSL_CERT_FILE", roots);
         }
         let http = Client::new()?;
         let mut process = Process::start("splittoken gateway", &command)?;

@@ -140,6 +140,34 @@ impl Resources {
         self.namespaces.len() < before
     }
 
+    /// Takes in a Namespace in place of the one that had its name. Says whether that changes anything for routes.
+    pub fn put_namespace(&mut self, raw: &Value) -> bool {
+        let Some(name) = ObjectName::of(raw) else {
+            return false;
+        };
+        let labels = metadata::labels(raw);
+        self.namespaces
+            .insert(name.name, labels.clone())
+            .is_none_or(|before| before != labels)
+    }
+
+    /// Whether there is any route or issuer in a namespace.
+    pub fn are_in(&self, namespace: &str) -> bool {
+        let mut names = self.routes.keys().chain(self.issuers.keys());
+        names.any(|name| name.namespace == namespace)
+    }
+
+    /// Whether any route names this Service as a backend.
+    pub fn lead_to(&self, namespace: &str, service: &str) -> bool {
+        self.routes.iter().any(|(name, route)| {
+            let rules = route.iter().flat_map(|route| &route.spec.rules);
+            rules.flat_map(|rule| &rule.backend_refs).any(|backend| {
+                let its_namespace = backend.namespace.as_deref().unwrap_or(&name.namespace);
+                backend.name.as_deref() == Some(service) && its_namespace == namespace
+            })
+        })
+    }
+
     /// The Secrets and `ConfigMap`s that the objects of a class refer to, there or not. What routes of a namespace
     /// that is not served name is nobody's to read; an issuer may be for routes of another namespace than its own.
     pub fn references(&self, class: &str, installation: &Installation) -> BTreeSet<ObjectName> {

@@ -1,14 +1,20 @@
 //! Where the configuration comes in: a channel of tables, from whoever makes them.
 
-use std::sync::Arc;
+use std::{future::pending, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use serde::Serialize;
 use splittoken_routing::RouteTable;
 use splittoken_runtime::ReadyGuard;
-use tokio::sync::{oneshot, watch};
+use tokio::{
+    sync::{oneshot, watch},
+    time::sleep,
+};
 
-use crate::worker::Shared;
+use crate::{issuer::IssuerFailure, worker::Shared};
+
+/// Until an issuer that could not be set up is tried again.
+const AGAIN: Duration = Duration::from_secs(30);
 
 /// The newest good configuration, and what is wrong with a newer one that is not good.
 #[derive(Clone, Debug, Default)]
@@ -89,10 +95,28 @@ pub(crate) async fn follow(
             // Nobody waits any more when the gateway ends this early.
             let _ = taken.send(());
         }
-        if configs.changed().await.is_err() {
-            drop(ready);
-            return;
+        tokio::select! {
+            changed = configs.changed() => if changed.is_err() {
+                drop(ready);
+                return;
+            },
+            () = another_try(&shared) => {
+                if let Some(table) = &served {
+                    shared.snapshots.take_over(Arc::clone(table));
+                    ready = ready.filter(|_| shared.snapshots.load().is_useless());
+                }
+            }
         }
+    }
+}
+
+/// Completes when issuers are to be set up again that could not be; never where all could, or none ever will.
+async fn another_try(shared: &Shared) {
+    let may_pass = shared.snapshots.load().failures().any(IssuerFailure::may_pass);
+    if may_pass {
+        sleep(AGAIN).await;
+    } else {
+        pending::<()>().await;
     }
 }
 

@@ -79,6 +79,11 @@ impl IssuerFailure {
     pub(crate) fn reason(&self) -> &'static str {
         self.error.reason()
     }
+
+    /// Whether it is worth another try with the same settings.
+    pub(crate) fn may_pass(&self) -> bool {
+        self.error.may_pass()
+    }
 }
 
 impl fmt::Display for IssuerFailure {

@@ -149,10 +149,11 @@ impl Control {
             Change::Put(_, raw) => ObjectName::of(raw),
             _ => None,
         };
+        // A change of a route makes all dirty by itself, so that what it leads to now is looked at, too.
+        let is_of_use = self.dirty || self.world.is_of_use(&change);
         if self.world.apply(change) {
-            // Pods serve routes, but no route depends on them.
-            self.dirty |= kind != Kind::Pod;
-            self.news = true;
+            self.dirty |= is_of_use;
+            self.news |= is_of_use || kind == Kind::Pod;
             // Whoever touches an object expects that what it refers to is looked at.
             if let Some(object) = object.filter(|_| matches!(kind, Kind::Route | Kind::Issuer)) {
                 self.references

@@ -97,6 +97,22 @@ impl World {
         }
     }
 
+    /// Whether any route can depend on what has changed, as far as routes are known now.
+    pub(crate) fn is_of_use(&self, change: &Change) -> bool {
+        let (Change::Put(kind, raw) | Change::Gone(kind, raw)) = change else {
+            return change.kind() != Kind::Pod;
+        };
+        let text = |pointer| raw.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
+        match kind {
+            Kind::Service => self.resources.lead_to(namespace, name),
+            Kind::Namespace => self.resources.are_in(name),
+            // Pods serve routes, but no route depends on them.
+            Kind::Pod => false,
+            _ => true,
+        }
+    }
+
     /// Forgets what is not there. Says whether there was any.
     fn forget(&mut self, kind: Kind, there: &BTreeSet<Key>) -> bool {
         let is_there = |namespace: &str, name: &str| there.contains(&(namespace.to_owned(), name.to_owned()));
@@ -125,11 +141,7 @@ impl World {
     fn put(&mut self, kind: Kind, raw: &Value) -> bool {
         match kind {
             Kind::Route | Kind::Issuer => self.put_object(raw),
-            Kind::Namespace => {
-                // A Namespace always has a name, and nothing else of it is looked at.
-                let _ = self.resources.put(raw);
-                true
-            }
+            Kind::Namespace => self.resources.put_namespace(raw),
             Kind::Service => self.services.put(raw),
             Kind::Grant => self.grants.put(raw),
             Kind::Pod => match Pod::ready(raw) {

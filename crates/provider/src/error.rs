@@ -44,6 +44,11 @@ impl ProviderError {
         }
     }
 
+    /// Whether the same settings may be good later: what is missing is missing around the process.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::NoCryptoProvider | Self::Client(_))
+    }
+
     /// The error and its causes on one line.
     pub fn with_causes(&self) -> String {
         with_causes(self)

@@ -1,8 +1,12 @@
 //! What an edit means for issuers: those that stay the same stay as they are, those that change are believed anew.
 
+use std::fs;
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use splittoken_tests::caller::Caller;
+use splittoken_tests::certs::Authority;
 use splittoken_tests::hostile::Hostile;
 use splittoken_tests::jwt::{self, Key};
 use splittoken_tests::load::Load;
@@ -146,6 +150,31 @@ fn an_issuer_that_cannot_be_set_up_hurts_its_own_routes_only() -> Result<()> {
     assert_eq!(rejected()?.0, 0);
     ensure!(problem(&stand.gateway)?.is_none());
     Ok(())
+}
+
+/// What a machine lacked may come: nobody has to edit a route for that.
+#[test]
+fn an_issuer_that_could_not_be_set_up_is_tried_again() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let roots = folder.path().join("roots.pem");
+    fs::write(&roots, "")?;
+    let bad = |to: &_| {
+        let bad = route(to)
+            .named("bad")
+            .issuer(&json!({"url": "https://iam.example"}));
+        String::from(bad.spec(&json!({"hostnames": ["bad.example"]})))
+    };
+    let stand = Stand::built(
+        |to| String::from(route(to)) + &bad(to),
+        |gateway| gateway.log("info").roots_of(&roots),
+    )?;
+    let rejected = || anyhow::Ok(config(&stand.gateway)?["rejected"].as_array().map_or(0, Vec::len));
+    assert_eq!(rejected()?, 1);
+    fs::write(&roots, Authority::new()?.pem())?;
+    // Ten times the half minute between two tries.
+    wait::until_true(Duration::from_secs(300), "the issuer to be set up", || {
+        rejected().is_ok_and(|number| number == 0)
+    })
 }
 
 /// Whoever serves two hosts by two issuers, one of which is removed, asks nobody for that one's keys any more.

@@ -196,6 +196,53 @@ fn an_edit_that_cannot_be_looked_at_takes_its_predecessor_along() {
     assert!(references(&world).is_empty());
 }
 
+/// Clusters are full of Services and namespaces that change all the time.
+#[test]
+fn only_what_routes_lead_to_is_a_reason_to_look_at_them() {
+    let mut raw = route("orders");
+    raw["spec"]["rules"] = json!([
+        {"name": "own", "backendRefs": [{"name": "near", "port": 80}]},
+        {"name": "other", "backendRefs": [{"name": "far", "namespace": "depot", "port": 80}, {"url": "http://a.example"}]},
+    ]);
+    let mut world = World::default();
+    let service = |namespace: &str, name: &str| json!({"metadata": {"namespace": namespace, "name": name}});
+    let near = Change::Put(Kind::Service, service("shop", "near"));
+    assert!(!world.is_of_use(&near), "there is no route yet");
+    assert!(world.apply(Change::Put(Kind::Route, raw)));
+    for (namespace, name, expected) in [
+        ("shop", "near", true),
+        ("depot", "far", true),
+        ("shop", "far", false),
+        ("depot", "near", false),
+        ("shop", "", false),
+    ] {
+        for change in [Change::Put, Change::Gone] {
+            let change = change(Kind::Service, service(namespace, name));
+            assert_eq!(world.is_of_use(&change), expected, "{change:?}");
+        }
+    }
+    for (name, expected) in [("shop", true), ("depot", false)] {
+        let change = Change::Put(Kind::Namespace, json!({"metadata": {"name": name}}));
+        assert_eq!(world.is_of_use(&change), expected, "{name}");
+    }
+    assert!(!world.is_of_use(&Change::Put(Kind::Pod, plain(Kind::Pod, "a"))));
+    assert!(world.is_of_use(&Change::Put(Kind::Issuer, issuer("login"))));
+}
+
+#[test]
+fn a_namespace_is_its_labels() {
+    let mut world = World::default();
+    let namespace = |labels: Value, notes: Value| {
+        let mut raw = plain(Kind::Namespace, "shop");
+        raw["metadata"] = json!({"name": "shop", "labels": labels, "annotations": notes});
+        Change::Put(Kind::Namespace, raw)
+    };
+    assert!(world.apply(namespace(json!({}), json!({}))));
+    assert!(!world.apply(namespace(json!({}), json!({"a": "b"}))));
+    assert!(world.apply(namespace(json!({"team": "shop"}), json!({}))));
+    assert!(world.apply(namespace(json!({"team": "depot"}), json!({}))));
+}
+
 #[test]
 fn what_is_malformed_stops_nothing() {
     let mut world = World::default();
