@@ -82,6 +82,19 @@ pub(crate) struct GatewayArguments {
     pub(crate) listen: SocketAddr,
 
     #[command(flatten)]
+    pub(crate) tls: TlsArguments,
+
+    /// Take HTTP/2 at --listen, too, from clients that begin with it (h2c with prior knowledge). At --tls-listen it is
+    /// always offered.
+    #[arg(long, env = "SPLITTOKEN_HTTP2_CLEARTEXT")]
+    pub(crate) http2_cleartext: bool,
+
+    /// Connections begin with a PROXY header (version 1 or 2), which says whose they are. Only --trusted-proxies may
+    /// connect then.
+    #[arg(long, env = "SPLITTOKEN_PROXY_PROTOCOL", requires = "trusted_proxies")]
+    pub(crate) proxy_protocol: bool,
+
+    #[command(flatten)]
     pub(crate) process: ProcessArguments,
 
     #[command(flatten)]
@@ -122,6 +135,34 @@ pub(crate) struct GatewayArguments {
         default_value = "off"
     )]
     pub(crate) access_log: AccessLog,
+}
+
+/// TLS towards clients.
+#[derive(Debug, Args)]
+pub(crate) struct TlsArguments {
+    /// Where clients connect with TLS, for HTTP/2 and HTTP/1.1.
+    #[arg(
+        id = "tls_listen",
+        long = "tls-listen",
+        env = "SPLITTOKEN_TLS_LISTEN",
+        value_name = "ADDRESS:PORT",
+        requires = "tls_certificates",
+        value_parser = address
+    )]
+    pub(crate) listen: Option<SocketAddr>,
+
+    /// Folders that each hold a certificate with its chain and its key, in PEM: tls.crt and tls.key, as a mounted
+    /// Secret does. Read again when they change. The first one is for clients that ask for no name, or for one that is
+    /// in none of them.
+    #[arg(
+        id = "tls_certificates",
+        long = "tls-certificates",
+        env = "SPLITTOKEN_TLS_CERTIFICATES",
+        value_name = "FOLDER,…",
+        requires = "tls_listen",
+        value_delimiter = ','
+    )]
+    pub(crate) certificates: Vec<PathBuf>,
 }
 
 /// Which installation: its gateways and its operator name it alike.

@@ -1,4 +1,4 @@
-//! One listener for all workers: each socket goes to the worker with the fewest connections.
+//! One listener for all workers (or two, with TLS): each socket goes to the worker with the fewest connections.
 //!
 //! Not a `SO_REUSEPORT` group: a second process could join it unnoticed, closing one listener resets what waits in
 //! its queue, and a few busy connections could all land on one core.
@@ -11,7 +11,10 @@ use tokio::{
     time::sleep,
 };
 
-use crate::worker::Handle;
+use crate::{
+    connection::Entrance,
+    worker::{Accepted, Handle},
+};
 
 /// Connections that may wait to be accepted; the system's own limit may be lower.
 const BACKLOG: u32 = 4096;
@@ -19,8 +22,29 @@ const BACKLOG: u32 = 4096;
 /// How long to wait when the system has no descriptors left.
 const EXHAUSTED: Duration = Duration::from_millis(50);
 
-/// Opens the listener. A port in use is an error, even one that is only being left.
-pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+/// A socket on which connections come, and how they begin.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    socket: TcpListener,
+    entrance: Entrance,
+}
+
+impl Listener {
+    pub(crate) fn address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    fn accepted(&self, (stream, address): (std::net::TcpStream, SocketAddr)) -> Accepted {
+        Accepted {
+            stream,
+            address,
+            entrance: self.entrance.clone(),
+        }
+    }
+}
+
+/// Opens a listener. A port in use is an error, even one that is only being left.
+pub(crate) fn listen(address: SocketAddr, entrance: Entrance) -> io::Result<Listener> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()?
     } else {
@@ -29,18 +53,19 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     // Lets a restarted gateway take its port while old connections linger; does not let two listen at once.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    socket.listen(BACKLOG)
+    let socket = socket.listen(BACKLOG)?;
+    Ok(Listener { socket, entrance })
 }
 
 /// Accepts until the process closes.
-pub(crate) async fn accept(listener: TcpListener, workers: Vec<Handle>, mut drain: Drain) {
+pub(crate) async fn accept(listener: Listener, workers: &[Handle], mut drain: Drain) {
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = drain.reached(DrainPhase::Closing) => return accept_waiting(listener, &workers),
+            accepted = listener.socket.accept() => accepted,
+            () = drain.reached(DrainPhase::Closing) => return accept_waiting(listener, workers),
         };
         match accepted.and_then(|(stream, address)| Ok((stream.into_std()?, address))) {
-            Ok(accepted) => hand_over(&workers, accepted),
+            Ok(accepted) => hand_over(workers, listener.accepted(accepted)),
             Err(error) if is_connections_own(&error) => {
                 tracing::debug!(%error, "a connection was gone at once");
             }
@@ -55,14 +80,19 @@ pub(crate) async fn accept(listener: TcpListener, workers: Vec<Handle>, mut drai
 /// Takes what the system has connected already: closing the listener would reset it.
 ///
 /// It is asked directly: the runtime may not have heard of the newest yet.
-fn accept_waiting(listener: TcpListener, workers: &[Handle]) {
-    let Ok(listener) = listener.into_std() else {
+fn accept_waiting(listener: Listener, workers: &[Handle]) {
+    let entrance = listener.entrance;
+    let Ok(socket) = listener.socket.into_std() else {
         return;
     };
     for _ in 0..BACKLOG {
-        let accepted = listener.accept().and_then(|(stream, address)| {
+        let accepted = socket.accept().and_then(|(stream, address)| {
             stream.set_nonblocking(true)?;
-            Ok((stream, address))
+            Ok(Accepted {
+                stream,
+                address,
+                entrance: entrance.clone(),
+            })
         });
         match accepted {
             Ok(accepted) => hand_over(workers, accepted),
@@ -73,7 +103,7 @@ fn accept_waiting(listener: TcpListener, workers: &[Handle]) {
     }
 }
 
-fn hand_over(workers: &[Handle], accepted: crate::worker::Accepted) {
+fn hand_over(workers: &[Handle], accepted: Accepted) {
     let Some(idlest) = workers
         .iter()
         .min_by_key(|worker| worker.load.load(Ordering::Relaxed))

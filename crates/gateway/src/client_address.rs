@@ -22,6 +22,23 @@ pub(crate) type TrustedProxies = Arc<[IpNet]>;
 pub(crate) struct Peer {
     is_trusted: bool,
     text: HeaderValue,
+    scheme: Scheme,
+}
+
+/// What a client speaks with us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    Http,
+    Https,
+}
+
+impl Scheme {
+    fn value(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        })
+    }
 }
 
 /// What upstreams are told about the client.
@@ -33,12 +50,13 @@ pub(crate) struct Forwarded {
 }
 
 impl Peer {
-    pub(crate) fn new(address: SocketAddr, trusted: &[IpNet]) -> Self {
+    pub(crate) fn new(address: SocketAddr, scheme: Scheme, trusted: &[IpNet]) -> Self {
         // A listener on `::` sees IPv4 clients as mapped addresses; networks are written in the plain form.
         let ip = address.ip().to_canonical();
         Self {
             is_trusted: contains(trusted, ip),
             text: value(&ip.to_string()),
+            scheme,
         }
     }
 
@@ -46,7 +64,7 @@ impl Peer {
     pub(crate) fn forwarded(&self, headers: &HeaderMap) -> Forwarded {
         let plain = Forwarded {
             address: self.text.clone(),
-            proto: HeaderValue::from_static("http"),
+            proto: self.scheme.value(),
             host: headers.get(http::header::HOST).cloned(),
         };
         if self.is_trusted {
@@ -85,7 +103,8 @@ impl Forwarded {
     }
 }
 
-fn contains(networks: &[IpNet], ip: IpAddr) -> bool {
+/// Whether an address, in its plain form, is in one of these networks.
+pub(crate) fn contains(networks: &[IpNet], ip: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(&ip))
 }
 
@@ -100,7 +119,7 @@ mod tests {
             .map(|(n, v)| (n.parse::<HeaderName>().unwrap(), v.parse().unwrap()))
             .collect();
         let mut out = HeaderMap::new();
-        Peer::new(peer.parse().unwrap(), &trusted)
+        Peer::new(peer.parse().unwrap(), Scheme::Http, &trusted)
             .forwarded(&headers)
             .set(&mut out);
         let mut pairs: Vec<_> = out
@@ -134,6 +153,15 @@ mod tests {
             told("[::ffff:192.0.2.1]:5", &claims),
             expected("192.0.2.1", "api", "http")
         );
+    }
+
+    #[test]
+    fn what_was_spoken_is_told() {
+        let mut out = HeaderMap::new();
+        let peer = Peer::new("192.0.2.1:5".parse().unwrap(), Scheme::Https, &[]);
+        let headers = HeaderMap::from_iter([(PROTO, HeaderValue::from_static("http"))]);
+        peer.forwarded(&headers).set(&mut out);
+        assert_eq!(out[PROTO], "https");
     }
 
     #[test]

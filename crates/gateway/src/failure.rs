@@ -103,6 +103,12 @@ impl Failure {
             )
             .header(header::ALLOW, HeaderValue::from_static(SERVED_METHODS))
             .done(),
+            Self::Gate(e @ GateError::TooManyHeaders) => Answer::new(
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "invalid_request",
+                &e.to_string(),
+            )
+            .done(),
             Self::Gate(e) => Answer::new(StatusCode::BAD_REQUEST, "invalid_request", &e.to_string()).done(),
             Self::NoRoute => {
                 Answer::new(StatusCode::NOT_FOUND, "not_found", "No route takes this request.").done()

@@ -8,6 +8,8 @@ use http::{HeaderMap, HeaderName, Method, header, request::Parts};
 use splittoken_routing::{CanonicalPath, Host, HostnameError, PathError};
 use thiserror::Error;
 
+use crate::settings::MAX_HEADERS;
+
 /// A request that may be routed.
 #[derive(Debug)]
 pub(crate) struct Admitted<'r> {
@@ -39,6 +41,9 @@ pub enum GateError {
     /// The query holds spaces, control characters or bytes outside ASCII.
     #[error("the query holds a character that must be percent-encoded")]
     Query,
+    /// More headers than are looked at. By HTTP/1.1 the parser has refused them.
+    #[error("the request has too many headers")]
+    TooManyHeaders,
     /// A header name with `_`, which CGI-like servers read as `-`.
     #[error("a header name holds an underscore")]
     Underscore,
@@ -64,6 +69,7 @@ impl GateError {
             Self::Target => "target",
             Self::Path(e) => e.reason(),
             Self::Query => "query_character",
+            Self::TooManyHeaders => "header_count",
             Self::Underscore => "header_underscore",
             Self::TransferEncoding => "transfer_encoding",
             Self::Authorization => "authorization_count",
@@ -76,6 +82,9 @@ impl GateError {
 pub(crate) fn admit(request: &Parts) -> Result<Admitted<'_>, GateError> {
     if matches!(request.method, Method::CONNECT | Method::TRACE) {
         return Err(GateError::Method);
+    }
+    if request.headers.len() > MAX_HEADERS {
+        return Err(GateError::TooManyHeaders);
     }
     check_headers(&request.headers)?;
     let host = host(request)?;
@@ -241,6 +250,11 @@ mod tests {
         ] {
             assert_eq!(refusal(target, headers), Some(reason), "{target} {headers:?}");
         }
+        let many: Vec<(String, &str)> = (0..MAX_HEADERS).map(|n| (format!("x-{n}"), "1")).collect();
+        let mut many: Vec<(&str, &str)> = many.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        assert_eq!(refusal("/", &many), Some("host_count"));
+        many.push(host);
+        assert_eq!(refusal("/", &many), Some("header_count"));
         let mut trace = parts("/", &[host]);
         trace.method = Method::TRACE;
         assert_eq!(admit(&trace).unwrap_err(), GateError::Method);

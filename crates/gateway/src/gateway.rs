@@ -7,6 +7,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use futures_util::future::OptionFuture;
 use prometheus_client::registry::Registry;
 use splittoken_provider::KeptKeys;
 use splittoken_runtime::{Drain, DrainPhase, JsonPage, Readiness, ReadyGuard};
@@ -14,19 +15,20 @@ use splittoken_store::{Store, StoreConfig};
 use splittoken_token::Keyring;
 use thiserror::Error;
 use tokio::{
-    net::TcpListener,
     runtime::Builder,
     sync::{mpsc, oneshot, watch},
 };
 
 use crate::{
-    acceptor,
+    acceptor::{self, Listener},
     config::{Config, ConfigStatus, follow},
     config_view::{StoreView, digest, issuers, view},
+    connection::Entrance,
     metrics::Metrics,
     settings::Settings,
     snapshot::Snapshots,
     store_health::StoreHealth,
+    tls::SharedCertificates,
     tokens::{Cache, Tokens},
     worker::{Handle, Shared, Worker},
 };
@@ -68,6 +70,8 @@ pub struct Ingredients<'i> {
     pub settings: Settings,
     /// Where it listens.
     pub address: SocketAddr,
+    /// Where it listens for TLS, and what it shows there.
+    pub tls: Option<(SocketAddr, SharedCertificates)>,
     /// Where records lie.
     pub store: &'i StoreConfig,
     /// What they are sealed with.
@@ -86,7 +90,8 @@ pub struct Ingredients<'i> {
 
 /// A bound gateway: the socket is open, nothing is served before [`Gateway::run`].
 pub struct Gateway {
-    listener: TcpListener,
+    listener: Listener,
+    tls_listener: Option<Listener>,
     shared: Arc<Shared>,
     status: Arc<ConfigStatus>,
     cache: Cache,
@@ -119,6 +124,7 @@ impl Gateway {
         let Ingredients {
             settings,
             address,
+            tls,
             store,
             keyring,
             configs,
@@ -127,7 +133,10 @@ impl Gateway {
             readiness,
             registry,
         } = ingredients;
-        let listener = acceptor::listen(address).map_err(|source| StartError::Bind { address, source })?;
+        let listener = listen(&settings, address, None)?;
+        let tls_listener = tls
+            .map(|(address, certificates)| listen(&settings, address, Some(certificates)))
+            .transpose()?;
         let health = StoreHealth::default();
         let metrics = Metrics::new(registry, &health);
         let kept = settings.state_dir.as_deref().map(KeptKeys::in_folder);
@@ -137,6 +146,7 @@ impl Gateway {
         let store = Store::open(store, cache.clone());
         Ok(Self {
             listener,
+            tls_listener,
             shared: Arc::new(shared),
             status: Arc::default(),
             cache,
@@ -156,7 +166,7 @@ impl Gateway {
 
     /// The bound address: tells the port where 0 was asked for.
     pub fn address(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+        self.listener.address()
     }
 
     /// The store, as the workers see it.
@@ -234,7 +244,11 @@ impl Gateway {
             () = self.drain.reached(DrainPhase::Closing) => {}
         }
         drop(self.closed);
-        acceptor::accept(self.listener, handles, self.drain.clone()).await;
+        let accept = |listener| acceptor::accept(listener, &handles, self.drain.clone());
+        let accept_tls = OptionFuture::from(self.tls_listener.map(accept));
+        tokio::join!(accept(self.listener), accept_tls);
+        // The workers end when nobody can hand them anything any more.
+        drop(handles);
         self.drain.reached(DrainPhase::Closing).await;
         // Joining blocks, and the runtime still answers probes.
         let joined =
@@ -278,4 +292,20 @@ impl Gateway {
             })?;
         Ok((handle, thread))
     }
+}
+
+fn listen(
+    settings: &Settings,
+    address: SocketAddr,
+    certificates: Option<SharedCertificates>,
+) -> Result<Listener, StartError> {
+    let proxies = settings
+        .proxy_protocol
+        .then(|| settings.trusted_proxies.clone().into());
+    let entrance = Entrance {
+        certificates,
+        http2_cleartext: settings.http2_cleartext,
+        proxies,
+    };
+    acceptor::listen(address, entrance).map_err(|source| StartError::Bind { address, source })
 }

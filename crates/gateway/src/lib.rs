@@ -1,7 +1,7 @@
 //! The data plane: listeners, request gate, token endpoint, API proxy, upstream connections.
 //!
 //! ```text
-//!   acceptor ──▶ worker (one a thread) ──▶ request: gate ─▶ table ─┬▶ token_endpoint ─▶ provider, store
+//!   acceptor ──▶ worker (one a thread) ──▶ connection ──▶ request: gate ─▶ table ─┬▶ token_endpoint ─▶ provider, store
 //!                                                                  └▶ api_request ─▶ tokens ─▶ upstream
 //!   Config channel ──▶ snapshot (table, providers, counters), swapped as one
 //! ```
@@ -12,17 +12,18 @@
 
 mod acceptor;
 mod access_log;
-mod activity;
 mod api_request;
 mod body;
 mod client_address;
 mod config;
 mod config_view;
+mod connection;
 mod credential;
 mod failure;
 mod gate;
 mod gateway;
 mod headers;
+mod http2;
 mod issue;
 mod issuer;
 mod metrics;
@@ -31,6 +32,7 @@ mod request;
 mod settings;
 mod snapshot;
 mod store_health;
+mod tls;
 mod token_endpoint;
 mod token_request;
 mod tokens;
@@ -42,3 +44,4 @@ pub use config::{Config, Problem, RejectedRoute};
 pub use gate::GateError;
 pub use gateway::{Gateway, Ingredients, SharedKeyring, StartError};
 pub use settings::{AccessLog, Settings};
+pub use tls::{CertificateError, CertificatePem, Certificates, SharedCertificates};

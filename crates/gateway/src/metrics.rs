@@ -59,6 +59,7 @@ pub(crate) struct Metrics {
     pub(crate) cache_hits: Counter,
     pub(crate) duration: Histogram,
     pub(crate) connections: Gauge<i64, AtomicI64>,
+    pub(crate) unopened: Family<FailureLabels, Counter>,
     pub(crate) alarms: Family<FailureLabels, Counter>,
     pub(crate) config_rejected: Counter<u64, AtomicU64>,
     pub(crate) config_generation: Gauge<i64, AtomicI64>,
@@ -79,6 +80,7 @@ impl Metrics {
             lookups,
             duration: Histogram::new(BUCKETS),
             connections: Gauge::default(),
+            unopened: Family::default(),
             alarms: Family::default(),
             config_rejected: Counter::default(),
             config_generation: Gauge::default(),
@@ -119,6 +121,11 @@ impl Metrics {
         );
         r.register("connections", "Open client connections", self.connections.clone());
         r.register(
+            "connections_unopened",
+            "Connections that came to nothing before their first request, by reason",
+            self.unopened.clone(),
+        );
+        r.register(
             "alarms",
             "Things that only an attack or a fault explains, by reason",
             self.alarms.clone(),
@@ -144,6 +151,11 @@ impl Metrics {
     /// Counts a request that was not passed on.
     pub(crate) fn failed(&self, reason: &'static str) {
         self.failures.get_or_create(&FailureLabels { reason }).inc();
+    }
+
+    /// Counts a connection that came to nothing before its first request.
+    pub(crate) fn unopened(&self, reason: &'static str) {
+        self.unopened.get_or_create(&FailureLabels { reason }).inc();
     }
 
     /// Counts where a token came from, off the hot path.

@@ -2,18 +2,19 @@
 
 use std::{sync::Arc, time::Instant};
 
-use http::{HeaderValue, Request, Response, header, request::Parts};
+use http::{HeaderValue, Request, Response, Version, header, request::Parts};
 use hyper::body::{Body, Incoming};
 use splittoken_routing::{Found, ServedRoute, TokenEndpoint};
 
 use crate::{
     access_log::{Beginning, Trail},
-    activity::Activity,
     api_request::{self, Matched},
     body::ResponseBody,
     client_address::Peer,
+    connection::Activity,
     failure::Failure,
     gate::admit,
+    http2::as_http1,
     snapshot::Snapshot,
     token_endpoint,
     tracked::Tracked,
@@ -33,10 +34,14 @@ pub(crate) async fn answer(
     activity: &Arc<Activity>,
     request: Request<Incoming>,
 ) -> Response<Tracked> {
-    activity.begin_request(!request.body().is_end_stream());
+    let in_flight = activity.begin_request(!request.body().is_end_stream());
     let started = Instant::now();
     let shared = &worker.shared;
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    let is_http2 = parts.version == Version::HTTP_2;
+    if is_http2 {
+        as_http1(&mut parts);
+    }
     let beginning = Beginning::of(&parts, shared.settings.access_log, started, worker.random.next());
     let realm = parts.headers.get(header::HOST).cloned();
     let snapshot = shared.snapshots.load();
@@ -48,14 +53,15 @@ pub(crate) async fn answer(
     if let Some(counters) = trail.rule.as_ref().and_then(|rule| snapshot.counters(rule)) {
         counters.count(response.status());
     }
-    if shared.is_leaving() {
-        response
-            .headers_mut()
-            .insert(header::CONNECTION, HeaderValue::from_static("close"));
+    if is_http2 {
+        // A stream ends by itself, and a connection by GOAWAY.
+        response.headers_mut().remove(header::CONNECTION);
+    } else if shared.is_leaving() {
+        close(&mut response);
     }
     shared.metrics.duration.observe(started.elapsed().as_secs_f64());
     let entry = beginning.and_then(|beginning| beginning.end(response.status(), trail));
-    response.map(|body| Tracked::new(body, Arc::clone(activity), entry))
+    response.map(|body| Tracked::new(body, in_flight, entry))
 }
 
 async fn serve(
@@ -116,15 +122,19 @@ fn refuse(
     let mut response = failure.response(realm);
     if matches!(failure, Failure::Gate(_)) {
         // Where this request ends is in doubt, and so is where the next one would begin.
-        response
-            .headers_mut()
-            .insert(header::CONNECTION, HeaderValue::from_static("close"));
+        close(&mut response);
     }
     if trail.endpoint.is_some() {
         token_endpoint::never_cached(response)
     } else {
         response
     }
+}
+
+fn close(response: &mut Response<ResponseBody>) {
+    response
+        .headers_mut()
+        .insert(header::CONNECTION, HeaderValue::from_static("close"));
 }
 
 fn is_plain(host: &str) -> bool {

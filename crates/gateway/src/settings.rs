@@ -6,6 +6,8 @@ use ipnet::IpNet;
 pub(crate) const MAX_HEADER_BYTES: usize = 32 * 1024;
 /// The most headers of a request.
 pub(crate) const MAX_HEADERS: usize = 100;
+/// The most requests that one HTTP/2 connection may have in flight.
+pub(crate) const MAX_STREAMS: u32 = 100;
 /// How long a client may take for one header block.
 pub(crate) const HEADER_READ: Duration = Duration::from_secs(5);
 /// How long a connection may lie idle between requests: longer than common load balancers (60 s), so that they are
@@ -27,6 +29,10 @@ pub struct Settings {
     pub threads: usize,
     /// Whose `X-Forwarded-*` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Whether connections begin with a PROXY header, which only `trusted_proxies` may send.
+    pub proxy_protocol: bool,
+    /// Whether HTTP/2 is taken without TLS, from clients that begin with it (RFC 9113 §3.3).
+    pub http2_cleartext: bool,
     /// Which requests get a log line.
     pub access_log: AccessLog,
     /// A folder that outlives the process, for the last keys of each issuer.

@@ -2,7 +2,6 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -11,23 +10,23 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::{
     access_log::Entry,
-    activity::Activity,
     body::{BodyError, ResponseBody},
+    connection::InFlight,
 };
 
 /// A response's body that tells the connection, and the access log if there is one, when it is gone.
 #[derive(Debug)]
 pub(crate) struct Tracked {
     body: ResponseBody,
-    activity: Arc<Activity>,
+    _in_flight: InFlight,
     entry: Option<Box<Entry>>,
 }
 
 impl Tracked {
-    pub(crate) fn new(body: ResponseBody, activity: Arc<Activity>, entry: Option<Box<Entry>>) -> Self {
+    pub(crate) fn new(body: ResponseBody, in_flight: InFlight, entry: Option<Box<Entry>>) -> Self {
         Self {
             body,
-            activity,
+            _in_flight: in_flight,
             entry,
         }
     }
@@ -63,7 +62,6 @@ impl Body for Tracked {
 
 impl Drop for Tracked {
     fn drop(&mut self) {
-        self.activity.end_request();
         if let Some(entry) = self.entry.take() {
             entry.write();
         }

@@ -2,30 +2,25 @@
 
 use std::{
     collections::HashMap,
-    convert::Infallible,
-    future::poll_fn,
+    error::Error,
     net::SocketAddr,
     pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
-    task::Poll,
     time::Duration,
 };
 
-use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio::{net::TcpStream, sync::mpsc, time::interval};
 
 use crate::{
-    activity::{Activity, Command, Ticks, Watched},
-    client_address::{Peer, TrustedProxies},
+    client_address::TrustedProxies,
+    connection::{self, Activity, Command, Entrance, Ticks},
     metrics::Metrics,
     random::Random,
-    request::answer,
-    settings::{MAX_HEADER_BYTES, MAX_HEADERS, READ_BUFFER, Settings},
+    settings::Settings,
     snapshot::Snapshots,
     tokens::Tokens,
     upstream::Pool,
@@ -54,7 +49,12 @@ pub(crate) struct Worker {
 }
 
 /// A socket that was accepted, on its way to a worker.
-pub(crate) type Accepted = (std::net::TcpStream, SocketAddr);
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) stream: std::net::TcpStream,
+    pub(crate) address: SocketAddr,
+    pub(crate) entrance: Entrance,
+}
 
 /// What the acceptor knows of a worker.
 #[derive(Debug)]
@@ -120,7 +120,7 @@ impl Worker {
         loop {
             tokio::select! {
                 accepted = sockets.recv() => match accepted {
-                    Some((stream, address)) => self.open(stream, address),
+                    Some(accepted) => self.open(accepted),
                     None => break,
                 },
                 _ = sweep.tick() => self.sweep(),
@@ -146,7 +146,12 @@ impl Worker {
         Arc::strong_count(&self.chores) > 1 || !self.connections.open.lock().is_empty()
     }
 
-    fn open(self: &Arc<Self>, stream: std::net::TcpStream, address: SocketAddr) {
+    fn open(self: &Arc<Self>, accepted: Accepted) {
+        let Accepted {
+            stream,
+            address,
+            entrance,
+        } = accepted;
         let stream = stream
             .set_nodelay(true)
             .and_then(|()| TcpStream::from_std(stream));
@@ -154,7 +159,7 @@ impl Worker {
             Ok(stream) => {
                 // Before its task runs: a drain that begins meanwhile must know of it.
                 let (id, activity) = self.connections.add();
-                tokio::spawn(Arc::clone(self).drive(stream, address, id, activity));
+                tokio::spawn(Arc::clone(self).serve((stream, address, entrance), id, activity));
             }
             Err(error) => {
                 self.connections.load.fetch_sub(1, Ordering::Relaxed);
@@ -163,42 +168,25 @@ impl Worker {
         }
     }
 
-    /// Drives one connection until it ends or is told to.
-    async fn drive(
+    /// Serves one connection until it ends or is told to.
+    async fn serve(
         self: Arc<Self>,
-        stream: TcpStream,
-        address: SocketAddr,
+        accepted: (TcpStream, SocketAddr, Entrance),
         id: u64,
         activity: Arc<Activity>,
     ) {
-        self.shared.metrics.connections.inc();
-        let peer = Arc::new(Peer::new(address, &self.shared.trusted_proxies));
-        let io = TokioIo::new(Watched::new(stream, Arc::clone(&activity)));
-        let service = service_fn(|request| {
-            let (worker, peer, activity) = (Arc::clone(&self), Arc::clone(&peer), Arc::clone(&activity));
-            async move { Ok::<_, Infallible>(answer(&worker, &peer, &activity, request).await) }
-        });
-        let mut connection = pin!(builder().serve_connection(io, service));
-        let mut is_finishing = false;
-        let ended = poll_fn(|cx| {
-            let told = activity.told(cx);
-            if told == Command::Abort {
-                return Poll::Ready(Ok(()));
+        let (stream, address, entrance) = accepted;
+        let metrics = &self.shared.metrics;
+        metrics.connections.inc();
+        match activity.unless_aborted(entrance.open(stream, address)).await {
+            Some(Ok(opened)) => connection::serve(Arc::clone(&self), opened, &activity).await,
+            Some(Err(error)) => {
+                metrics.unopened(error.reason());
+                tracing::debug!(error = &error as &dyn Error, "a connection came to nothing");
             }
-            // First what has come: a request that is here already is not lost.
-            let polled = connection.as_mut().poll(cx);
-            if told == Command::Run || is_finishing || polled.is_ready() || !activity.may_finish() {
-                return polled;
-            }
-            is_finishing = true;
-            connection.as_mut().graceful_shutdown();
-            connection.as_mut().poll(cx)
-        })
-        .await;
-        if let Err(error) = ended {
-            tracing::debug!(%error, "a client's connection ended");
+            None => metrics.unopened("timeout"),
         }
-        self.shared.metrics.connections.dec();
+        metrics.connections.dec();
         self.connections.remove(id);
     }
 
@@ -206,14 +194,14 @@ impl Worker {
     fn sweep(&self) {
         self.connections.clock.fetch_add(1, Ordering::Relaxed);
         self.pool.sweep();
-        self.connections
-            .open
-            .lock()
-            .values()
-            .filter(|activity| activity.is_overdue())
-            .for_each(|activity| {
-                activity.tell(Command::Abort);
-            });
+        if self.shared.is_leaving() {
+            self.connections.tell_all(Command::Leave);
+        }
+        for activity in self.connections.open.lock().values() {
+            if let Some(command) = activity.overdue() {
+                activity.tell(command);
+            }
+        }
     }
 }
 
@@ -238,16 +226,4 @@ impl Connections {
             .values()
             .for_each(|activity| activity.tell(command));
     }
-}
-
-fn builder() -> http1::Builder {
-    let mut builder = http1::Builder::new();
-    builder
-        // Our own sweep does this, see `activity`.
-        .header_read_timeout(None)
-        .max_headers(MAX_HEADERS)
-        .max_header_size(MAX_HEADER_BYTES)
-        .max_buf_size(READ_BUFFER)
-        .half_close(false);
-    builder
 }

@@ -35,10 +35,13 @@ pub(super) fn run(arguments: &DemoArguments) -> anyhow::Result<()> {
         settings: Settings {
             threads: threads(None),
             trusted_proxies: Vec::new(),
+            proxy_protocol: false,
+            http2_cleartext: false,
             access_log: AccessLog::Off,
             state_dir: None,
         },
         listen: arguments.listen,
+        tls: None,
         admin: SocketAddr::from(([127, 0, 0, 1], 0)),
         store,
         // Nothing of the demo is meant to outlive it, not even in Redis.

@@ -1,18 +1,19 @@
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context;
 use splittoken_feed::FeedState;
-use splittoken_gateway::{Config, Problem, RejectedRoute, Settings, SharedKeyring};
+use splittoken_gateway::{Config, Problem, RejectedRoute, Settings, SharedCertificates, SharedKeyring};
 use splittoken_routing::{RouteTable, TableError};
 use splittoken_runtime::{DrainTimes, Signals, init_logs, joined};
 use tokio::{sync::watch, task::spawn_blocking};
 
 use super::{
+    certificate_files,
     keyring_file::{self, keyring},
     serving::{Serving, control_runtime, store, threads},
     source::Source,
 };
-use crate::arguments::GatewayArguments;
+use crate::arguments::{GatewayArguments, TlsArguments};
 
 /// Runs the gateway until it is asked to end.
 pub(super) fn run(arguments: GatewayArguments) -> anyhow::Result<()> {
@@ -20,14 +21,18 @@ pub(super) fn run(arguments: GatewayArguments) -> anyhow::Result<()> {
     // A store that cannot be used is said before what it would need.
     let store = store(&arguments.store)?;
     let shared_keyring = keyring(arguments.keyring.as_deref(), &arguments.store)?;
+    let tls = tls(&arguments.tls)?;
     let serving = Serving {
         settings: Settings {
             threads: threads(arguments.threads),
             trusted_proxies: arguments.trusted_proxies,
+            proxy_protocol: arguments.proxy_protocol,
+            http2_cleartext: arguments.http2_cleartext,
             access_log: arguments.access_log,
             state_dir: arguments.source.state_dir.clone(),
         },
         listen: arguments.listen,
+        tls: tls.clone(),
         admin: arguments.process.admin,
         store,
         keyring: SharedKeyring::clone(&shared_keyring),
@@ -58,6 +63,12 @@ pub(super) fn run(arguments: GatewayArguments) -> anyhow::Result<()> {
         if let Some(path) = arguments.keyring {
             tokio::spawn(keyring_file::follow(path, shared_keyring));
         }
+        if let Some((_, certificates)) = tls {
+            tokio::spawn(certificate_files::follow(
+                arguments.tls.certificates,
+                certificates,
+            ));
+        }
         let outcome = bound.run().await;
         follow.abort();
         outcome
@@ -65,6 +76,15 @@ pub(super) fn run(arguments: GatewayArguments) -> anyhow::Result<()> {
     // Files that are being read or names that are being resolved must not hold up the end.
     runtime.shutdown_background();
     outcome
+}
+
+/// Where TLS is spoken, and what is shown there.
+fn tls(arguments: &TlsArguments) -> anyhow::Result<Option<(SocketAddr, SharedCertificates)>> {
+    let Some(listen) = arguments.listen else {
+        return Ok(None);
+    };
+    let certificates = certificate_files::certificates(&arguments.certificates)?;
+    Ok(Some((listen, certificates)))
 }
 
 /// Turns what a feed says into what the gateway serves, for as long as both are there.

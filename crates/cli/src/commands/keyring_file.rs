@@ -4,19 +4,15 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use anyhow::{Context, bail};
 use splittoken_gateway::SharedKeyring;
 use splittoken_token::Keyring;
-use tokio::{task::spawn_blocking, time::sleep};
 use zeroize::Zeroizing;
 
+use super::followed;
 use crate::arguments::StoreArguments;
-
-/// Kubernetes itself takes up to a minute to bring a changed Secret here.
-const POLL: Duration = Duration::from_secs(2);
 
 /// The keyring from its file, or a random one where nothing outlives the process.
 pub(super) fn keyring(file: Option<&Path>, store: &StoreArguments) -> anyhow::Result<SharedKeyring> {
@@ -32,25 +28,9 @@ pub(super) fn keyring(file: Option<&Path>, store: &StoreArguments) -> anyhow::Re
 
 /// Takes over what the file says whenever that changes. What is no keyring changes nothing, and is said once.
 pub(super) async fn follow(path: PathBuf, shared: SharedKeyring) {
-    let mut last = None;
-    loop {
-        let file = path.clone();
-        let found = spawn_blocking(move || read(&file)).await;
-        let state = match &found {
-            Ok(Ok((text, _))) => Ok(text.clone()),
-            Ok(Err(error)) => Err(format!("{error:#}")),
-            Err(panic) => Err(panic.to_string()),
-        };
-        if last.as_ref() != Some(&state) {
-            if let Ok(Ok((_, keyring))) = found {
-                take_over(keyring, last.is_none(), &shared);
-            } else {
-                tracing::error!(error = state.as_ref().err(), "the keyring stays as it was");
-            }
-            last = Some(state);
-        }
-        sleep(POLL).await;
-    }
+    let mut is_first = true;
+    let take_over = |keyring| take_over(keyring, std::mem::take(&mut is_first), &shared);
+    followed::follow("the keyring", move || read(&path), take_over).await;
 }
 
 /// The first reading brings what is in use already.

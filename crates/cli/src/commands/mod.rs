@@ -1,8 +1,10 @@
 //! What each command does. Here errors become one line and an exit code; nowhere else.
 
+mod certificate_files;
 mod check;
 mod crd;
 mod demo;
+mod followed;
 mod gateway;
 mod keyring;
 mod keyring_file;

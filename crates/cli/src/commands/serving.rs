@@ -4,7 +4,7 @@ use std::{fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, ensure};
 use prometheus_client::registry::Registry;
-use splittoken_gateway::{Config, Gateway, Ingredients, Settings, SharedKeyring};
+use splittoken_gateway::{Config, Gateway, Ingredients, Settings, SharedCertificates, SharedKeyring};
 use splittoken_runtime::{AdminServer, Drain, DrainTimes, Readiness, Signals};
 use splittoken_store::{StoreConfig, StoreFiles};
 use tokio::{
@@ -19,6 +19,7 @@ use crate::arguments::StoreArguments;
 pub(super) struct Serving {
     pub(super) settings: Settings,
     pub(super) listen: SocketAddr,
+    pub(super) tls: Option<(SocketAddr, SharedCertificates)>,
     pub(super) admin: SocketAddr,
     pub(super) store: StoreConfig,
     pub(super) keyring: SharedKeyring,
@@ -93,6 +94,7 @@ impl Serving {
         let gateway = Gateway::bind(Ingredients {
             settings: self.settings,
             address: self.listen,
+            tls: self.tls,
             store: &self.store,
             keyring: self.keyring,
             configs,
@@ -101,7 +103,7 @@ impl Serving {
             readiness: readiness.clone(),
             registry: &mut registry,
         })
-        .context("--listen")?;
+        .context("--listen, --tls-listen")?;
         let pages = vec![
             ("/config", gateway.config_page()),
             ("/config/digest", gateway.digest_page()),

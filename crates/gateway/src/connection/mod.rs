@@ -1,0 +1,105 @@
+//! One client's connection, from the socket to the end of its last request.
+//!
+//! ```text
+//!   socket ─▶ opening: PROXY header ─▶ TLS ─▶ version ─▶ hyper, watched ─▶ request
+//! ```
+
+mod activity;
+mod opening;
+mod proxy_protocol;
+mod socket;
+mod transport;
+mod watched;
+
+use std::{convert::Infallible, future::poll_fn, pin::pin, sync::Arc, task::Poll};
+
+use hyper::{
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::graceful::GracefulConnection,
+};
+
+pub(crate) use activity::{Activity, Command, InFlight, Ticks};
+pub(crate) use opening::Entrance;
+use opening::{Opened, Version};
+use watched::Watched;
+
+use crate::{
+    client_address::Peer,
+    request::answer,
+    settings::{MAX_HEADER_BYTES, MAX_HEADERS, MAX_STREAMS, READ_BUFFER},
+    worker::Worker,
+};
+
+/// Serves the requests of a connection until it ends or is told to.
+pub(crate) async fn serve(worker: Arc<Worker>, opened: Opened, activity: &Arc<Activity>) {
+    let peer = Arc::new(Peer::new(
+        opened.address,
+        opened.scheme,
+        &worker.shared.trusted_proxies,
+    ));
+    let io = TokioIo::new(Watched::new(opened.transport, Arc::clone(activity)));
+    let noted = Arc::clone(activity);
+    let service = service_fn(move |request| {
+        let (worker, peer, activity) = (Arc::clone(&worker), Arc::clone(&peer), Arc::clone(&noted));
+        async move { Ok::<_, Infallible>(answer(&worker, &peer, &activity, request).await) }
+    });
+    let ended = match opened.version {
+        Version::Http1 => drive(http1().serve_connection(io, service), activity).await,
+        Version::Http2 => {
+            activity.multiplex();
+            drive(http2().serve_connection(io, service), activity).await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a client's connection ended");
+    }
+}
+
+/// Drives a connection until it ends or is told to.
+async fn drive<C>(connection: C, activity: &Activity) -> Result<(), hyper::Error>
+where
+    C: GracefulConnection<Error = hyper::Error> + Future<Output = Result<(), hyper::Error>>,
+{
+    let mut connection = pin!(connection);
+    let mut is_finishing = false;
+    poll_fn(|cx| {
+        let told = activity.told(cx);
+        if told == Command::Abort {
+            return Poll::Ready(Ok(()));
+        }
+        // First what has come: a request that is here already is not lost.
+        let polled = connection.as_mut().poll(cx);
+        if is_finishing || polled.is_ready() || !activity.may_finish(told) {
+            return polled;
+        }
+        is_finishing = true;
+        connection.as_mut().graceful_shutdown();
+        connection.as_mut().poll(cx)
+    })
+    .await
+}
+
+fn http1() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        // Our own sweep does this, see `activity`.
+        .header_read_timeout(None)
+        .max_headers(MAX_HEADERS)
+        .max_header_size(MAX_HEADER_BYTES)
+        .max_buf_size(READ_BUFFER)
+        .half_close(false);
+    builder
+}
+
+fn http2() -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(u32::try_from(MAX_HEADER_BYTES).unwrap_or(u32::MAX))
+        .max_send_buf_size(READ_BUFFER);
+    builder
+}
