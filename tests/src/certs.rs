@@ -91,6 +91,14 @@ impl Certified {
         Ok((certificate, key))
     }
 
+    /// Writes `folder`/tls.crt and `folder`/tls.key, as a mounted Secret holds them.
+    pub fn mount(&self, folder: &Path) -> Result<()> {
+        fs::create_dir_all(folder)?;
+        fs::write(folder.join("tls.crt"), &self.pem)?;
+        fs::write(folder.join("tls.key"), &self.key_pem)?;
+        Ok(())
+    }
+
     /// The settings of a TLS server with this certificate, HTTP/1.1 only.
     pub fn server_config(&self) -> Result<Arc<ServerConfig>> {
         let certificate = CertificateDer::from_pem_slice(self.pem.as_bytes())?;

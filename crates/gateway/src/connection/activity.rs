@@ -45,6 +45,8 @@ pub(crate) struct Activity {
     is_multiplexed: AtomicBool,
     /// How many are being served.
     requests: AtomicU32,
+    /// Whether there was one at all.
+    has_served: AtomicBool,
     waker: AtomicWaker,
 }
 
@@ -92,6 +94,7 @@ impl Activity {
             is_quiet: AtomicBool::new(false),
             is_multiplexed: AtomicBool::new(false),
             requests: AtomicU32::new(0),
+            has_served: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         })
     }
@@ -111,6 +114,7 @@ impl Activity {
     pub(crate) fn begin_request(self: &Arc<Self>, has_body: bool) -> InFlight {
         self.has_body.store(has_body, Relaxed);
         self.requests.fetch_add(1, Relaxed);
+        self.has_served.store(true, Relaxed);
         self.enter(BUSY);
         InFlight(Arc::clone(self))
     }
@@ -154,10 +158,13 @@ impl Activity {
     /// come.
     ///
     /// A connection that has not sent its first request yet was opened for one: it may send it, in the time that
-    /// it has for a head. So may one that has sent a part. In HTTP/2 the client hears up to where it is served.
+    /// it has for a head. So may one that has sent a part. In HTTP/2 the client hears up to where it is served, once
+    /// both sides have said hello.
     pub(crate) fn may_finish(&self, told: Command) -> bool {
         if self.is_multiplexed.load(Relaxed) {
-            return told >= Command::Leave;
+            let lasts = seconds(self.since.load(Relaxed), self.clock.load(Relaxed));
+            let is_known = self.has_served.load(Relaxed) || lasts > HEADER_READ;
+            return told >= Command::Leave && is_known;
         }
         let is_safe = match self.phase.load(Relaxed) {
             BUSY => true,
@@ -312,6 +319,22 @@ mod tests {
         assert!(!may_finish());
         activity.multiplex();
         assert!(activity.may_finish(Command::Leave) && !activity.may_finish(Command::Run));
+    }
+
+    #[test]
+    fn a_new_http_2_connection_may_send_its_first_request() {
+        let clock = Ticks::default();
+        let activity = Activity::new(&clock);
+        activity.multiplex();
+        assert!(!activity.may_finish(Command::Finish));
+        clock.fetch_add(5, Relaxed);
+        assert!(!activity.may_finish(Command::Finish));
+        clock.fetch_add(1, Relaxed);
+        assert!(activity.may_finish(Command::Finish));
+        let other = Activity::new(&clock);
+        other.multiplex();
+        drop(other.begin_request(false));
+        assert!(other.may_finish(Command::Leave));
     }
 
     #[test]

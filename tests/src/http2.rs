@@ -1,0 +1,153 @@
+//! An HTTP/2 client without TLS, one connection at a time. For what other clients say of ours, there is curl.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::Request;
+use hyper::client::conn::http2::{SendRequest, handshake};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpStream;
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
+
+use crate::http::Answer;
+
+/// How long one answer may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A connection.
+#[derive(Debug)]
+pub struct Http2 {
+    runtime: Runtime,
+    sender: SendRequest<Full<Bytes>>,
+}
+
+impl Http2 {
+    /// Connects, and says that it speaks HTTP/2 without having asked.
+    pub fn connect(address: SocketAddr) -> Result<Self> {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()?;
+        let sender = runtime.block_on(async {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+            tokio::spawn(connection);
+            anyhow::Ok(sender)
+        })?;
+        Ok(Self { runtime, sender })
+    }
+
+    /// One request: method and target in absolute form, header fields, body.
+    pub fn call(
+        &mut self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Result<Answer> {
+        let request = request(method, target, headers, body.into())?;
+        self.runtime.block_on(answer(&mut self.sender, request))
+    }
+
+    /// GET; `None` where it turns out before anything was sent that the connection is over.
+    pub fn try_get(&mut self, target: &str, headers: &[(&str, &str)]) -> Result<Option<Answer>> {
+        match self.get(target, headers) {
+            Err(error) if is_unsent(&error) => Ok(None),
+            answer => answer.map(Some),
+        }
+    }
+
+    /// GET.
+    pub fn get(&mut self, target: &str, headers: &[(&str, &str)]) -> Result<Answer> {
+        self.call("GET", target, headers, Bytes::new())
+    }
+
+    /// So many GETs at once.
+    pub fn get_all(
+        &self,
+        number: usize,
+        target: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<Vec<Result<Answer>>> {
+        let tasks: Result<Vec<_>> = (0..number)
+            .map(|_| {
+                let request = request("GET", target, headers, Bytes::new())?;
+                let mut sender = self.sender.clone();
+                let task = async move { answer(&mut sender, request).await };
+                Ok(self.runtime.spawn(task))
+            })
+            .collect();
+        let all = async {
+            let mut answers = Vec::new();
+            for task in tasks? {
+                answers.push(task.await?);
+            }
+            Ok(answers)
+        };
+        self.runtime.block_on(all)
+    }
+
+    /// Sends a GET and gives up on its answer after `patience`.
+    pub fn give_up(&mut self, target: &str, headers: &[(&str, &str)], patience: Duration) -> Result<()> {
+        let request = request("GET", target, headers, Bytes::new())?;
+        let answer = answer(&mut self.sender, request);
+        let given_up = self.runtime.block_on(async { timeout(patience, answer).await });
+        anyhow::ensure!(given_up.is_err(), "there was an answer");
+        Ok(())
+    }
+
+    /// Whether no other request may be sent on it.
+    pub fn is_over(&mut self) -> bool {
+        self.runtime.block_on(async {
+            // Nothing is waited for: what has come is looked at.
+            timeout(Duration::from_millis(1), self.sender.ready())
+                .await
+                .is_ok_and(|ready| ready.is_err())
+        })
+    }
+}
+
+/// The server has said up to which request it serves; what comes after that is for another connection
+/// (RFC 9113 §6.8).
+fn is_unsent(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<hyper::Error>();
+    error.is_some_and(|error| error.is_canceled() || error.is_closed())
+}
+
+fn request(
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: Bytes,
+) -> Result<Request<Full<Bytes>>> {
+    let mut request = Request::builder().method(method).uri(target);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    Ok(request.body(Full::new(body))?)
+}
+
+async fn answer(sender: &mut SendRequest<Full<Bytes>>, request: Request<Full<Bytes>>) -> Result<Answer> {
+    let whole = async {
+        sender.ready().await?;
+        let response = sender.send_request(request).await?;
+        let status = response.status().as_u16();
+        let headers = response.headers().iter().map(|(name, value)| {
+            let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+            (name.to_string(), value)
+        });
+        let headers = headers.collect();
+        let body = response.into_body().collect().await?.to_bytes().to_vec();
+        anyhow::Ok(Answer {
+            status,
+            headers,
+            body,
+        })
+    };
+    timeout(PATIENCE, whole).await.context("no answer")?
+}
