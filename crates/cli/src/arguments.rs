@@ -84,12 +84,12 @@ pub(crate) struct GatewayArguments {
     #[command(flatten)]
     pub(crate) tls: TlsArguments,
 
-    /// Take HTTP/2 at --listen, too, from clients that begin with it (h2c with prior knowledge). At --tls-listen it is
-    /// always offered.
+    /// Take HTTP/2 without TLS, too, from clients that begin with it (h2c with prior knowledge). With TLS it is always
+    /// offered.
     #[arg(long, env = "SPLITTOKEN_HTTP2_CLEARTEXT")]
     pub(crate) http2_cleartext: bool,
 
-    /// Connections begin with a PROXY header (version 1 or 2), which says whose they are. Only --trusted-proxies may
+    /// Connections begin with a PROXY header (version 1 or 2), which says whose they are. Only trusted proxies may
     /// connect then.
     #[arg(long, env = "SPLITTOKEN_PROXY_PROTOCOL", requires = "trusted_proxies")]
     pub(crate) proxy_protocol: bool,

@@ -37,19 +37,34 @@ fn two_renders_are_the_same_with_either_helm() -> Result<()> {
 
 /// As `helm install --values` would read it.
 #[test]
-fn the_example_of_values_renders() -> Result<()> {
-    let example = chart().join("../../examples/helm/redis.yaml");
-    let values: Value = serde_saphyr::from_str(&fs::read_to_string(example)?)?;
-    for helm in Helm::both()? {
-        let rendered = helm.template(&values)?;
-        assert!(rendered.get("StatefulSet", "splittoken-store").is_err());
-        let gateway = rendered.get("Deployment", "splittoken-gateway")?.to_string();
-        for part in [
-            "rediss://gateway@redis.internal:6379",
-            "redis-password",
-            "redis-ca",
-        ] {
-            assert!(gateway.contains(part), "{part}: {gateway}");
+fn the_examples_of_values_render() -> Result<()> {
+    let examples: [(&str, &[&str]); 2] = [
+        (
+            "redis.yaml",
+            &[
+                "rediss://gateway@redis.internal:6379",
+                "redis-password",
+                "redis-ca",
+            ],
+        ),
+        (
+            "tls.yaml",
+            &["--tls-listen=0.0.0.0:8443", "/etc/splittoken/tls/api-example-com"],
+        ),
+    ];
+    for (name, parts) in examples {
+        let example = chart().join("../../examples/helm").join(name);
+        let values: Value = serde_saphyr::from_str(&fs::read_to_string(example)?)?;
+        for helm in Helm::both()? {
+            let rendered = helm.template(&values)?;
+            let gateway = rendered.get("Deployment", "splittoken-gateway")?.to_string();
+            for part in parts {
+                assert!(gateway.contains(part), "{part}: {gateway}");
+            }
+            let has_store = rendered.get("StatefulSet", "splittoken-store").is_ok();
+            assert_eq!(has_store, name != "redis.yaml");
+            let ports = rendered.get("Service", "splittoken-gateway")?["spec"]["ports"].clone();
+            assert_eq!(ports.to_string().contains("443"), name == "tls.yaml", "{ports}");
         }
     }
     Ok(())

@@ -50,6 +50,18 @@ fn a_value_that_is_no_good_is_refused_by_its_name() -> Result<()> {
                 vec!["/gateway/trustedProxies/0", "'fd00:::/8' does not match"],
             ),
             (
+                json!({"gateway": {"proxyProtocol": true}}),
+                vec!["/gateway/trustedProxies", "minItems"],
+            ),
+            (
+                json!({"gateway": {"tls": {"certificateSecrets": [""]}}}),
+                vec!["/gateway/tls/certificateSecrets/0"],
+            ),
+            (
+                json!({"gateway": {"tls": {"certificateSecrets": ["a", "a"]}}}),
+                vec!["/gateway/tls/certificateSecrets"],
+            ),
+            (
                 json!({"gateway": {"pdb": {"maxUnavailable": -1}}}),
                 vec!["/gateway/pdb/maxUnavailable", "got -1, want 0"],
             ),

@@ -6,10 +6,12 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
+use splittoken_tests::certs::Authority;
 use splittoken_tests::helm::{Helm, RELEASE};
 use splittoken_tests::http::Client;
 use splittoken_tests::mint::Mint;
 use splittoken_tests::redis::Connection;
+use splittoken_tests::tls::Session;
 use splittoken_tests::upstream::Upstream;
 use splittoken_tests::{gateway, parts, secret, wait};
 
@@ -38,8 +40,18 @@ fn every_alert_is_of_metrics_that_there_are(metrics: &str) -> Result<()> {
 
 #[test]
 fn the_programs_work_together_with_what_the_chart_gives_them_and_leave_nothing() -> Result<()> {
-    let release = Release::install(json!({"policy": {"urlBackends": true, "localAddresses": true}}))?;
+    let release = Release::install(json!({
+        "policy": {"urlBackends": true, "localAddresses": true},
+        "gateway": {"tls": {"certificateSecrets": ["api-tls"]}},
+    }))?;
     let (kube, namespace) = (release.kube(), release.namespace());
+    let (authority, host) = (Authority::new()?, release.installation.host("orders"));
+    let certified = authority.certify(&[&host])?;
+    kube.apply(&json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
+        "metadata": {"name": "api-tls", "namespace": namespace},
+        "stringData": {"tls.crt": certified.pem, "tls.key": certified.key_pem},
+    }))?;
     let binary = gateway::binary()?;
     let mut operator = release.start("Deployment", "operator", binary.clone(), address(1))?;
     wait_ready(&mut operator, address(1))?;
@@ -84,7 +96,6 @@ fn the_programs_work_together_with_what_the_chart_gives_them_and_leave_nothing()
 
     let http = Client::new()?;
     let at = |path: &str| format!("http://{}{path}", SocketAddr::new(address(3), 8080));
-    let host = release.installation.host("orders");
     let form = [("grant_type", "client_credentials")];
     let request = http.inner().post(at("/oauth/token")).header("Host", &host);
     let answer = request.basic_auth("shop", Some("secret")).form(&form).send()?;
@@ -94,6 +105,13 @@ fn the_programs_work_together_with_what_the_chart_gives_them_and_leave_nothing()
         .with_context(|| format!("{answer}\n{}", gateway.process.text()))?;
     let call = http.inner().get(at("/orders")).header("Host", &host);
     assert_eq!(call.bearer_auth(token).send()?.status(), 200);
+    let session = Session::connect(
+        SocketAddr::new(address(3), 8443),
+        authority.pem(),
+        &host,
+        &["h2", "http/1.1"],
+    )?;
+    assert_eq!(session.protocol().as_deref(), Some("h2"));
 
     release
         .test_pod(address(1), address(3))?
@@ -154,6 +172,7 @@ fn the_programs_work_together_with_what_the_chart_gives_them_and_leave_nothing()
         .helm
         .run(&["uninstall", RELEASE, "--namespace", namespace], &Value::Null)?;
     kube.delete("Pod", namespace, "gateway")?;
+    kube.delete("Secret", namespace, "api-tls")?;
     // There is no garbage collector here: what it would leave is what has no owner, or one that is still there.
     let owned = |object: &Value| object["metadata"]["ownerReferences"][0]["name"] == RELEASE;
     // What belongs to no namespace is called after the release's.
