@@ -234,8 +234,9 @@ fn an_address_that_it_takes_later_is_refused_too() -> Result<()> {
         &json!({"url": other.url()}),
     );
     stage.served(&other)?;
-    let token = pod.token(&plane.host("orders"))?;
-    assert_eq!(pod.call(&plane.host("orders"), "/", Some(&token))?, 200);
+    let [of_orders, of_other] = ["orders", "other"].map(|name| pod.token(&plane.host(name)));
+    let (of_orders, of_other) = (of_orders?, of_other?);
+    assert_eq!(pod.call(&plane.host("orders"), "/", Some(&of_orders))?, 200);
 
     plane.kube.apply(&json!({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
@@ -254,11 +255,11 @@ fn an_address_that_it_takes_later_is_refused_too() -> Result<()> {
             .is_ok_and(|(_, reason)| reason == "UnsupportedValue")
     })?;
     wait::until_true(AT_ONCE, "the route to be gone", || {
-        pod.call(&plane.host("orders"), "/", Some(&token))
+        pod.call(&plane.host("orders"), "/", Some(&of_orders))
             .is_ok_and(|status| status == 404)
     })?;
     expect(plane, &other, "Ready", "Ready")?;
-    assert_eq!(pod.call(&plane.host("other"), "/", Some(&token))?, 200);
+    assert_eq!(pod.call(&plane.host("other"), "/", Some(&of_other))?, 200);
     let log = operator.text();
     ensure!(log.contains("the API server has other addresses now"), "{log}");
     Ok(())
