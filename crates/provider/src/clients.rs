@@ -35,32 +35,24 @@ pub(crate) struct Kind {
 }
 
 impl Kind {
-    pub(crate) fn of(settings: &ProviderSettings) -> Self {
+    pub(crate) fn of(settings: &ProviderSettings, port: u16) -> Self {
         Self {
             is_plain: settings.url.starts_with("http://"),
             plain_http_allowed: settings.plain_http_allowed,
             ca_certificates: settings.ca_certificates.clone(),
             reach: settings.reach.clone(),
-            port: 0,
+            port,
             connect_timeout: settings.connect_timeout,
         }
     }
+}
 
-    /// The kind for this URL.
-    pub(crate) fn at(&self, url: &Url) -> Self {
-        Self {
-            port: self.port_of(url),
-            ..self.clone()
-        }
-    }
-
-    /// A client's resolver is asked for names only, so it has to know the port beforehand.
-    pub(crate) fn port_of(&self, url: &Url) -> u16 {
-        if self.reach.depends_on_ports() {
-            url.port_or_known_default().unwrap_or_default()
-        } else {
-            0
-        }
+/// The port that a client for this URL has to know beforehand, because its resolver is asked for names only.
+pub(crate) fn port_for(url: &Url, reach: &Reach) -> u16 {
+    if reach.depends_on_ports() {
+        url.port_or_known_default().unwrap_or_default()
+    } else {
+        0
     }
 }
 
@@ -131,19 +123,7 @@ mod tests {
     }
     #[test]
     fn a_client_is_for_one_port_where_ports_make_a_difference() {
-        let url = |text: &str| Url::parse(text).unwrap();
-        let mut kind = Kind {
-            is_plain: false,
-            plain_http_allowed: true,
-            ca_certificates: Vec::new(),
-            reach: Reach::default(),
-            port: 0,
-            connect_timeout: Duration::from_secs(2),
-        };
-        for text in ["https://a.example", "https://a.example:8443", "http://a.example"] {
-            assert_eq!(kind.at(&url(text)), kind);
-        }
-        kind.reach = Reach::Beyond(Refused {
+        let narrow = Reach::Beyond(Refused {
             sockets: vec!["172.18.0.2:6443".parse().unwrap()],
             ..Refused::default()
         });
@@ -152,7 +132,10 @@ mod tests {
             ("https://a.example:8443", 8443),
             ("http://a.example", 80),
         ] {
-            assert_eq!(kind.at(&url(text)).port, port);
+            let url = Url::parse(text).unwrap();
+            assert_eq!(port_for(&url, &narrow), port);
+            assert_eq!(port_for(&url, &Reach::default()), 0);
+            assert_eq!(port_for(&url, &Reach::Anywhere), 0);
         }
     }
 }

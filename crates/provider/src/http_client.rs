@@ -1,14 +1,10 @@
 //! The only file that talks to the provider.
 
-use std::{
-    collections::HashMap,
-    error::Error,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, error::Error, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, header};
+use parking_lot::Mutex;
 use reqwest::{Certificate, Client, RequestBuilder, Response, redirect};
 use splittoken_reach::{Forbidden, Reach};
 use url::Url;
@@ -26,47 +22,44 @@ use crate::{
 /// request that meets the closing connection is lost, since it must not be sent twice.
 const IDLE_CONNECTION: Duration = Duration::from_secs(4);
 
-/// Whoever has more ports than an issuer has URLs, because it says others each time, is not remembered for all of them.
+/// An issuer has four URLs. A provider that names other ports at each discovery has no client for each of them.
 const MAX_CLIENTS: usize = 4;
 
-/// Clients with one provider's roots and deadlines, shared by all threads, and by issuers that are alike in these. One
-/// for each port where some addresses are refused on one port only; otherwise one for all.
+/// Clients with one provider's roots and deadlines, shared by all threads, and by issuers that are alike in these: one
+/// for each port where an address may be refused on one port only, and otherwise one for all.
 #[derive(Debug)]
 pub(crate) struct HttpClient {
-    kind: Kind,
+    settings: Arc<ProviderSettings>,
     clients: Mutex<HashMap<u16, Arc<Client>>>,
-    request_timeout: Duration,
 }
 
 impl HttpClient {
-    pub(crate) fn new(settings: &ProviderSettings) -> Result<Self, ProviderError> {
+    pub(crate) fn new(settings: Arc<ProviderSettings>) -> Result<Self, ProviderError> {
         // Without one the builder below would panic.
         if rustls::crypto::CryptoProvider::get_default().is_none() {
             return Err(ProviderError::NoCryptoProvider);
         }
-        let kind = Kind::of(settings);
-        // What is wrong with the roots is told now.
-        let first = Url::parse(&settings.url).map_or_else(|_| kind.clone(), |url| kind.at(&url));
-        let client = clients::shared(&first, || make(&first))?;
+        let issuer = Url::parse(&settings.url).ok();
+        let port = issuer.map_or(0, |url| clients::port_for(&url, &settings.reach));
+        // At once, so that it is told what is wrong with the roots.
+        let first = client(&settings, port)?;
         Ok(Self {
-            kind,
-            clients: Mutex::new(HashMap::from([(first.port, client)])),
-            request_timeout: settings.request_timeout,
+            settings,
+            clients: Mutex::new(HashMap::from([(port, first)])),
         })
     }
 
-    /// The client for this URL, if it may be connected to: a client resolves names by way of our resolver, and connects
+    /// The client for this URL, if it may be connected to. A client resolves names by way of our resolver, and connects
     /// to addresses without asking it.
     fn client(&self, url: &Url) -> Result<Arc<Client>, CallError> {
-        let kind = &self.kind;
-        kind.reach.check_literal(url).map_err(CallError::Forbidden)?;
-        let port = kind.port_of(url);
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let reach = &self.settings.reach;
+        reach.check_literal(url).map_err(CallError::Forbidden)?;
+        let port = clients::port_for(url, reach);
+        let mut clients = self.clients.lock();
         if let Some(client) = clients.get(&port) {
             return Ok(Arc::clone(client));
         }
-        let kind = kind.at(url);
-        let client = clients::shared(&kind, || make(&kind)).map_err(CallError::NoClient)?;
+        let client = client(&self.settings, port).map_err(CallError::NoClient)?;
         if clients.len() >= MAX_CLIENTS {
             clients.clear();
         }
@@ -85,7 +78,7 @@ impl HttpClient {
                 status => Err(FetchError::Status(status)),
             }
         };
-        tokio::time::timeout(self.request_timeout, whole)
+        tokio::time::timeout(self.settings.request_timeout, whole)
             .await
             .unwrap_or(Err(CallError::Timeout.into()))
     }
@@ -119,10 +112,15 @@ impl HttpClient {
                 body,
             })
         };
-        tokio::time::timeout(self.request_timeout, whole)
+        tokio::time::timeout(self.settings.request_timeout, whole)
             .await
             .unwrap_or(Err(CallError::Timeout))
     }
+}
+
+fn client(settings: &ProviderSettings, port: u16) -> Result<Arc<Client>, ProviderError> {
+    let kind = Kind::of(settings, port);
+    clients::shared(&kind, || make(&kind))
 }
 
 fn make(kind: &Kind) -> Result<Client, ProviderError> {
