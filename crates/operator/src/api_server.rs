@@ -46,9 +46,7 @@ pub(crate) async fn follow(
     told: watch::Sender<BTreeSet<SocketAddr>>,
 ) {
     if found.is_empty() {
-        tracing::warn!(
-            "no address stands behind the API server's Service: none but that is kept from tenants"
-        );
+        tracing::warn!("nothing stands behind the API server's Service: that alone is kept from tenants");
     }
     let mut known = remember(Known::new(), found, Instant::now());
     let failing = metrics.failing.get_or_create_owned(&FailingLabels {

@@ -130,12 +130,12 @@ fn nor_do_they_connect_to_what_stands_behind_its_service() -> Result<()> {
     let _release = Release::installed()?;
     let cluster = Cluster::shared()?;
     let tenant = cluster.namespace("prying")?;
-    let part = |path: &str| {
+    let told = |path: &str| {
         let output = format!("--output=jsonpath={{.items[0].{path}}}");
         let selector = "--selector=kubernetes.io/service-name=kubernetes";
         cluster.kubectl(&["get", "endpointslices", "--namespace=default", selector, &output])
     };
-    let (address, port) = (part("endpoints[0].addresses[0]")?, part("ports[0].port")?);
+    let (address, port) = (told("endpoints[0].addresses[0]")?, told("ports[0].port")?);
     let (address, port) = (address.trim(), port.trim().parse::<u16>()?);
     let issuer = |name: &str, url: String| {
         json!({
