@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
     pin::pin,
     sync::Arc,
     time::{Duration, Instant},
@@ -70,6 +71,7 @@ pub(crate) struct Control {
     pub(crate) changes: mpsc::Receiver<Change>,
     pub(crate) leads: Leads,
     pub(crate) owner: watch::Receiver<Owner>,
+    pub(crate) api_server: watch::Receiver<BTreeSet<SocketAddr>>,
     pub(crate) reports: watch::Receiver<Arc<Reports>>,
     pub(crate) pods: watch::Sender<BTreeMap<String, Pod>>,
     pub(crate) wanted: watch::Sender<Arc<Wanted>>,
@@ -79,6 +81,7 @@ pub(crate) struct Control {
 
 impl Control {
     pub(crate) async fn run(mut self) -> Result<(), OperatorError> {
+        self.follow_api_server();
         loop {
             self.wait().await;
             if self.listed.len() < Kind::ALL.len() {
@@ -114,6 +117,7 @@ impl Control {
             // A new leader looks at everything: whoever led before may have left something undone.
             Ok(()) = self.leads.changed() => self.dirty = true,
             Ok(()) = self.owner.changed() => self.follow_owner(),
+            Ok(()) = self.api_server.changed() => self.follow_api_server(),
             () = sleep_until(self.refusals.due().unwrap_or(never).into()) => self.dirty = true,
             () = sleep_until(self.references.due().unwrap_or(never).into()) => self.stale = true,
             () = sleep_until(self.later.unwrap_or(never).into()) => self.news = true,
@@ -137,6 +141,13 @@ impl Control {
             self.world.existing.distrust();
             self.dirty = true;
         }
+    }
+
+    /// Every route says where its gateways may not go.
+    fn follow_api_server(&mut self) {
+        let sockets = self.api_server.borrow_and_update().iter().copied().collect();
+        self.settings.installation.api_server.sockets = sockets;
+        self.dirty = true;
     }
 
     fn take(&mut self, change: Option<Change>) {

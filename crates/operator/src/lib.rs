@@ -13,6 +13,7 @@
 //! room does not know how routes are served.
 
 mod anchor;
+mod api_server;
 mod asking;
 mod bootstrap;
 mod control;

@@ -110,7 +110,7 @@ impl Metrics {
         );
         r.register(
             "failing",
-            "1 while the last try of such a write failed",
+            "1 while the last try of this failed",
             self.failing.clone(),
         );
         r.register(

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
     pin::pin,
     sync::Arc,
     time::Duration,
@@ -18,6 +19,7 @@ use tokio::{
 
 use crate::{
     anchor::{self, Anchor, Owner},
+    api_server,
     asking::{self, Wanted},
     bootstrap::Bootstrap,
     control::Control,
@@ -142,6 +144,7 @@ impl Operator {
         );
         let first = owner_seen.borrow().anchor().cloned();
         let (revision_key, held) = self.secrets(first.as_ref()).await;
+        let api_server = self.api_server(&mut tasks).await;
         drop(self.starting);
         let following = anchor::follow(
             self.client.clone(),
@@ -204,6 +207,7 @@ impl Operator {
             changes,
             leads,
             owner: owner_seen,
+            api_server,
             reports: reports_seen,
             pods,
             wanted,
@@ -238,6 +242,19 @@ impl Operator {
             held.push(self.patiently("the password of the store", made).await);
         }
         (revision_key, held)
+    }
+
+    /// Where the API server is, as far as that is kept from tenants. Nothing is rendered before that is known.
+    async fn api_server(&self, tasks: &mut Tasks) -> watch::Receiver<BTreeSet<SocketAddr>> {
+        if self.settings.installation.local_addresses {
+            return watch::channel(BTreeSet::new()).1;
+        }
+        let find = || api_server::find(&self.client);
+        let found = self.patiently("where the API server is", find).await;
+        let (told, seen) = watch::channel(found.clone());
+        let following = api_server::follow(self.client.clone(), self.metrics.clone(), found, told);
+        tasks.spawn("whoever looks where the API server is", following);
+        seen
     }
 
     /// Tries until it works: what is missing may come. Until then the process is not ready, and says why.

@@ -30,7 +30,7 @@ pub struct RouteConfig {
     #[serde(with = "millis")]
     pub max_stale: Duration,
     /// Which addresses its backends may have; the narrower kind where a text says nothing of it.
-    #[serde(default)]
+    #[serde(flatten)]
     pub reach: Reach,
     /// Where API requests go. Shared with the table that serves them.
     pub rules: Vec<Arc<Rule>>,

@@ -64,6 +64,13 @@ fn nobody_may_do_more_than_their_work() -> Result<()> {
         operator.may("get", "secrets", &other)?,
         "that is how it reads what routes name"
     );
+    // Where the API server is, and only there.
+    let slices = "endpointslices.discovery.k8s.io";
+    ensure!(operator.may("list", slices, "default")? && !gateway.may("list", slices, "default")?);
+    ensure!(!operator.may("list", slices, own)? && !operator.may("list", slices, &other)?);
+    for verb in ["watch", "create", "update", "patch", "delete"] {
+        ensure!(!operator.may(verb, slices, "default")?, "{verb}");
+    }
     // Not of any Lease, but of its own.
     ensure!(!operator.may("update", "leases.coordination.k8s.io", own)?);
 

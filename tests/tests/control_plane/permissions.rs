@@ -30,7 +30,7 @@ fn wait_ready(operator: &Operator) -> Result<()> {
 }
 
 /// Everything that an operator does, less what `without` names.
-fn role(plane: &Installation, without: &[&str]) -> Value {
+pub(super) fn role(plane: &Installation, without: &[&str]) -> Value {
     let all = [
         ("", "services", "list watch"),
         ("", "namespaces", "list watch"),
@@ -38,6 +38,7 @@ fn role(plane: &Installation, without: &[&str]) -> Value {
         ("", "configmaps", "get list watch create patch delete"),
         ("", "secrets", "get list watch create patch delete"),
         ("coordination.k8s.io", "leases", "get create update"),
+        ("discovery.k8s.io", "endpointslices", "list"),
         ("events.k8s.io", "events", "create patch"),
         ("gateway.networking.k8s.io", "referencegrants", "list watch"),
         ("splittoken.dev", "splittokenroutes", "list watch"),
@@ -56,7 +57,7 @@ fn role(plane: &Installation, without: &[&str]) -> Value {
 }
 
 /// A `ServiceAccount` with that role; gives its token.
-fn account(plane: &Installation) -> Result<String> {
+pub(super) fn account(plane: &Installation) -> Result<String> {
     plane.kube.apply(&json!({
         "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "operator", "namespace": plane.name},
     }))?;

@@ -1,4 +1,4 @@
-use std::{io, net::IpAddr, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -73,7 +73,7 @@ impl From<hyper::Error> for UpstreamError {
 /// A new connection, and where it leads.
 pub(crate) struct Connection {
     pub(crate) sender: SendRequest<RequestBody>,
-    pub(crate) peer: IpAddr,
+    pub(crate) peer: SocketAddr,
 }
 
 /// Opens a connection to `address` (`host:port`), as far as `reach` goes, and spawns the task that drives it.
@@ -89,7 +89,7 @@ pub(crate) async fn connect(
             .unwrap_or(Err(UpstreamError::ConnectTimeout)),
     }?;
     stream.set_nodelay(true).map_err(UpstreamError::Connect)?;
-    let peer = stream.peer_addr().map_err(UpstreamError::Connect)?.ip();
+    let peer = stream.peer_addr().map_err(UpstreamError::Connect)?;
     let mut builder = Builder::new();
     builder.max_header_size(MAX_RESPONSE_HEADERS);
     let (sender, connection) = builder
@@ -152,7 +152,7 @@ mod tests {
         let connection = connect(&format!("localhost:{port}"), &Reach::Anywhere, None)
             .await
             .unwrap();
-        assert!(connection.peer.is_loopback());
+        assert!(connection.peer.ip().is_loopback());
     }
 
     #[tokio::test]
