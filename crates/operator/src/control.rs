@@ -69,6 +69,7 @@ pub(crate) struct Control {
     pub(crate) later: Option<Instant>,
     pub(crate) changes: mpsc::Receiver<Change>,
     pub(crate) leads: Leads,
+    pub(crate) owns: watch::Receiver<bool>,
     pub(crate) owner: watch::Receiver<Owner>,
     pub(crate) reports: watch::Receiver<Arc<Reports>>,
     pub(crate) pods: watch::Sender<BTreeMap<String, Pod>>,
@@ -113,6 +114,8 @@ impl Control {
             Ok(()) = self.reports.changed() => self.news = true,
             // A new leader looks at everything: whoever led before may have left something undone.
             Ok(()) = self.leads.changed() => self.dirty = true,
+            // Whoever had the class before said what it knew.
+            Ok(()) = self.owns.changed() => self.news = true,
             Ok(()) = self.owner.changed() => self.follow_owner(),
             () = sleep_until(self.refusals.due().unwrap_or(never).into()) => self.dirty = true,
             () = sleep_until(self.references.due().unwrap_or(never).into()) => self.stale = true,
@@ -261,14 +264,13 @@ impl Control {
             .count();
         self.metrics.pods.set(gauge(self.world.pods.len()));
         self.metrics.pods_programmed.set(gauge(agreeing));
-        let leads = self.leads.now();
-        self.metrics.leads.set(i64::from(leads));
+        self.metrics.leads.set(i64::from(self.leads.now()));
         if reports.is_empty() && !self.world.pods.is_empty() {
             // They were not asked yet: nothing is known of them, least of all that there are none.
             self.later = None;
             return;
         }
-        let writer = leads.then_some(&self.writer);
+        let writer = self.writer.writes_statuses().then_some(&self.writer);
         let later = self
             .statuses
             .bring_up_to_date(

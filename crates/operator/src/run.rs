@@ -20,6 +20,7 @@ use crate::{
     anchor::{self, Anchor, Owner},
     asking::{self, Wanted},
     bootstrap::Bootstrap,
+    class::Class,
     control::Control,
     custody::{Custody, Held},
     error::{OperatorError, in_full},
@@ -140,6 +141,16 @@ impl Operator {
             &send,
             &mut tasks,
         );
+        let (owns, owns_seen) = watch::channel(false);
+        let class = Class::new(
+            self.client.clone(),
+            &self.namespace,
+            &self.settings.class,
+            &self.readiness,
+            self.metrics.clone(),
+            owns,
+        );
+        tasks.spawn("whoever looks whose class it is", class.run(leads.clone()));
         let first = owner_seen.borrow().anchor().cloned();
         let (revision_key, held) = self.secrets(first.as_ref()).await;
         drop(self.starting);
@@ -183,7 +194,7 @@ impl Operator {
         let asking = asking::run(asker, pods_seen, wanted_seen, reports);
         tasks.spawn("whoever asks the gateway pods", asking);
         let control = Control {
-            writer: Writer::new(self.client.clone(), frame, leads.clone()),
+            writer: Writer::new(self.client.clone(), frame, leads.clone(), owns_seen.clone()),
             statuses: Statuses::new(&self.client, &self.settings.identity),
             client: self.client,
             settings: self.settings,
@@ -203,6 +214,7 @@ impl Operator {
             later: None,
             changes,
             leads,
+            owns: owns_seen,
             owner: owner_seen,
             reports: reports_seen,
             pods,

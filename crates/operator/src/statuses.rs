@@ -116,7 +116,7 @@ impl Statuses {
     }
 
     /// Works out all statuses and, with a writer, writes those that say something new. Gives when to come back for what
-    /// was put off.
+    /// was put off. Without a writer somebody else speaks: what was said here before does not count any more.
     pub(crate) async fn bring_up_to_date(
         &mut self,
         known: &Known<'_>,
@@ -140,6 +140,10 @@ impl Statuses {
                 ((name.namespace.as_str(), name.name.as_str()), route)
             })
             .collect();
+        if writer.is_none() {
+            self.told.clear();
+            self.failed.clear();
+        }
         let fleet = Fleet::of(reports);
         let attached = attached(&compiled.routes);
         let issuers = by_issuer(reports);
