@@ -37,7 +37,7 @@ fn role(plane: &Installation, without: &[&str]) -> Value {
         ("", "pods", "list watch"),
         ("", "configmaps", "get list watch create patch delete"),
         ("", "secrets", "get list watch create patch delete"),
-        ("coordination.k8s.io", "leases", "get create update"),
+        ("coordination.k8s.io", "leases", "get list create update"),
         ("events.k8s.io", "events", "create patch"),
         ("gateway.networking.k8s.io", "referencegrants", "list watch"),
         ("splittoken.dev", "splittokenroutes", "list watch"),
