@@ -5,7 +5,7 @@
 //! never what a clock of another machine says.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -58,11 +58,12 @@ pub(crate) enum Standing {
     Theirs(String),
 }
 
-/// All Leases of the class that are alive.
+/// All Leases of the class, by namespace.
 #[derive(Debug)]
 pub(crate) struct Claims {
     own: String,
-    alive: BTreeMap<String, Seen>,
+    me: String,
+    seen: BTreeMap<String, Seen>,
     standing: Standing,
 }
 
@@ -71,41 +72,55 @@ struct Seen {
     claim: Claim,
     /// When this form of it was seen first.
     since: Instant,
+    /// Our own counts once somebody is seen to hold it: others will not take the last form of one that has crashed for
+    /// more than it is.
+    counts: bool,
+}
+
+impl Seen {
+    fn is_alive(&self, now: Instant) -> bool {
+        self.counts && now.saturating_duration_since(self.since) <= self.claim.life.saturating_add(PATIENCE)
+    }
 }
 
 impl Claims {
-    /// What the installation in the namespace `own` knows before it has looked.
-    pub(crate) fn new(own: &str) -> Self {
+    /// What the installation in the namespace `own` knows before it has looked. This process holds Leases as `me`.
+    pub(crate) fn new(own: &str, me: &str) -> Self {
         Self {
             own: own.to_owned(),
-            alive: BTreeMap::new(),
+            me: me.to_owned(),
+            seen: BTreeMap::new(),
             standing: Standing::Free,
         }
     }
 
     /// Takes a list of all Leases of the class in. One that was given back, or is gone, is alive until it would have ended.
     pub(crate) fn look(&mut self, listed: impl IntoIterator<Item = Claim>, now: Instant) -> Standing {
+        let mut held = BTreeSet::new();
         for claim in listed.into_iter().filter(|claim| !claim.holder.is_empty()) {
-            let known = self.alive.get(&claim.namespace);
+            held.insert(claim.namespace.clone());
+            let known = self.seen.get(&claim.namespace);
             if known.is_none_or(|seen| seen.claim != claim) {
-                let seen = Seen { claim, since: now };
-                self.alive.insert(seen.claim.namespace.clone(), seen);
+                let counts = known.is_some() || claim.namespace != self.own || claim.holder == self.me;
+                let seen = Seen {
+                    claim,
+                    since: now,
+                    counts,
+                };
+                self.seen.insert(seen.claim.namespace.clone(), seen);
             }
         }
-        self.alive.retain(|_, Seen { claim, since }| {
-            now.saturating_duration_since(*since) <= claim.life.saturating_add(PATIENCE)
-        });
+        // One that has ended may be listed for ever: forgotten, it would be a new one at the next look.
+        self.seen
+            .retain(|namespace, seen| seen.is_alive(now) || held.contains(namespace));
         self.standing = self.next(now);
         self.standing.clone()
     }
 
     fn next(&self, now: Instant) -> Standing {
-        let others = || {
-            self.alive
-                .values()
-                .filter(|seen| seen.claim.namespace != self.own)
-        };
-        match (oldest(self.alive.values()), oldest(others())) {
+        let alive = || self.seen.values().filter(|seen| seen.is_alive(now));
+        let other = oldest(alive().filter(|seen| seen.claim.namespace != self.own));
+        match (oldest(alive()), other) {
             (None, _) => Standing::Free,
             (Some(first), _) if first != self.own => Standing::Theirs(first.to_owned()),
             (Some(_), None) => Standing::Ours,

@@ -39,6 +39,7 @@ impl Class {
         client: Client,
         namespace: &str,
         name: &str,
+        me: &str,
         readiness: &Readiness,
         metrics: Metrics,
         owns: watch::Sender<bool>,
@@ -46,7 +47,7 @@ impl Class {
         Self {
             api: Api::all(client),
             name: name.to_owned(),
-            claims: Claims::new(namespace),
+            claims: Claims::new(namespace, me),
             standing: None,
             is_failing: false,
             guard: Some(readiness.guard(format!("{UNKNOWN} was not looked at yet"))),

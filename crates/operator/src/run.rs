@@ -146,6 +146,7 @@ impl Operator {
             self.client.clone(),
             &self.namespace,
             &self.settings.class,
+            &self.settings.identity,
             &self.readiness,
             self.metrics.clone(),
             owns,

@@ -2,6 +2,11 @@ use super::*;
 
 const LIFE: Duration = Duration::from_secs(15);
 
+/// What the operator knows that [`claim`] names.
+fn seen_by(namespace: &str) -> Claims {
+    Claims::new(namespace, &format!("operator of {namespace}"))
+}
+
 /// A Lease made at second `created`, in the form that its holder gave it for the `renewals`th time.
 fn claim(namespace: &str, created: i64, renewals: i64) -> Claim {
     Claim {
@@ -30,7 +35,7 @@ fn seconds(number: u64) -> Duration {
 
 #[test]
 fn an_installation_that_is_alone_has_its_class() {
-    let (mut claims, start) = (Claims::new("a"), Instant::now());
+    let (mut claims, start) = (seen_by("a"), Instant::now());
     assert_eq!(claims.look([], start), Standing::Free);
     assert_eq!(
         claims.look([given_back(claim("b", 1, 1))], start),
@@ -49,12 +54,12 @@ fn the_oldest_has_it_and_of_one_second_the_first_by_name() {
         (1, vec![claim("a", 1, 1)], "a"),
         (2, vec![given_back(claim("a", 1, 1)), claim("c", 1, 1)], "c"),
     ] {
-        let mut claims = Claims::new("m");
+        let mut claims = seen_by("m");
         let listed = others.into_iter().chain([claim("m", ours, 1)]);
         assert_eq!(claims.look(listed, Instant::now()), theirs(expected));
     }
     // One that has not got its own Lease yet is the youngest.
-    let mut claims = Claims::new("a");
+    let mut claims = seen_by("a");
     assert_eq!(
         claims.look([claim("b", 9, 1)], Instant::now()),
         theirs("b"),
@@ -65,7 +70,7 @@ fn the_oldest_has_it_and_of_one_second_the_first_by_name() {
 /// Whatever its timestamps say: they are of another machine.
 #[test]
 fn a_lease_is_alive_while_changes_of_it_are_seen() {
-    let (mut claims, start) = (Claims::new("b"), Instant::now());
+    let (mut claims, start) = (seen_by("b"), Instant::now());
     for step in 0..20 {
         let renewed = i64::try_from(step).unwrap() - 1_000_000;
         let listed = [claim("a", 1, renewed), claim("b", 2, renewed)];
@@ -77,7 +82,7 @@ fn a_lease_is_alive_while_changes_of_it_are_seen() {
 fn one_that_ended_was_given_back_or_is_gone_is_followed_by_the_next() {
     let renewed = claim("a", 1, 1);
     for after in [vec![renewed.clone()], vec![given_back(renewed.clone())], vec![]] {
-        let (mut claims, start) = (Claims::new("b"), Instant::now());
+        let (mut claims, start) = (seen_by("b"), Instant::now());
         claims.look([renewed.clone(), claim("b", 2, 1)], start);
         let mut at = |second: u64| {
             let own = claim("b", 2, i64::try_from(second).unwrap() + 2);
@@ -86,12 +91,13 @@ fn one_that_ended_was_given_back_or_is_gone_is_followed_by_the_next() {
         assert_eq!(at(20), theirs("a"), "its operator may be replaced just now");
         assert_eq!(at(25), theirs("a"));
         assert_eq!(at(26), Standing::Ours, "nobody writes: at once");
+        assert_eq!(at(31), Standing::Ours, "and it stays so");
     }
 }
 
 #[test]
 fn one_that_comes_back_waits_until_the_other_has_seen_it() {
-    let (mut claims, start) = (Claims::new("a"), Instant::now());
+    let (mut claims, start) = (seen_by("a"), Instant::now());
     let mut at = |second: u64, renewals: i64| {
         let listed = [claim("a", 1, renewals), claim("b", 2, renewals)];
         claims.look(listed, start + seconds(second))
@@ -105,72 +111,145 @@ fn one_that_comes_back_waits_until_the_other_has_seen_it() {
     assert_eq!(at(15, 3), Standing::Ours);
     assert_eq!(at(20, 4), Standing::Ours, "and stays");
     // That a younger one appears is no reason to pause.
-    let (mut claims, start) = (Claims::new("a"), Instant::now());
+    let (mut claims, start) = (seen_by("a"), Instant::now());
     claims.look([claim("a", 1, 1)], start);
     let listed = [claim("a", 1, 2), claim("b", 2, 2)];
     assert_eq!(claims.look(listed, start + seconds(5)), Standing::Ours);
 }
 
+/// What one that crashed has left, nobody else takes for alive by then.
+#[test]
+fn the_own_lease_counts_once_somebody_holds_it() {
+    let held_by = |holder: &str, renewals| Claim {
+        holder: holder.to_owned(),
+        ..claim("a", 1, renewals)
+    };
+    let (mut claims, start) = (seen_by("a"), Instant::now());
+    assert_eq!(
+        claims.look([held_by("crashed", 1), claim("b", 2, 1)], start),
+        theirs("b")
+    );
+    // Another one of ours has it.
+    let listed = [held_by("another", 2), claim("b", 2, 2)];
+    assert!(matches!(
+        claims.look(listed, start + seconds(5)),
+        Standing::Coming { .. }
+    ));
+}
+
 #[test]
 fn a_lease_that_is_made_anew_is_the_youngest() {
-    let (mut claims, start) = (Claims::new("b"), Instant::now());
+    let (mut claims, start) = (seen_by("b"), Instant::now());
     claims.look([claim("a", 1, 1), claim("b", 2, 1)], start);
     let listed = || [claim("a", 3, 2), claim("b", 2, 2)];
     assert!(matches!(
         claims.look(listed(), start + seconds(5)),
         Standing::Coming { .. }
     ));
-    let (mut claims, start) = (Claims::new("a"), Instant::now());
+    let (mut claims, start) = (seen_by("a"), Instant::now());
     claims.look([claim("a", 1, 1), claim("b", 2, 1)], start);
     assert_eq!(claims.look(listed(), start + seconds(5)), theirs("b"));
 }
 
-/// Three installations that look every five seconds, each at its own time, and come, crash, stop and go at any moment.
+/// Numbers that look random and are the same each time.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % sides
+    }
+}
+
+/// An installation, whose operator may be down.
+struct Player {
+    name: &'static str,
+    operator: Option<Claims>,
+    lease: Option<Claim>,
+    standing: Standing,
+    looks_at: u64,
+    /// When it may take its own Lease: at once, unless one that crashed has it.
+    holds_at: u64,
+}
+
+impl Player {
+    fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            operator: None,
+            lease: None,
+            standing: Standing::Free,
+            looks_at: 0,
+            holds_at: 0,
+        }
+    }
+
+    /// Starts, stops or crashes, or is removed while it is down.
+    fn fate(&mut self, second: u64, dice: &mut Dice) {
+        if dice.roll(60) == 0 {
+            self.standing = Standing::Free;
+            if self.operator.take().is_none() {
+                self.operator = Some(Claims::new(self.name, &second.to_string()));
+                self.looks_at = second;
+                let is_held = self.lease.as_ref().is_some_and(|lease| !lease.holder.is_empty());
+                self.holds_at = second + if is_held { LIFE.as_secs() } else { 0 };
+            } else if dice.roll(2) == 0 {
+                self.lease = self.lease.take().map(given_back);
+            }
+        }
+        if self.operator.is_none() && dice.roll(200) == 0 {
+            self.lease = None;
+        }
+    }
+
+    fn renew(&mut self, second: u64) {
+        let Some(claims) = self.operator.as_ref().filter(|_| self.holds_at <= second) else {
+            return;
+        };
+        if second.is_multiple_of(2) {
+            let now = i64::try_from(second).unwrap();
+            let created = self.lease.as_ref().map(|lease| lease.created.as_second());
+            self.lease = Some(Claim {
+                holder: claims.me.clone(),
+                ..claim(self.name, created.unwrap_or(now), now)
+            });
+        }
+    }
+
+    /// Looks, and again some time later, but within the time of a handover.
+    fn look(&mut self, leases: &[Claim], start: Instant, second: u64, dice: &mut Dice) {
+        if let Some(claims) = self.operator.as_mut().filter(|_| self.looks_at <= second) {
+            self.standing = claims.look(leases.iter().cloned(), start + seconds(second));
+            self.looks_at = second + 1 + dice.roll(HANDOVER.as_secs() - 1);
+        }
+    }
+}
+
+/// Whenever they start, stop, crash and are removed; and left alone, one of those that run has it soon.
 #[test]
 fn two_never_have_it_at_once() {
     let start = Instant::now();
-    for round in 0..500_u64 {
-        let names = ["a", "b", "c"];
-        let mut dice = round.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        let mut roll = move |sides: u64| {
-            dice ^= dice << 13;
-            dice ^= dice >> 7;
-            dice ^= dice << 17;
-            dice % sides
-        };
-        let mut claims: Vec<Option<Claims>> = vec![None, None, None];
-        let mut leases: Vec<Option<Claim>> = vec![None, None, None];
-        let mut standing = vec![Standing::Free; 3];
-        for second in 0..300_u64 {
-            let clock = i64::try_from(second).unwrap();
-            for who in 0..3 {
-                if roll(60) == 0 {
-                    standing[who] = Standing::Free;
-                    let is_clean = roll(2) == 0;
-                    claims[who] = match claims[who].take() {
-                        None => Some(Claims::new(names[who])),
-                        Some(_) => {
-                            if is_clean {
-                                leases[who] = leases[who].take().map(given_back);
-                            }
-                            None
-                        }
-                    };
+    for round in 1..500_u64 {
+        let mut dice = Dice(round.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut players = ["a", "b", "c"].map(Player::new);
+        for second in 0..400 {
+            for one in 0..players.len() {
+                if second < 300 {
+                    players[one].fate(second, &mut dice);
                 }
-                if claims[who].is_some() && second % 2 == 0 {
-                    let created = leases[who].as_ref().map(|lease| lease.created.as_second());
-                    leases[who] = Some(claim(names[who], created.unwrap_or(clock), clock));
-                }
-                if roll(200) == 0 && claims[who].is_none() {
-                    leases[who] = None;
-                }
-                let turn = u64::try_from(who).unwrap() * 2;
-                if let Some(claims) = claims[who].as_mut().filter(|_| (second + turn) % 5 == 0) {
-                    standing[who] = claims.look(leases.iter().flatten().cloned(), start + seconds(second));
-                }
+                players[one].renew(second);
+                let leases: Vec<Claim> = players.iter().filter_map(|player| player.lease.clone()).collect();
+                players[one].look(&leases, start, second, &mut dice);
             }
-            let owners = standing.iter().filter(|one| **one == Standing::Ours).count();
-            assert!(owners <= 1, "round {round}, second {second}: {standing:?}");
+            let owners = players
+                .iter()
+                .filter(|player| player.standing == Standing::Ours)
+                .count();
+            assert!(owners <= 1, "round {round}, second {second}");
+            let is_quiet = second == 399 && players.iter().any(|player| player.operator.is_some());
+            assert!(!is_quiet || owners == 1, "round {round}: nobody has it");
         }
     }
 }
