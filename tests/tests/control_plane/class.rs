@@ -65,8 +65,8 @@ fn the_older_installation_of_a_class_writes_and_the_other_waits_for_it_to_go() -
         "https://iam.example",
         &json!({"url": "http://upstream.example"}),
     );
-    let (served, refused) = ("urlBackends: true", "urlBackends: false");
-    let mut first = older.operator(served)?;
+    let (lax, strict) = ("urlBackends: true", "urlBackends: false");
+    let mut first = older.operator(lax)?;
     older.kube.apply(&route)?;
     expect(&older, &route, "Accepted", "Accepted")?;
     assert_eq!(first.metric("class_owner")?, 1);
@@ -74,7 +74,7 @@ fn the_older_installation_of_a_class_writes_and_the_other_waits_for_it_to_go() -
     std::thread::sleep(Duration::from_millis(1100));
 
     // Both render for their own gateways, and one writes.
-    let mut second = younger.operator_of(&server.kubeconfig(), refused)?;
+    let mut second = younger.operator_of(&server.kubeconfig(), strict)?;
     wait_told(&second, &belongs(&older))?;
     wait::until_true(TAKEN_OVER, "the second to lead", || {
         second.metric("leads").is_ok_and(|leads| leads == 1)
@@ -109,7 +109,7 @@ fn the_older_installation_of_a_class_writes_and_the_other_waits_for_it_to_go() -
     let before = version(&older, &route)?;
 
     // Whoever comes back lets the other see it first: both would write otherwise.
-    let mut first = older.operator_of(&server.kubeconfig(), served)?;
+    let mut first = older.operator_of(&server.kubeconfig(), lax)?;
     let coming = format!(
         "the class {} is taken over from the installation in namespace {}",
         older.class, younger.name
