@@ -114,7 +114,7 @@ impl Class {
                 (Some(format!("{what}: choose another className")), false)
             }
         };
-        if owns && missing_before(self.standing.as_ref()) {
+        if owns && was_anothers(self.standing.as_ref()) {
             tracing::info!("the class {class} belongs to this installation now: statuses are written here");
         }
         self.guard = missing.map(|what| self.readiness.guard(what));
@@ -126,6 +126,6 @@ impl Class {
 }
 
 /// Whether somebody else had the class.
-fn missing_before(standing: Option<&Standing>) -> bool {
+fn was_anothers(standing: Option<&Standing>) -> bool {
     matches!(standing, Some(Standing::Coming { .. } | Standing::Theirs(_)))
 }

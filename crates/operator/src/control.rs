@@ -275,7 +275,6 @@ impl Control {
             .statuses
             .bring_up_to_date(
                 &Known {
-                    class: &self.settings.class,
                     compiled: &self.compiled,
                     objects: &self.world.objects,
                     held: &self.held,

@@ -196,7 +196,7 @@ impl Operator {
         tasks.spawn("whoever asks the gateway pods", asking);
         let control = Control {
             writer: Writer::new(self.client.clone(), frame, leads.clone(), owns_seen.clone()),
-            statuses: Statuses::new(&self.client, &self.settings.identity),
+            statuses: Statuses::new(&self.client, &self.settings.class, &self.settings.identity),
             client: self.client,
             settings: self.settings,
             metrics: self.metrics,
