@@ -22,6 +22,7 @@ use crate::{
     api_server,
     asking::{self, Wanted},
     bootstrap::Bootstrap,
+    class::Class,
     control::Control,
     custody::{Custody, Held},
     error::{OperatorError, in_full},
@@ -142,6 +143,17 @@ impl Operator {
             &send,
             &mut tasks,
         );
+        let (owns, owns_seen) = watch::channel(false);
+        let class = Class::new(
+            self.client.clone(),
+            &self.namespace,
+            &self.settings.class,
+            &self.settings.identity,
+            &self.readiness,
+            self.metrics.clone(),
+            owns,
+        );
+        tasks.spawn("whoever looks whose class it is", class.run(leads.clone()));
         let first = owner_seen.borrow().anchor().cloned();
         let (revision_key, held) = self.secrets(first.as_ref()).await;
         let api_server = self.api_server(&mut tasks).await;
@@ -186,8 +198,8 @@ impl Operator {
         let asking = asking::run(asker, pods_seen, wanted_seen, reports);
         tasks.spawn("whoever asks the gateway pods", asking);
         let control = Control {
-            writer: Writer::new(self.client.clone(), frame, leads.clone()),
-            statuses: Statuses::new(&self.client, &self.settings.identity),
+            writer: Writer::new(self.client.clone(), frame, leads.clone(), owns_seen.clone()),
+            statuses: Statuses::new(&self.client, &self.settings.class, &self.settings.identity),
             client: self.client,
             settings: self.settings,
             metrics: self.metrics,
@@ -206,6 +218,7 @@ impl Operator {
             later: None,
             changes,
             leads,
+            owns: owns_seen,
             owner: owner_seen,
             api_server,
             reports: reports_seen,

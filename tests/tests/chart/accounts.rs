@@ -94,6 +94,26 @@ fn nobody_may_do_more_than_their_work() -> Result<()> {
     Ok(())
 }
 
+/// Whether another installation has the class is seen in all namespaces, and nothing else of their Leases.
+#[test]
+fn of_all_leases_the_operator_may_list_those_of_its_class() -> Result<()> {
+    let release = Release::install(json!({}))?;
+    let (operator, gateway) = (release.account("operator")?, release.account("gateway")?);
+    let leases = "/apis/coordination.k8s.io/v1/leases";
+    let named = |name: &str| format!("{leases}?fieldSelector=metadata.name%3Dsplittoken-operator-{name}");
+    let ours = named(release.namespace());
+    ensure!(
+        operator.get(&ours)?.status == 200,
+        "{}",
+        operator.get(&ours)?.text()
+    );
+    for path in [leases.to_owned(), named("other"), format!("{ours}&watch=true")] {
+        assert_eq!(operator.get(&path)?.status, 403, "{path}");
+    }
+    assert_eq!(gateway.get(&ours)?.status, 403);
+    Ok(())
+}
+
 /// There is no controller here that adds rules to the roles of the cluster, so they are bound as they are.
 #[test]
 fn whoever_may_edit_a_namespace_may_edit_its_routes_but_not_what_is_said_of_them() -> Result<()> {
