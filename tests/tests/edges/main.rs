@@ -4,6 +4,8 @@ mod http2;
 mod leaving;
 mod proxy_protocol;
 mod tls;
+mod token_end;
+mod websocket;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
