@@ -71,14 +71,14 @@ fn public_keys() -> Vec<Value> {
         )
     });
     let curves = [("ES256", "P-256"), ("ES384", "P-384"), ("ES512", "P-521")];
-    let ecdsa =
+    let elliptic =
         curves.map(|(name, curve)| key(name, "ecdsa-generated", json!({"ecdsaEllipticCurveKey": [curve]})));
     let eddsa = key(
         "EdDSA",
         "eddsa-generated",
         json!({"eddsaEllipticCurveKey": ["Ed25519"]}),
     );
-    rsa.chain(ecdsa).chain([eddsa]).chain(for_itself()).collect()
+    rsa.chain(elliptic).chain([eddsa]).chain(for_itself()).collect()
 }
 
 /// What Keycloak signs and encrypts for itself.
