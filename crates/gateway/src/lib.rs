@@ -26,6 +26,7 @@ mod headers;
 mod http2;
 mod issue;
 mod issuer;
+mod key_archive;
 mod metrics;
 mod random;
 mod request;

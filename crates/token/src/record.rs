@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::{Keyring, Keys, LookupId, derive::expand};
 
-const VERSION: u8 = 1;
+pub(crate) const VERSION: u8 = 1;
 const KIND_LIVE: u8 = 1;
 const KIND_TOMBSTONE: u8 = 2;
 const HEAD: usize = 4;
