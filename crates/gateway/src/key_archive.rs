@@ -52,7 +52,7 @@ impl StoredKeys {
         let (saved_at, document) = opened.max_by_key(|(saved_at, _)| *saved_at)?;
         let age = epoch_seconds(SystemTime::now()).saturating_sub(saved_at);
         Some(Kept {
-            document: document.to_vec(),
+            document,
             age: Duration::from_secs(age),
         })
     }
@@ -60,13 +60,17 @@ impl StoredKeys {
     async fn put(&self, source: &str, document: &[u8]) -> bool {
         let keyring = self.keyring.load_full();
         let now = epoch_seconds(SystemTime::now());
-        let Some((id, record)) = seal_key_set(&keyring, keyring.write_kid(), source, now, document) else {
-            return false;
+        let sealed = seal_key_set(&keyring, keyring.write_kid(), source, now, document);
+        let outcome = match sealed {
+            Ok((id, record)) => {
+                let until = UNIX_EPOCH + Duration::from_secs(now) + LIFE;
+                let replaced = self.session.replace(id, &record, until).await;
+                replaced.map_err(|error| error.reason())
+            }
+            Err(error) => Err(error.reason()),
         };
-        let until = UNIX_EPOCH + Duration::from_secs(now) + LIFE;
-        let outcome = self.session.replace(id, &record, until).await;
-        if let Err(error) = &outcome {
-            tracing::debug!(reason = error.reason(), "keys were not put into the store");
+        if let Err(reason) = outcome {
+            tracing::debug!(reason, "keys were not put into the store");
         }
         outcome.is_ok()
     }

@@ -92,8 +92,8 @@ fn a_password_can_be_changed_while_clients_are_served() -> Result<()> {
         let list = redis.command(&["CLIENT", "LIST"])?.text();
         Ok(list.lines().filter(|line| line.contains("user=gateway")).count())
     };
-    wait::until_true(RECOVERY, "both workers to log in again", || {
-        connections(&mut redis).is_ok_and(|count| count == 2)
+    wait::until_true(RECOVERY, "all of them to log in again", || {
+        connections(&mut redis).is_ok_and(|count| count == 3)
     })?;
     connected(&gateway, RECOVERY)?;
     eprintln!("logged in with the new password after {:?}", start.elapsed());

@@ -62,8 +62,7 @@ fn keys_that_somebody_else_put_there_are_worth_nothing() -> Result<()> {
     let mut changed = value.clone();
     *changed.last_mut().context("empty")? ^= 1;
     let stranger = Keyring::generate()?;
-    let (_, foreign) = seal_key_set(&stranger, stranger.write_kid(), "a source", hostile::now(), b"{}")
-        .context("no pepper")?;
+    let (_, foreign) = seal_key_set(&stranger, stranger.write_kid(), "a source", hostile::now(), b"{}")?;
     for (what, record) in [
         ("a changed one", &changed[..]),
         ("a stranger's", &foreign),
