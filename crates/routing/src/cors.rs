@@ -80,14 +80,14 @@ fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue
 
 impl ServedCors {
     pub(crate) fn new(config: &Cors) -> Self {
-        let list = |name: HeaderName, names: &[String]| Some((name, list(names)?));
-        let any_header = config.allow_headers.iter().any(|name| name == ANY);
-        let allow_headers = match any_header {
-            true => Some((
+        let list = |name: HeaderName, names: &[String]| Some((name, joined(names)?));
+        let allow_headers = if config.allow_headers.iter().any(|name| name == ANY) {
+            Some((
                 ACCESS_CONTROL_ALLOW_HEADERS,
                 HeaderValue::from_static(ANY_HEADERS),
-            )),
-            false => list(ACCESS_CONTROL_ALLOW_HEADERS, &config.allow_headers),
+            ))
+        } else {
+            list(ACCESS_CONTROL_ALLOW_HEADERS, &config.allow_headers)
         };
         let preflight = [
             list(ACCESS_CONTROL_ALLOW_METHODS, &config.allow_methods),
@@ -99,7 +99,7 @@ impl ServedCors {
             origins: config.allow_origins.clone(),
             allow_credentials: config.allow_credentials,
             preflight: preflight.into_iter().flatten().collect(),
-            expose: self::list(&config.expose_headers),
+            expose: joined(&config.expose_headers),
         }
     }
 
@@ -159,7 +159,7 @@ impl fmt::Debug for ServedCors {
 }
 
 /// `None` for no names, and for names that are none, which the schema has refused.
-fn list(names: &[String]) -> Option<HeaderValue> {
+fn joined(names: &[String]) -> Option<HeaderValue> {
     let text = names.join(", ");
     (!text.is_empty()).then(|| HeaderValue::from_str(&text).ok())?
 }

@@ -12,7 +12,7 @@ use splittoken_tests::route::Route;
 use splittoken_tests::shop::metric;
 use splittoken_tests::stand::{Addresses, Stand, request};
 use splittoken_tests::wait;
-use splittoken_tests::wire::{Step, answer};
+use splittoken_tests::wire::{Request, Step, answer};
 
 const PAGE: &str = "Origin: https://app.example";
 const EVIL: &str = "Origin: https://app.example.evil.example";
@@ -168,12 +168,7 @@ fn what_is_no_preflight_and_what_nothing_takes_is_as_ever() -> Result<()> {
         let answer = stand.ask(line, &[headers, &[&token.header()]].concat())?;
         assert_eq!((answer.status, said(&answer.headers)), (200, lines(expected)));
     }
-    let seen: Vec<String> = stand
-        .upstream
-        .take()
-        .iter()
-        .map(|request| request.method())
-        .collect();
+    let seen: Vec<String> = stand.upstream.take().iter().map(Request::method).collect();
     assert_eq!(seen, ["OPTIONS", "OPTIONS", "OPTIONS", "GET"]);
     // Two origins are none; nobody is asked all the same.
     let answer = stand.ask("OPTIONS /orders", &[PAGE, PAGE, asks])?;
