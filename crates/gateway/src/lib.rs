@@ -38,7 +38,9 @@ mod token_endpoint;
 mod token_request;
 mod tokens;
 mod tracked;
+mod upgrade;
 mod upstream;
+mod vigil;
 mod worker;
 
 pub use config::{Config, Problem, RejectedRoute};

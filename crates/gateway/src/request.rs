@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use http::{HeaderValue, Request, Response, Version, header, request::Parts};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header, request::Parts};
 use hyper::body::{Body, Incoming};
 use splittoken_routing::{Found, ServedRoute, ServedRule, TokenEndpoint, announced_method};
 
@@ -68,7 +68,7 @@ pub(crate) async fn answer(
     if is_http2 {
         // A stream ends by itself, and a connection by GOAWAY.
         response.headers_mut().remove(header::CONNECTION);
-    } else if shared.is_leaving() {
+    } else if shared.is_leaving() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         close(&mut response);
     }
     shared.metrics.duration.observe(started.elapsed().as_secs_f64());
@@ -88,7 +88,8 @@ async fn serve(
         Way::Api(matched) => {
             trail.rule = Some(Arc::clone(&matched.rule));
             trail.sharing = Sharing::of(&matched.rule.route, &parts.headers);
-            api_request::serve(worker, peer, snapshot, matched, parts, body, trail).await
+            let request = (parts, body);
+            api_request::serve(worker, peer, snapshot, matched, request, trail).await
         }
         Way::Token(route, endpoint) => {
             trail.endpoint = Some(Arc::clone(&route));

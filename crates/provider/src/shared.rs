@@ -1,7 +1,10 @@
 //! What the background task and the serving threads share.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Instant,
 };
 
@@ -21,7 +24,7 @@ use crate::{
 };
 
 pub(crate) struct Shared {
-    pub(crate) settings: ProviderSettings,
+    pub(crate) settings: Arc<ProviderSettings>,
     pub(crate) http: HttpClient,
     /// Where discovery starts, if it is wanted.
     pub(crate) issuer: Option<Url>,
@@ -55,6 +58,7 @@ pub(crate) struct Progress {
 
 impl Shared {
     pub(crate) fn new(settings: ProviderSettings, kept: Option<KeptKeys>) -> Result<Self, ProviderError> {
+        let settings = Arc::new(settings);
         let issuer = settings
             .discovery
             .then(|| parse_issuer(&settings.url, settings.allowed()))
@@ -66,7 +70,7 @@ impl Shared {
         let given = parse_given(&settings)?;
         let hmac_key = settings.hmac_key.as_ref();
         Ok(Self {
-            http: HttpClient::new(&settings)?,
+            http: HttpClient::new(Arc::clone(&settings))?,
             issuer,
             hmac_keys: hmac_key
                 .map(|key| KeySet::hmac(key, &settings.algorithms))

@@ -6,6 +6,8 @@ mod leaving;
 mod pages;
 mod proxy_protocol;
 mod tls;
+mod token_end;
+mod websocket;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

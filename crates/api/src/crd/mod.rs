@@ -23,7 +23,7 @@ pub use route::{
 };
 pub use rule::{
     Authentication, Authorization, BackendRef, ClaimEncoding, ClaimOperator, ClaimRequirement, ClaimToHeader,
-    HeaderSet, PathRewrite, RequestHeaders, Retries, Rule, RuleTimeouts,
+    HeaderSet, PathRewrite, RequestHeaders, Retries, Rule, RuleTimeouts, Upgrade,
 };
 
 /// The API group of both kinds.

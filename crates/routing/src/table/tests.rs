@@ -52,6 +52,7 @@ fn rule(name: &str, matches: Vec<RouteMatch>) -> Rule {
             connect: None,
             idle: None,
         },
+        websocket: false,
         max_retries: 1,
         backends: vec![],
     }
