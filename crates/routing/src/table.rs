@@ -229,7 +229,11 @@ impl VirtualHost {
             return route.cors.is_some().then_some(Found::TokenEndpoint(route));
         }
         let mut candidates = self.alternatives(path).filter(|one| one.takes(method));
-        let first = candidates.next()?;
+        let Some(first) = candidates.next() else {
+            // Nothing can come of that request. The preflight is told what it would be told of others to this path.
+            let first = self.alternatives(path).next()?;
+            return first.cors().map(|_| first.found());
+        };
         let cors = first.cors()?;
         let mut last = first;
         while last.asks_for_headers()

@@ -146,6 +146,26 @@ fn the_connection_goes_on_after_a_preflight() -> Result<()> {
 }
 
 #[test]
+fn what_a_preflight_carries_is_not_the_next_request() -> Result<()> {
+    let stand = stand()?;
+    let token = stand.token(&json!({}))?;
+    let host = stand.gateway.host();
+    let hidden = request(&host, "GET /orders", &[&token.header()], "");
+    let hidden = String::from_utf8(hidden)?;
+    let length = format!("Content-Length: {}", hidden.len());
+    let headers = [PAGE, "Access-Control-Request-Method: PUT", &length];
+    let mut client = raw::Client::connect(stand.gateway.address())?;
+    client.send(request(&host, "OPTIONS /orders", &headers, &hidden))?;
+    assert_eq!(client.read()?.context("no answer")?.status, 204);
+    // Whether the connection goes on is the server's choice.
+    client.send(request(&host, "GET /nowhere", &[], ""))?;
+    let next = client.read()?.map(|answer| answer.status);
+    ensure!(matches!(next, None | Some(404)), "{next:?}");
+    ensure!(stand.upstream.requests().is_empty(), "it was taken for a request");
+    Ok(())
+}
+
+#[test]
 fn what_is_no_preflight_and_what_nothing_takes_is_as_ever() -> Result<()> {
     let stand = stand()?;
     let (host, token) = (stand.gateway.host(), stand.token(&json!({}))?);
@@ -173,16 +193,16 @@ fn what_is_no_preflight_and_what_nothing_takes_is_as_ever() -> Result<()> {
     // Two origins are none; nobody is asked all the same.
     let answer = stand.ask("OPTIONS /orders", &[PAGE, PAGE, asks])?;
     assert_eq!((answer.status, said(&answer.headers)), (204, lines(&UNSHARED)));
-    // A path that no rule takes, and a method that none takes there.
+    // A path that no rule takes.
     for (path, method) in [("/nowhere", "PUT"), ("/none-such/7", "GET")] {
         let answer = preflight(&stand, &host, path, method, PAGE)?;
         assert_eq!((answer.status, said(&answer.headers)), (404, vec![]), "{path}");
     }
-    let other_method = preflight(&stand, &host, "/orders", "DELETE", PAGE)?;
-    assert_eq!(
-        other_method.status, 401,
-        "it is an OPTIONS request like any other"
-    );
+    // A method that none takes there: nothing can come of it, and the browser hears the same as for others.
+    let answer = preflight(&stand, &host, "/orders", "DELETE", PAGE)?;
+    assert_eq!(answer.status, 204);
+    let called = stand.ask("DELETE /orders", &[PAGE, &token.header()])?;
+    assert_eq!((called.status, said(&called.headers)), (404, vec![]));
     ensure!(stand.upstream.requests().is_empty(), "the upstream saw it");
     Ok(())
 }

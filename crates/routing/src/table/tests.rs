@@ -283,8 +283,9 @@ fn a_preflight_belongs_to_the_request_that_it_announces() {
         ("/a/x", Method::PUT, Some("put")),
         // Of a route without CORS.
         ("/a", Method::DELETE, None),
-        // Nothing takes these.
-        ("/a", Method::POST, None),
+        // No rule takes that method: whoever comes first at the path.
+        ("/a", Method::POST, Some("get")),
+        // Nothing takes that path.
         ("/c", Method::GET, None),
         ("/b", Method::PATCH, Some("all")),
         ("/oauth/token", Method::POST, Some("token shop")),
@@ -299,6 +300,13 @@ fn a_preflight_belongs_to_the_request_that_it_announces() {
     Arc::make_mut(&mut silent.config).token_endpoint = Some(token_endpoint());
     let table = RouteTable::build(&[silent]).unwrap();
     assert_eq!(announced(&table, "/oauth/token", &Method::POST), None);
+    let silent = route(
+        "silent",
+        &["h"],
+        vec![rule("get", vec![for_methods("/", &["GET"])])],
+    );
+    let table = RouteTable::build(&[silent]).unwrap();
+    assert_eq!(announced(&table, "/", &Method::PUT), None);
 }
 
 #[test]
