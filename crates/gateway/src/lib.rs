@@ -18,6 +18,7 @@ mod client_address;
 mod config;
 mod config_view;
 mod connection;
+mod cors;
 mod credential;
 mod failure;
 mod gate;

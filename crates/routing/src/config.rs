@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use splittoken_reach::Reach;
 
 use crate::{
-    Hostname,
+    Cors, Hostname,
     issuer::{IssuerConfig, IssuerSecrets},
 };
 
@@ -29,6 +29,9 @@ pub struct RouteConfig {
     /// How long a cached token may be served while the store is unreachable.
     #[serde(with = "millis")]
     pub max_stale: Duration,
+    /// What pages of other origins may do with it; `None` leaves that to the upstreams.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cors: Option<Cors>,
     /// Which addresses its backends may have; the narrower kind where a text says nothing of it.
     #[serde(flatten)]
     pub reach: Reach,

@@ -4,8 +4,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header::InvalidHeaderName
 use thiserror::Error;
 
 use crate::{
-    Backend, CompiledRoute, FORMAT, HeaderMatch, PathMatch, RequestHeaders, RouteConfig, RouteMatch,
-    RouteName, Rule,
+    Backend, CompiledRoute, Cors, FORMAT, Found, HeaderMatch, PathMatch, RequestHeaders, RouteConfig,
+    RouteMatch, RouteName, Rule, ServedCors,
     path::{CanonicalPath, PathError},
 };
 
@@ -68,6 +68,8 @@ pub struct ServedRoute {
     pub issuer: usize,
     /// Headers that any rule of the route sets from claims: a client's own copies never pass, on any rule.
     pub claim_headers: Vec<HeaderName>,
+    /// What browsers are told of its answers.
+    pub cors: Option<ServedCors>,
 }
 
 /// A rule as it is served.
@@ -149,8 +151,24 @@ impl Alternative {
         })
     }
 
+    pub(crate) fn found(&self) -> Found<'_> {
+        Found::Rule(&self.rule, self.path_segments)
+    }
+
+    pub(crate) fn cors(&self) -> Option<&Cors> {
+        self.rule.route.config.cors.as_ref()
+    }
+
+    pub(crate) fn takes(&self, method: &Method) -> bool {
+        self.methods.is_empty() || self.methods.contains(method)
+    }
+
+    pub(crate) fn asks_for_headers(&self) -> bool {
+        !self.headers.is_empty()
+    }
+
     pub(crate) fn matches(&self, method: &Method, headers: &HeaderMap) -> bool {
-        (self.methods.is_empty() || self.methods.contains(method))
+        self.takes(method)
             && self
                 .headers
                 .iter()
@@ -177,6 +195,7 @@ pub(crate) fn serve_route(route: &CompiledRoute, issuer: usize) -> Result<Served
         revision: route.revision.clone(),
         issuer,
         claim_headers,
+        cors: config.cors.as_ref().map(ServedCors::new),
         config,
     })
 }

@@ -1,6 +1,7 @@
 //! The custom resource types of `splittoken.dev/v1alpha1`.
 
 mod allowed_routes;
+mod cors;
 mod issuer;
 mod matching;
 mod references;
@@ -10,6 +11,7 @@ mod rule;
 pub use allowed_routes::{
     AllowedRoutes, LabelOperator, LabelRequirement, LabelSelector, NamespacesFrom, RouteNamespaces,
 };
+pub use cors::{Cors, CorsMethod};
 pub use issuer::{
     CaCertificateRef, CaCertificateSource, Discovery, Issuer, IssuerEndpoints, IssuerTimeouts, IssuerTls,
     Jwks, Lifetime, SecretKeyRef, SplitTokenIssuer, SplitTokenIssuerSpec, Transport, Verification,
