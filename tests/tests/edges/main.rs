@@ -5,6 +5,7 @@ mod http2;
 mod leaving;
 mod pages;
 mod proxy_protocol;
+mod renewal;
 mod tls;
 mod token_end;
 mod websocket;
