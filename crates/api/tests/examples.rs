@@ -28,6 +28,7 @@ fn every_example_passes_on_its_own() {
     for name in [
         "authorization.yaml",
         "entra.yaml",
+        "grpc.yaml",
         "hs256.yaml",
         "keycloak.yaml",
         "kubernetes.yaml",

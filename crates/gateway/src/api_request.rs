@@ -16,10 +16,10 @@ use crate::{
     client_address::Peer,
     credential::{Credential, credential, has_query_token},
     failure::Failure,
-    headers::{clean_request, clean_response},
+    headers::{clean_request, clean_response, wants_trailers},
     snapshot::Snapshot,
     tokens::Rehydrated,
-    upstream::{Limits, UpstreamError, send},
+    upstream::{Lease, Limits, UpstreamError, send},
     worker::Worker,
 };
 
@@ -62,14 +62,15 @@ pub(crate) async fn serve(
         authorize(wanted, &token.claims)
             .map_err(|denied| Failure::Denied(denied, rule.scope_hint.clone()))?;
     }
+    let wants_trailers = wants_trailers(&parts.headers);
     edit_headers(rule, peer, token.as_deref(), &mut parts.headers);
     parts.uri =
         target(&parts.uri, matched.path.as_deref()).map_err(|_| Failure::NoBackend("rewritten_path"))?;
     parts.version = Version::HTTP_11;
 
     let idle = rule.config.timeouts.idle;
-    let request = Request::from_parts(parts, RequestBody::new(body, idle));
-    let (response, lease) = forward(worker, rule, request).await?;
+    let request = Request::from_parts(parts, RequestBody::new(body, &matched.rule));
+    let (response, lease) = forward(worker, snapshot, rule, request, wants_trailers).await?;
     let (mut parts, body) = response.into_parts();
     clean_response(&mut parts.headers).map_err(|()| Failure::Upstream(UpstreamError::Coding))?;
     // Of this hop, whatever the upstream speaks (RFC 9110 §2.5).
@@ -171,17 +172,18 @@ fn target(uri: &Uri, path: Option<&str>) -> Result<Uri, InvalidUri> {
 
 async fn forward(
     worker: &Worker,
+    snapshot: &Snapshot,
     rule: &ServedRule,
     request: Request<RequestBody>,
-) -> Result<(Response<Incoming>, crate::upstream::Lease), Failure> {
+    wants_trailers: bool,
+) -> Result<(Response<Incoming>, Lease), Failure> {
     let backend = rule
         .backend(worker.random.next())
         .ok_or(Failure::NoBackend("no_backend"))?;
     let mut first = Some(
-        backend
-            .address
-            .as_deref()
-            .map_err(|_| Failure::NoBackend("backend_unusable"))?,
+        snapshot
+            .target(rule, backend)
+            .ok_or(Failure::NoBackend("backend_unusable"))?,
     );
     // Another try may go elsewhere; a share that goes nowhere falls back to the first choice.
     let chosen = first;
@@ -189,7 +191,7 @@ async fn forward(
         first.take().or_else(|| {
             let again = rule
                 .backend(worker.random.next())
-                .and_then(|backend| backend.address.as_deref().ok());
+                .and_then(|backend| snapshot.target(rule, backend));
             again.or(chosen)
         })
     };
@@ -201,7 +203,8 @@ async fn forward(
         connect: timeouts.connect,
         retries: rule.config.max_retries,
     };
-    send(&worker.pool, request, limits, pick, worker.random.next())
+    let random = worker.random.next();
+    send(&worker.pool, request, wants_trailers, limits, pick, random)
         .await
         .map_err(Failure::Upstream)
 }

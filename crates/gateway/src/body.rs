@@ -3,23 +3,29 @@
 use std::{
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use splittoken_routing::ServedRule;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::upstream::Lease;
+use crate::{
+    headers::{clean_request_trailers, clean_response_trailers},
+    upstream::Lease,
+};
 
 /// Why a body ended early. The connection is closed, so the other side can tell.
 pub(crate) type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What a request carries to an upstream.
 #[derive(Debug, Default)]
-pub(crate) struct RequestBody(Option<Timed>);
+pub(crate) struct RequestBody(Option<(Timed, Arc<ServedRule>)>);
 
 /// What a response carries to a client.
 #[derive(Debug)]
@@ -77,12 +83,21 @@ impl Timed {
 
 impl RequestBody {
     /// The body of `incoming`, or none at all where it is empty: so that a request may be sent again.
-    pub(crate) fn new(incoming: Incoming, idle: Option<Duration>) -> Self {
-        Self((!incoming.is_end_stream()).then(|| Timed::new(incoming, idle)))
+    pub(crate) fn new(incoming: Incoming, rule: &Arc<ServedRule>) -> Self {
+        let idle = rule.config.timeouts.idle;
+        Self((!incoming.is_end_stream()).then(|| (Timed::new(incoming, idle), Arc::clone(rule))))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_none()
+    }
+}
+
+/// The trailers, where it is they that have come.
+fn trailers(polled: &mut Poll<Option<Result<Frame<Bytes>, BodyError>>>) -> Option<&mut HeaderMap> {
+    match polled {
+        Poll::Ready(Some(Ok(frame))) => frame.trailers_mut(),
+        _ => None,
     }
 }
 
@@ -94,20 +109,26 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match &mut self.0 {
-            Some(body) => body.poll(cx),
-            None => Poll::Ready(None),
+        let Some((body, rule)) = &mut self.0 else {
+            return Poll::Ready(None);
+        };
+        let mut polled = body.poll(cx);
+        if let Some(trailers) = trailers(&mut polled) {
+            clean_request_trailers(trailers, |name| rule.answers_for(name));
         }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.as_ref().is_none_or(|timed| timed.body.is_end_stream())
+        self.0
+            .as_ref()
+            .is_none_or(|(timed, _)| timed.body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
         self.0
             .as_ref()
-            .map_or_else(|| SizeHint::with_exact(0), |timed| timed.body.size_hint())
+            .map_or_else(|| SizeHint::with_exact(0), |(timed, _)| timed.body.size_hint())
     }
 }
 
@@ -144,7 +165,10 @@ impl Body for ResponseBody {
         match &mut *self {
             Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Upstream(timed, lease) => {
-                let polled = timed.poll(cx);
+                let mut polled = timed.poll(cx);
+                if let Some(trailers) = trailers(&mut polled) {
+                    clean_response_trailers(trailers);
+                }
                 match &polled {
                     Poll::Ready(None) => give_back(lease),
                     Poll::Ready(Some(Ok(_))) if timed.body.is_end_stream() => give_back(lease),

@@ -16,6 +16,7 @@ use crate::{
     config::RejectedRoute,
     issuer::{Issuer, IssuerFailure},
     metrics::{Metrics, RuleCounters},
+    upstream::Target,
 };
 
 /// One configuration, ready to serve.
@@ -28,6 +29,8 @@ pub(crate) struct Snapshot {
     failures: BTreeMap<usize, IssuerFailure>,
     /// By [`ServedRule::index`].
     counters: Vec<RuleCounters>,
+    /// By the same and the place of the backend; `None` for one that cannot be used.
+    targets: Vec<Box<[Option<Target>]>>,
 }
 
 impl Snapshot {
@@ -37,6 +40,10 @@ impl Snapshot {
 
     pub(crate) fn counters(&self, rule: &ServedRule) -> Option<&RuleCounters> {
         self.counters.get(rule.index)
+    }
+
+    pub(crate) fn target(&self, rule: &ServedRule, backend: usize) -> Option<&Target> {
+        self.targets.get(rule.index)?.get(backend)?.as_ref()
     }
 
     pub(crate) fn issuers(&self) -> impl Iterator<Item = &Arc<Issuer>> {
@@ -123,6 +130,10 @@ impl Snapshots {
             )
         });
         let counters = counters.collect();
+        let targets = table.rules().iter();
+        let targets = targets
+            .map(|rule| rule.config.backends.iter().map(Target::new).collect())
+            .collect();
         self.metrics
             .routes
             .set(i64::try_from(table.routes().len()).unwrap_or(i64::MAX));
@@ -131,6 +142,7 @@ impl Snapshots {
             issuers,
             failures,
             counters,
+            targets,
         });
         self.current.store(Arc::clone(&next));
         // After the swap, so that what is verified anew is verified by what is in force now.

@@ -278,6 +278,27 @@ pub struct Backend {
     pub address: Result<String, UnusableBackend>,
     /// Its share of the requests.
     pub weight: u32,
+    /// What is spoken with it.
+    #[serde(default, skip_serializing_if = "BackendProtocol::is_http1")]
+    pub protocol: BackendProtocol,
+}
+
+/// What is spoken with a backend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum BackendProtocol {
+    /// HTTP/1.1; also what a text of an older operator means, which says nothing of it.
+    #[default]
+    Http1,
+    /// HTTP/2; without TLS it is known beforehand (RFC 9113 §3.3).
+    Http2,
+}
+
+impl BackendProtocol {
+    // The signature that `serde(skip_serializing_if)` asks for.
+    #[allow(clippy::trivially_copy_pass_by_ref)]
+    fn is_http1(&self) -> bool {
+        *self == Self::Http1
+    }
 }
 
 /// Why a backend gets no requests. Its share is answered with 500; never by another rule's backend.

@@ -4,8 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header::InvalidHeaderName
 use thiserror::Error;
 
 use crate::{
-    Backend, CompiledRoute, FORMAT, HeaderMatch, PathMatch, RequestHeaders, RouteConfig, RouteMatch,
-    RouteName, Rule,
+    CompiledRoute, FORMAT, HeaderMatch, PathMatch, RequestHeaders, RouteConfig, RouteMatch, RouteName, Rule,
     path::{CanonicalPath, PathError},
 };
 
@@ -109,10 +108,18 @@ impl fmt::Debug for ServedRoute {
 }
 
 impl ServedRule {
-    /// The backend for a random number: each gets its weight's share. `None` if no backend has any weight.
-    pub fn backend(&self, random: u64) -> Option<&Backend> {
+    /// Whether the upstream believes that a header of this name comes from the gateway, or is not to get it at all.
+    pub fn answers_for(&self, name: &HeaderName) -> bool {
+        let HeaderEdits { set, remove } = &self.request_headers;
+        self.route.claim_headers.contains(name)
+            || set.iter().any(|(own, _)| own == name)
+            || remove.contains(name)
+    }
+
+    /// The place of the backend for a random number: each gets its weight's share. `None` if no backend has any weight.
+    pub fn backend(&self, random: u64) -> Option<usize> {
         let mut ticket = random.checked_rem(self.total_weight)?;
-        self.config.backends.iter().find(|backend| {
+        self.config.backends.iter().position(|backend| {
             let weight = u64::from(backend.weight);
             let wins = ticket < weight;
             ticket = ticket.saturating_sub(weight);

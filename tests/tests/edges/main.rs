@@ -1,9 +1,11 @@
 //! What clients speak with the gateway beside plain HTTP/1.1: TLS, HTTP/2, the PROXY protocol.
 
+mod grpc;
 mod http2;
 mod leaving;
 mod proxy_protocol;
 mod tls;
+mod upstream_http2;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -1,10 +1,10 @@
-use splittoken_routing::{Backend, UnusableBackend};
+use splittoken_routing::{Backend, BackendProtocol, UnusableBackend};
 use url::Url;
 
 use super::CompileOptions;
 use crate::{
-    crd::BackendRef,
-    services::ServiceFault,
+    crd::{self, BackendRef},
+    services::{ServiceAddress, ServiceFault},
     verdict::{Problem, Reason},
 };
 
@@ -17,22 +17,32 @@ pub(super) fn compile(
     options: &CompileOptions<'_>,
     problems: &mut Vec<Problem>,
 ) -> Backend {
-    let address = match &backend.url {
+    let found = match &backend.url {
         Some(url) => from_url(url, field, options),
         None => from_service(backend, namespace, field, options),
     };
-    let address = address.map_err(|problem| {
+    let found = found.map_err(|problem| {
         let reason = problem.reason.name().to_owned();
         problems.push(problem);
         UnusableBackend { reason }
     });
+    let is_h2c = found.as_ref().is_ok_and(|found| found.is_h2c);
     Backend {
-        address,
+        address: found.map(|found| found.address),
         weight: u32::try_from(backend.weight).unwrap_or(0),
+        protocol: protocol(backend.protocol, is_h2c),
     }
 }
 
-fn from_url(url: &str, field: &str, options: &CompileOptions<'_>) -> Result<String, Problem> {
+fn protocol(wanted: crd::BackendProtocol, is_h2c: bool) -> BackendProtocol {
+    match wanted {
+        crd::BackendProtocol::Http2 => BackendProtocol::Http2,
+        crd::BackendProtocol::Auto if is_h2c => BackendProtocol::Http2,
+        crd::BackendProtocol::Http1 | crd::BackendProtocol::Auto => BackendProtocol::Http1,
+    }
+}
+
+fn from_url(url: &str, field: &str, options: &CompileOptions<'_>) -> Result<ServiceAddress, Problem> {
     let field = format!("{field}.url");
     if !options.installation.url_backends {
         let message = "this installation does not allow backends by URL";
@@ -53,7 +63,10 @@ fn from_url(url: &str, field: &str, options: &CompileOptions<'_>) -> Result<Stri
     reach
         .check_url(&parsed)
         .map_err(|forbidden| Problem::new(&field, Reason::UnsupportedValue, forbidden.to_string()))?;
-    Ok(format!("{host}:{port}"))
+    Ok(ServiceAddress {
+        address: format!("{host}:{port}"),
+        is_h2c: false,
+    })
 }
 
 fn from_service(
@@ -61,7 +74,7 @@ fn from_service(
     route_namespace: &str,
     field: &str,
     options: &CompileOptions<'_>,
-) -> Result<String, Problem> {
+) -> Result<ServiceAddress, Problem> {
     let name = backend.name.as_deref().unwrap_or_default();
     let namespace = backend.namespace.as_deref().unwrap_or(route_namespace);
     if namespace != route_namespace && !options.grants.allow(route_namespace, namespace, name) {

@@ -20,8 +20,8 @@ pub use route::{
     StoreUnavailable, TokenEndpoint, TokenEndpoints,
 };
 pub use rule::{
-    Authentication, Authorization, BackendRef, ClaimEncoding, ClaimOperator, ClaimRequirement, ClaimToHeader,
-    HeaderSet, PathRewrite, RequestHeaders, Retries, Rule, RuleTimeouts,
+    Authentication, Authorization, BackendProtocol, BackendRef, ClaimEncoding, ClaimOperator,
+    ClaimRequirement, ClaimToHeader, HeaderSet, PathRewrite, RequestHeaders, Retries, Rule, RuleTimeouts,
 };
 
 /// The API group of both kinds.

@@ -362,10 +362,27 @@ pub struct BackendRef {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512), regex(pattern = patterns::ORIGIN))]
     pub url: Option<String>,
+    /// What is spoken with it.
+    #[serde(default)]
+    pub protocol: BackendProtocol,
     /// Its share of the requests, relative to the others; 0 is none.
     #[serde(default = "default_weight")]
     #[schemars(range(min = 0, max = 1_000_000))]
     pub weight: i32,
+}
+
+/// What is spoken with a backend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum BackendProtocol {
+    /// HTTP/2 where the Service's port says so (`appProtocol: kubernetes.io/h2c`), otherwise HTTP/1.1.
+    #[default]
+    Auto,
+    /// HTTP/1.1.
+    #[serde(rename = "HTTP1")]
+    Http1,
+    /// HTTP/2, known beforehand (RFC 9113 §3.3).
+    #[serde(rename = "HTTP2")]
+    Http2,
 }
 
 fn default_weight() -> i32 {

@@ -1,18 +1,21 @@
-use std::{io, net::SocketAddr, time::Duration};
+use std::{error::Error, io, net::SocketAddr, time::Duration};
 
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 use splittoken_reach::{Forbidden, Reach};
+use splittoken_routing::BackendProtocol;
 use thiserror::Error;
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpStream, lookup_host},
     time::timeout,
 };
 
+use super::{multiplexed, target::Target};
 use crate::body::RequestBody;
 
 /// The largest header block that an upstream may answer with, in bytes.
-const MAX_RESPONSE_HEADERS: usize = 64 * 1024;
+pub(super) const MAX_RESPONSE_HEADERS: u32 = 64 * 1024;
 
 /// Why an upstream gave no response.
 #[derive(Debug, Error)]
@@ -29,9 +32,12 @@ pub(crate) enum UpstreamError {
     /// No response headers in time.
     #[error("no response from the upstream in time")]
     Timeout,
-    /// The connection broke, or what came is no HTTP/1.1.
+    /// The connection broke, or what came is not what was to be spoken.
     #[error("the upstream's connection broke or its answer is malformed")]
     Protocol(#[source] hyper::Error),
+    /// It took no more requests on this connection, and has not looked at this one (RFC 9113 §8.7).
+    #[error("the upstream has refused the request")]
+    Refused(#[source] hyper::Error),
     /// Not the upstream's fault: the client's body broke off, is malformed or did not go on in time.
     #[error("the request's body did not arrive whole and in time")]
     RequestBody(#[source] hyper::Error),
@@ -52,6 +58,7 @@ impl UpstreamError {
             Self::ConnectTimeout => "upstream_connect_timeout",
             Self::Timeout => "upstream_timeout",
             Self::Protocol(_) => "upstream_protocol",
+            Self::Refused(_) => "upstream_refused",
             Self::RequestBody(_) => "request_body",
             Self::Coding => "upstream_coding",
             Self::Switched => "upstream_switched",
@@ -63,37 +70,73 @@ impl From<hyper::Error> for UpstreamError {
     fn from(error: hyper::Error) -> Self {
         // What hyper calls its user's fault is, for a request that we have put together, the body that a client sends.
         if error.is_user() {
-            Self::RequestBody(error)
-        } else {
-            Self::Protocol(error)
+            return Self::RequestBody(error);
+        }
+        let http2 = error
+            .source()
+            .and_then(|source| source.downcast_ref::<h2::Error>());
+        match http2 {
+            Some(http2) if http2.is_remote() && is_refusal(http2) => Self::Refused(error),
+            // Neither the peer nor the library: the body again.
+            Some(http2) if http2.is_reset() && !http2.is_remote() && !http2.is_library() => {
+                Self::RequestBody(error)
+            }
+            _ => Self::Protocol(error),
         }
     }
 }
 
-/// A new connection, and where it leads.
-pub(crate) struct Connection {
-    pub(crate) sender: SendRequest<RequestBody>,
-    pub(crate) peer: SocketAddr,
+/// Whether the peer says that nothing was done (RFC 9113 §8.7). A GOAWAY is an error only of what came too late for it.
+fn is_refusal(error: &h2::Error) -> bool {
+    error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM)
 }
 
-/// Opens a connection to `address` (`host:port`), as far as `reach` goes, and spawns the task that drives it.
-pub(crate) async fn connect(
-    address: &str,
-    reach: &Reach,
-    limit: Option<Duration>,
-) -> Result<Connection, UpstreamError> {
-    let stream = match limit {
-        None => open(address, reach).await,
-        Some(limit) => timeout(limit, open(address, reach))
-            .await
-            .unwrap_or(Err(UpstreamError::ConnectTimeout)),
-    }?;
+/// A new connection.
+pub(super) struct Connection {
+    pub(super) spoken: Spoken,
+    /// Where it leads.
+    pub(super) peer: SocketAddr,
+}
+
+/// What is spoken on it.
+pub(super) enum Spoken {
+    Http1(SendRequest<RequestBody>),
+    Http2(multiplexed::Opened),
+}
+
+/// Opens a connection to `target`, as far as `reach` goes, and spawns the task that drives it.
+pub(super) async fn connect(target: &Target, reach: &Reach) -> Result<Connection, UpstreamError> {
+    let stream = open(&target.address, reach).await?;
     stream.set_nodelay(true).map_err(UpstreamError::Connect)?;
     let peer = stream.peer_addr().map_err(UpstreamError::Connect)?;
+    let spoken = match target.protocol {
+        BackendProtocol::Http1 => Spoken::Http1(http1(stream).await?),
+        BackendProtocol::Http2 => Spoken::Http2(multiplexed::open(stream).await?),
+    };
+    Ok(Connection { spoken, peer })
+}
+
+/// Whatever it takes to get to a connection, within the rule's limit.
+pub(super) async fn within<T>(
+    limit: Option<Duration>,
+    connecting: impl Future<Output = Result<T, UpstreamError>>,
+) -> Result<T, UpstreamError> {
+    match limit {
+        None => connecting.await,
+        Some(limit) => timeout(limit, connecting)
+            .await
+            .unwrap_or(Err(UpstreamError::ConnectTimeout)),
+    }
+}
+
+async fn http1<T>(io: T) -> Result<SendRequest<RequestBody>, UpstreamError>
+where
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let mut builder = Builder::new();
-    builder.max_header_size(MAX_RESPONSE_HEADERS);
+    builder.max_header_size(MAX_RESPONSE_HEADERS as usize);
     let (sender, connection) = builder
-        .handshake(TokioIo::new(stream))
+        .handshake(TokioIo::new(io))
         .await
         .map_err(UpstreamError::Protocol)?;
     tokio::spawn(async move {
@@ -101,7 +144,7 @@ pub(crate) async fn connect(
             tracing::debug!(%error, "an upstream's connection ended");
         }
     });
-    Ok(Connection { sender, peer })
+    Ok(sender)
 }
 
 /// What is connected to is what was looked at: the name is resolved once.
@@ -115,9 +158,12 @@ async fn open(address: &str, reach: &Reach) -> Result<TcpStream, UpstreamError> 
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::upstream::{Lease, Pool};
 
     async fn listener() -> (TcpListener, u16) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -125,22 +171,25 @@ mod tests {
         (listener, port)
     }
 
+    fn target(address: &str) -> Target {
+        Target::of(address, BackendProtocol::Http1)
+    }
+
     #[tokio::test]
     async fn a_name_is_what_it_resolves_to() {
         let (listener, port) = listener().await;
         // What the system makes of the odd ones is for it to say; none may get through.
         for host in ["localhost", "127.0.0.1", "[::ffff:127.0.0.1]", "127.1", "0"] {
-            let address = format!("{host}:{port}");
-            let refused = connect(&address, &Reach::default(), None).await.err();
+            let refused = connect(&target(&format!("{host}:{port}")), &Reach::default()).await;
             assert!(
                 matches!(
-                    refused,
+                    refused.err(),
                     Some(UpstreamError::Forbidden(_) | UpstreamError::Connect(_))
                 ),
                 "{host}"
             );
         }
-        let found = connect(&format!("localhost:{port}"), &Reach::default(), None).await;
+        let found = connect(&target(&format!("localhost:{port}")), &Reach::default()).await;
         assert_eq!(found.err().unwrap().reason(), "upstream_address");
         let nobody = timeout(Duration::from_millis(20), listener.accept());
         assert!(nobody.await.is_err(), "somebody connected");
@@ -149,7 +198,7 @@ mod tests {
     #[tokio::test]
     async fn where_everything_is_allowed_a_connection_says_where_it_leads() {
         let (_listener, port) = listener().await;
-        let connection = connect(&format!("localhost:{port}"), &Reach::Anywhere, None)
+        let connection = connect(&target(&format!("localhost:{port}")), &Reach::Anywhere)
             .await
             .unwrap();
         assert!(connection.peer.ip().is_loopback());
@@ -158,20 +207,22 @@ mod tests {
     #[tokio::test]
     async fn what_was_opened_before_is_closed_when_it_is_not_allowed_any_more() {
         let (_listener, port) = listener().await;
-        let address = format!("127.0.0.1:{port}");
-        let pool = std::sync::Arc::new(crate::upstream::Pool::default());
+        let target = target(&format!("127.0.0.1:{port}"));
+        let pool = Arc::new(Pool::default());
         let fresh = || async {
-            let connection = connect(&address, &Reach::Anywhere, None).await.unwrap();
-            let mut lease = pool.adopt(&address, connection, 0);
+            let lease = pool.lease(&target, &Reach::Anywhere, None, 0).await.unwrap();
+            let Lease::Http1(mut lease) = lease else {
+                unreachable!("not what was asked for")
+            };
             lease.sender.ready().await.unwrap();
             lease.give_back();
         };
         fresh().await;
-        assert!(pool.take(&address, &Reach::Anywhere).is_some());
+        assert!(pool.take(&target, &Reach::Anywhere).is_some());
         fresh().await;
-        assert!(pool.take(&address, &Reach::default()).is_none());
+        assert!(pool.take(&target, &Reach::default()).is_none());
         assert!(
-            pool.take(&address, &Reach::Anywhere).is_none(),
+            pool.take(&target, &Reach::Anywhere).is_none(),
             "it is closed, not put aside"
         );
     }

@@ -9,8 +9,13 @@ use std::{
 use hyper::client::conn::http1::SendRequest;
 use parking_lot::Mutex;
 use splittoken_reach::{Forbidden, Reach};
+use splittoken_routing::BackendProtocol;
 
-use super::connect::Connection;
+use super::{
+    connect::{Connection, Spoken, UpstreamError, connect, within},
+    multiplexed::{Multiplexed, Stream},
+    target::Target,
+};
 use crate::body::RequestBody;
 
 /// The age at which connections begin to be renewed, so that a Service's new pods are found: all by 60 s, but not
@@ -29,54 +34,127 @@ const MAX_IDLE_CONNECTIONS: usize = 256;
 /// How long an address that may not be connected to is no news after the last try. Clients make the tries.
 const OLD_NEWS: Duration = Duration::from_secs(60);
 
-/// A worker's unused connections, by address.
+/// A worker's connections, by [`Target::key`].
 #[derive(Default)]
 pub(crate) struct Pool {
+    /// Those that serve one request at a time, while they serve none.
     idle: Mutex<HashMap<Arc<str>, Vec<Idle>>>,
+    /// Those that serve many.
+    shared: Mutex<HashMap<Arc<str>, Shared>>,
     /// When somebody last tried what is not allowed.
     refused: Mutex<HashMap<Arc<str>, Instant>>,
 }
 
+/// The connections to one place that serve many requests at a time.
+#[derive(Default)]
+struct Shared {
+    connections: Vec<Arc<Multiplexed>>,
+    /// Whoever finds no room opens another, and the others wait for that.
+    door: Arc<tokio::sync::Mutex<()>>,
+}
+
 struct Idle {
     sender: SendRequest<RequestBody>,
-    address: Arc<str>,
+    key: Arc<str>,
     peer: SocketAddr,
     dies: Instant,
     since: Instant,
 }
 
+/// What one request is made on.
+#[derive(Debug)]
+pub(crate) enum Lease {
+    /// A connection of its own.
+    Http1(Borrowed),
+    /// A part of one.
+    Http2(Stream),
+}
+
 /// A connection in use. Dropped, it is closed; given back, it may serve another request.
-pub(crate) struct Lease {
-    pub(crate) sender: SendRequest<RequestBody>,
-    address: Arc<str>,
+pub(crate) struct Borrowed {
+    pub(super) sender: SendRequest<RequestBody>,
+    key: Arc<str>,
     peer: SocketAddr,
     dies: Instant,
     pool: Arc<Pool>,
     /// Whether it had served before: then the other side may have closed it unseen.
-    pub(crate) is_reused: bool,
+    pub(super) is_reused: bool,
 }
 
 impl Pool {
+    /// A connection to `target`, or a part of one: one that there is, or else a new one.
+    pub(super) async fn lease(
+        self: &Arc<Self>,
+        target: &Target,
+        reach: &Reach,
+        limit: Option<Duration>,
+        random: u64,
+    ) -> Result<Lease, UpstreamError> {
+        match target.protocol {
+            BackendProtocol::Http1 => match self.take(target, reach) {
+                Some(lease) => Ok(Lease::Http1(lease)),
+                None => self.open(target, reach, limit, random).await,
+            },
+            BackendProtocol::Http2 => match self.join(target, reach) {
+                Some(stream) => Ok(Lease::Http2(stream)),
+                // In a place of its own: it is large, and seldom needed.
+                None => Box::pin(within(limit, self.join_or_open(target, reach, random))).await,
+            },
+        }
+    }
+
+    async fn open(
+        self: &Arc<Self>,
+        target: &Target,
+        reach: &Reach,
+        limit: Option<Duration>,
+        random: u64,
+    ) -> Result<Lease, UpstreamError> {
+        let connection = within(limit, connect(target, reach)).await?;
+        Ok(self.adopt(target, connection, random))
+    }
+
+    /// Waits for whoever is opening a connection already.
+    async fn join_or_open(
+        self: &Arc<Self>,
+        target: &Target,
+        reach: &Reach,
+        random: u64,
+    ) -> Result<Lease, UpstreamError> {
+        let door = self.door(target);
+        let _mine = door.lock().await;
+        if let Some(stream) = self.join(target, reach) {
+            return Ok(Lease::Http2(stream));
+        }
+        self.open(target, reach, None, random).await
+    }
+
+    fn door(&self, target: &Target) -> Arc<tokio::sync::Mutex<()>> {
+        let mut shared = self.shared.lock();
+        let there = shared.entry(Arc::clone(&target.key)).or_default();
+        Arc::clone(&there.door)
+    }
+
     /// A connection that is ready now, if one is there. The newest first: the others may grow old and go. What was
     /// opened when more was allowed is not used any more.
-    pub(crate) fn take(self: &Arc<Self>, address: &str, reach: &Reach) -> Option<Lease> {
+    pub(super) fn take(self: &Arc<Self>, target: &Target, reach: &Reach) -> Option<Borrowed> {
         let now = Instant::now();
         let mut idle = self.idle.lock();
-        let connections = idle.get_mut(address)?;
+        let connections = idle.get_mut(&*target.key)?;
         for at in (0..connections.len()).rev() {
             if !connections[at].is_usable(now) || !reach.admits(connections[at].peer) {
                 connections.swap_remove(at);
             } else if connections[at].sender.is_ready() {
                 let Idle {
                     sender,
-                    address,
+                    key,
                     peer,
                     dies,
                     ..
                 } = connections.swap_remove(at);
-                return Some(Lease {
+                return Some(Borrowed {
                     sender,
-                    address,
+                    key,
                     peer,
                     dies,
                     pool: Arc::clone(self),
@@ -87,16 +165,35 @@ impl Pool {
         None
     }
 
+    /// A place on a connection that is there. The oldest first: the others may be used no more and go.
+    fn join(&self, target: &Target, reach: &Reach) -> Option<Stream> {
+        let now = Instant::now();
+        let mut shared = self.shared.lock();
+        let connections = &mut shared.get_mut(&*target.key)?.connections;
+        connections.retain(|connection| connection.is_usable(now, reach));
+        connections.iter().find_map(Multiplexed::join)
+    }
+
     /// Takes a new connection into account.
-    pub(crate) fn adopt(self: &Arc<Self>, address: &str, connection: Connection, random: u64) -> Lease {
+    fn adopt(self: &Arc<Self>, target: &Target, connection: Connection, random: u64) -> Lease {
         let dies = Instant::now() + MIN_AGE + Duration::from_millis(random % AGE_SPREAD_MS);
-        Lease {
-            sender: connection.sender,
-            address: address.into(),
-            peer: connection.peer,
-            dies,
-            pool: Arc::clone(self),
-            is_reused: false,
+        let (key, peer) = (Arc::clone(&target.key), connection.peer);
+        match connection.spoken {
+            Spoken::Http1(sender) => Lease::Http1(Borrowed {
+                sender,
+                key,
+                peer,
+                dies,
+                pool: Arc::clone(self),
+                is_reused: false,
+            }),
+            Spoken::Http2(opened) => {
+                let connection = Multiplexed::new(opened, peer, dies);
+                let stream = connection.first();
+                let mut shared = self.shared.lock();
+                shared.entry(key).or_default().connections.push(connection);
+                Lease::Http2(stream)
+            }
         }
     }
 
@@ -119,6 +216,12 @@ impl Pool {
             connections.retain(|c| c.is_usable(now));
             !connections.is_empty()
         });
+        self.shared.lock().retain(|_, shared| {
+            shared
+                .connections
+                .retain(|c| c.is_usable(now, &Reach::Anywhere) && !c.is_idle(now, MAX_IDLE));
+            !shared.connections.is_empty() || Arc::strong_count(&shared.door) > 1
+        });
         self.refused.lock().retain(|_, tried| now - *tried < OLD_NEWS);
     }
 }
@@ -130,18 +233,35 @@ impl Idle {
 }
 
 impl Lease {
-    /// Puts the connection back.
+    /// Whether the connection was there before.
+    pub(super) fn is_reused(&self) -> bool {
+        match self {
+            Self::Http1(borrowed) => borrowed.is_reused,
+            Self::Http2(stream) => stream.is_reused,
+        }
+    }
+
+    /// The response has ended well.
     pub(crate) fn give_back(self) {
+        if let Self::Http1(borrowed) = self {
+            borrowed.give_back();
+        }
+    }
+}
+
+impl Borrowed {
+    /// Puts the connection back.
+    pub(super) fn give_back(self) {
         let now = Instant::now();
         if self.sender.is_closed() || now >= self.dies {
             return;
         }
         let mut idle = self.pool.idle.lock();
-        let connections = idle.entry(Arc::clone(&self.address)).or_default();
+        let connections = idle.entry(Arc::clone(&self.key)).or_default();
         if connections.len() < MAX_IDLE_CONNECTIONS {
             connections.push(Idle {
                 sender: self.sender,
-                address: self.address,
+                key: self.key,
                 peer: self.peer,
                 dies: self.dies,
                 since: now,
@@ -150,9 +270,9 @@ impl Lease {
     }
 }
 
-impl fmt::Debug for Lease {
+impl fmt::Debug for Borrowed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Lease({})", self.address)
+        write!(f, "Borrowed({})", self.key)
     }
 }
 
@@ -160,10 +280,7 @@ impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let idle = self.idle.lock();
         f.debug_map()
-            .entries(
-                idle.iter()
-                    .map(|(address, connections)| (address, connections.len())),
-            )
+            .entries(idle.iter().map(|(key, connections)| (key, connections.len())))
             .finish()
     }
 }

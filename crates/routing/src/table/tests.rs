@@ -6,9 +6,9 @@ use splittoken_token::{Algorithm, Realm};
 
 use super::*;
 use crate::{
-    Authentication, Backend, Discovery, Endpoints, FORMAT, HeaderMatch, IdTokenPolicy, Lifetime, OnNonJwt,
-    RefreshTokenPolicy, RequestHeaders, RouteConfig, RouteMatch, RouteSecrets, Rule, Timeouts, TokenEndpoint,
-    Transport, UnusableBackend, Verification,
+    Authentication, Backend, BackendProtocol, Discovery, Endpoints, FORMAT, HeaderMatch, IdTokenPolicy,
+    Lifetime, OnNonJwt, RefreshTokenPolicy, RequestHeaders, RouteConfig, RouteMatch, RouteSecrets, Rule,
+    Timeouts, TokenEndpoint, Transport, UnusableBackend, Verification,
 };
 
 fn issuer(name: &str) -> IssuerConfig {
@@ -276,6 +276,7 @@ fn backends_get_their_weights_share() {
     let backend = |name: &str, weight| Backend {
         address: Ok(name.to_owned()),
         weight,
+        protocol: BackendProtocol::default(),
     };
     let mut r = rule("r", vec![prefix("/")]);
     let broken = Backend {
@@ -283,6 +284,7 @@ fn backends_get_their_weights_share() {
             reason: "BackendNotFound".to_owned(),
         }),
         weight: 1,
+        protocol: BackendProtocol::default(),
     };
     r.backends = vec![backend("a", 3), backend("never", 0), broken];
     let table = RouteTable::build(&[
@@ -290,8 +292,14 @@ fn backends_get_their_weights_share() {
         route("b", &["i"], vec![rule("r", vec![])]),
     ])
     .unwrap();
+    let rule = &table.rules()[0];
     let shares: Vec<_> = (0..8)
-        .map(|n| table.rules()[0].backend(n).unwrap().address.clone().ok())
+        .map(|n| {
+            rule.config.backends[rule.backend(n).unwrap()]
+                .address
+                .clone()
+                .ok()
+        })
         .collect();
     let a = Some("a".to_owned());
     assert_eq!(
@@ -318,6 +326,7 @@ fn the_wire_form_survives_json() {
             reason: "BackendNotFound".to_owned(),
         }),
         weight: 1,
+        protocol: BackendProtocol::default(),
     }];
     let config = route("a", &["h", "*.example.com", "::1"], vec![r]).config;
     let text = serde_json::to_string(&config).unwrap();

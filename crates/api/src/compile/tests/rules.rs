@@ -1,4 +1,4 @@
-use splittoken_routing::{Authentication, PathMatch};
+use splittoken_routing::{Authentication, BackendProtocol, PathMatch};
 
 use super::*;
 
@@ -48,6 +48,35 @@ fn every_field_of_a_rule_arrives() {
         serde_json::to_value(&compiled.routes[0].config.rules[0]).unwrap(),
         expected
     );
+}
+
+#[test]
+fn what_is_spoken_is_said_by_the_route_or_else_by_the_service() {
+    for (protocol, app_protocol, expected) in [
+        (None, None, BackendProtocol::Http1),
+        (None, Some("kubernetes.io/h2c"), BackendProtocol::Http2),
+        (None, Some("https"), BackendProtocol::Http1),
+        (Some("Auto"), Some("kubernetes.io/h2c"), BackendProtocol::Http2),
+        (Some("HTTP1"), Some("kubernetes.io/h2c"), BackendProtocol::Http1),
+        (Some("HTTP2"), None, BackendProtocol::Http2),
+    ] {
+        let mut backend = json!({"name": "orders", "port": 80});
+        if let Some(protocol) = protocol {
+            backend["protocol"] = json!(protocol);
+        }
+        let mut set =
+            Set::new([route("r", "shop", "x.example").with("/spec/rules/0/backendRefs/0", backend)]);
+        set.services.put(&json!({
+            "metadata": {"namespace": "shop", "name": "orders"},
+            "spec": {
+                "clusterIP": "10.96.0.7", "selector": {"app": "orders"},
+                "ports": [{"port": 80, "appProtocol": app_protocol}],
+            },
+        }));
+        let compiled = set.compile();
+        let backend = &compiled.routes[0].config.rules[0].backends[0];
+        assert_eq!(backend.protocol, expected, "{protocol:?} {app_protocol:?}");
+    }
 }
 
 #[test]
