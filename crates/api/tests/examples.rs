@@ -35,6 +35,7 @@ fn every_example_passes_on_its_own() {
         "okta.yaml",
         "quickstart.yaml",
         "shared-issuer.yaml",
+        "upstream-tls.yaml",
     ] {
         assert!(names.contains(&name), "{name} is missing");
     }

@@ -21,10 +21,10 @@ mod table;
 pub mod wire;
 
 pub use config::{
-    Authentication, Authorization, Backend, BackendProtocol, ClaimEncoding, ClaimOperator, ClaimRequirement,
-    ClaimToHeader, CompiledRoute, FORMAT, HeaderMatch, HeaderSet, IdTokenPolicy, OnNonJwt, PathMatch,
-    RefreshTokenPolicy, RequestHeaders, RouteConfig, RouteMatch, RouteName, RouteSecrets, Rule, Timeouts,
-    TokenEndpoint, UnusableBackend,
+    Authentication, Authorization, Backend, BackendProtocol, BackendTls, ClaimEncoding, ClaimOperator,
+    ClaimRequirement, ClaimToHeader, ClientCertificate, CompiledRoute, FORMAT, HeaderMatch, HeaderSet,
+    IdTokenPolicy, OnNonJwt, PathMatch, RefreshTokenPolicy, RequestHeaders, RouteConfig, RouteMatch,
+    RouteName, RouteSecrets, Rule, Timeouts, TokenEndpoint, UnusableBackend,
 };
 pub use hostname::{Host, Hostname, HostnameError};
 pub use issuer::{Discovery, Endpoints, IssuerConfig, IssuerSecrets, Lifetime, Transport, Verification};

@@ -1,10 +1,11 @@
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header::InvalidHeaderName};
 use thiserror::Error;
 
 use crate::{
-    CompiledRoute, FORMAT, HeaderMatch, PathMatch, RequestHeaders, RouteConfig, RouteMatch, RouteName, Rule,
+    ClientCertificate, CompiledRoute, FORMAT, HeaderMatch, PathMatch, RequestHeaders, RouteConfig,
+    RouteMatch, RouteName, Rule,
     path::{CanonicalPath, PathError},
 };
 
@@ -67,6 +68,8 @@ pub struct ServedRoute {
     pub issuer: usize,
     /// Headers that any rule of the route sets from claims: a client's own copies never pass, on any rule.
     pub claim_headers: Vec<HeaderName>,
+    /// What its backends may ask for.
+    pub client_certificates: BTreeMap<String, ClientCertificate>,
 }
 
 /// A rule as it is served.
@@ -184,6 +187,7 @@ pub(crate) fn serve_route(route: &CompiledRoute, issuer: usize) -> Result<Served
         revision: route.revision.clone(),
         issuer,
         claim_headers,
+        client_certificates: route.secrets.client_certificates.clone(),
         config,
     })
 }

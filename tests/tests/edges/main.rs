@@ -6,6 +6,7 @@ mod leaving;
 mod proxy_protocol;
 mod tls;
 mod upstream_http2;
+mod upstream_tls;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -8,9 +8,7 @@ use url::{Host, Url};
 
 use super::{CompileOptions, certificates::Certificates, is_served, refusal};
 use crate::{
-    crd::{
-        self, CaCertificateRef, CaCertificateSource, Issuer, NamespacesFrom, SecretKeyRef, SplitTokenIssuer,
-    },
+    crd::{self, CaCertificateRef, Issuer, NamespacesFrom, SecretKeyRef, SplitTokenIssuer},
     dot_segments::has_dot_segments,
     object::ObjectName,
     resources::Resources,
@@ -126,6 +124,11 @@ impl<'a> Issuers<'a> {
             };
             shared.problems.iter().map(through).collect()
         })
+    }
+
+    /// What it was resolved from.
+    pub(super) fn resources(&self) -> &'a Resources {
+        self.resources
     }
 
     /// The labels of a namespace.
@@ -352,36 +355,9 @@ impl<'a> Resolver<'a> {
     }
 
     fn add_certificates(&mut self, index: usize, reference: &CaCertificateRef, to: &mut Certificates) {
-        const KEY: &str = "ca.crt";
         let field = format!("{}.tls.caCertificateRefs[{index}]", self.field);
-        let (kind, resources) = (reference.kind, self.resources);
-        let object = |kind| ObjectName::new(kind, &self.owner.namespace, &reference.name);
-        let (object, entry) = match kind {
-            CaCertificateSource::ConfigMap => {
-                let object = object("ConfigMap");
-                let entry = resources
-                    .config_maps
-                    .get(&object)
-                    .map(|c| c.get(KEY).map(str::as_bytes));
-                (object, entry)
-            }
-            CaCertificateSource::Secret => {
-                let object = object("Secret");
-                let entry = resources
-                    .secrets
-                    .get(&object)
-                    .map(|s| s.get(KEY).map(SecretBytes::expose));
-                (object, entry)
-            }
-        };
-        let reason = Reason::InvalidCertificate;
-        let problem = match entry.map(|entry| entry.map(|pem| to.add(pem))) {
-            Some(Some(Ok(()))) => return,
-            Some(Some(Err(fault))) => Problem::new(field, reason, format!("{KEY} of {object} {fault}")),
-            Some(None) => Problem::new(field, reason, format!("{object} has no entry {KEY}")),
-            None => Problem::unresolved(field, reason, format!("{object} is not known here")),
-        };
-        self.problems.push(problem);
+        let added = to.add_from(self.resources, &self.owner.namespace, reference, &field);
+        self.problems.extend(added.err());
     }
 }
 

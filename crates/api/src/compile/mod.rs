@@ -3,6 +3,7 @@
 mod backends;
 mod certificates;
 mod claims;
+mod client_certificate;
 mod issuer;
 mod revision;
 mod route;

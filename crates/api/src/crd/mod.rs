@@ -1,6 +1,7 @@
 //! The custom resource types of `splittoken.dev/v1alpha1`.
 
 mod allowed_routes;
+mod backend;
 mod issuer;
 mod matching;
 mod references;
@@ -10,6 +11,7 @@ mod rule;
 pub use allowed_routes::{
     AllowedRoutes, LabelOperator, LabelRequirement, LabelSelector, NamespacesFrom, RouteNamespaces,
 };
+pub use backend::{BackendProtocol, BackendRef, BackendTls, BackendTlsMode, ClientCertificateRef};
 pub use issuer::{
     CaCertificateRef, CaCertificateSource, Discovery, Issuer, IssuerEndpoints, IssuerTimeouts, IssuerTls,
     Jwks, Lifetime, SecretKeyRef, SplitTokenIssuer, SplitTokenIssuerSpec, Transport, Verification,
@@ -20,8 +22,8 @@ pub use route::{
     StoreUnavailable, TokenEndpoint, TokenEndpoints,
 };
 pub use rule::{
-    Authentication, Authorization, BackendProtocol, BackendRef, ClaimEncoding, ClaimOperator,
-    ClaimRequirement, ClaimToHeader, HeaderSet, PathRewrite, RequestHeaders, Retries, Rule, RuleTimeouts,
+    Authentication, Authorization, ClaimEncoding, ClaimOperator, ClaimRequirement, ClaimToHeader, HeaderSet,
+    PathRewrite, RequestHeaders, Retries, Rule, RuleTimeouts,
 };
 
 /// The API group of both kinds.

@@ -11,7 +11,11 @@ use tokio::{
     time::timeout,
 };
 
-use super::{multiplexed, target::Target};
+use super::{
+    multiplexed,
+    target::Target,
+    tls::{Tls, is_http2},
+};
 use crate::body::RequestBody;
 
 /// The largest header block that an upstream may answer with, in bytes.
@@ -29,6 +33,10 @@ pub(crate) enum UpstreamError {
     /// No connection in time.
     #[error("no connection to the upstream in time")]
     ConnectTimeout,
+    /// No TLS: a certificate that does not count, or is for another name, or ours was not taken, or the peer does not
+    /// speak what it has to.
+    #[error("no TLS with the upstream")]
+    Tls(#[source] io::Error),
     /// No response headers in time.
     #[error("no response from the upstream in time")]
     Timeout,
@@ -56,6 +64,7 @@ impl UpstreamError {
             Self::Connect(_) => "upstream_connect",
             Self::Forbidden(_) => "upstream_address",
             Self::ConnectTimeout => "upstream_connect_timeout",
+            Self::Tls(_) => "upstream_tls",
             Self::Timeout => "upstream_timeout",
             Self::Protocol(_) => "upstream_protocol",
             Self::Refused(_) => "upstream_refused",
@@ -72,9 +81,15 @@ impl From<hyper::Error> for UpstreamError {
         if error.is_user() {
             return Self::RequestBody(error);
         }
-        let http2 = error
-            .source()
-            .and_then(|source| source.downcast_ref::<h2::Error>());
+        let source = error.source();
+        let http2 = source.and_then(|source| source.downcast_ref::<h2::Error>());
+        let io = match http2 {
+            Some(http2) => http2.get_io(),
+            None => source.and_then(|source| source.downcast_ref()),
+        };
+        if io.is_some_and(is_tls) {
+            return Self::Tls(io::Error::other(error));
+        }
         match http2 {
             Some(http2) if http2.is_remote() && is_refusal(http2) => Self::Refused(error),
             // Neither the peer nor the library: the body again.
@@ -84,6 +99,15 @@ impl From<hyper::Error> for UpstreamError {
             _ => Self::Protocol(error),
         }
     }
+}
+
+/// Whether it is TLS that ended a connection. A peer that does not take our certificate says so after the handshake
+/// (RFC 8446 §4.4.2.4).
+fn is_tls(error: &io::Error) -> bool {
+    let cause = error.get_ref();
+    cause
+        .and_then(|cause| cause.downcast_ref::<rustls::Error>())
+        .is_some()
 }
 
 /// Whether the peer says that nothing was done (RFC 9113 §8.7). A GOAWAY is an error only of what came too late for it.
@@ -109,11 +133,28 @@ pub(super) async fn connect(target: &Target, reach: &Reach) -> Result<Connection
     let stream = open(&target.address, reach).await?;
     stream.set_nodelay(true).map_err(UpstreamError::Connect)?;
     let peer = stream.peer_addr().map_err(UpstreamError::Connect)?;
-    let spoken = match target.protocol {
-        BackendProtocol::Http1 => Spoken::Http1(http1(stream).await?),
-        BackendProtocol::Http2 => Spoken::Http2(multiplexed::open(stream).await?),
+    let spoken = match &target.tls {
+        None if target.protocol == BackendProtocol::Http2 => Spoken::Http2(multiplexed::open(stream).await?),
+        None => Spoken::Http1(http1(stream).await?),
+        // In a place of its own: it is large, and seldom needed.
+        Some(tls) => Box::pin(secured(stream, tls, target.protocol)).await?,
     };
     Ok(Connection { spoken, peer })
+}
+
+async fn secured(stream: TcpStream, tls: &Tls, wanted: BackendProtocol) -> Result<Spoken, UpstreamError> {
+    let stream = tls.connect(stream).await.map_err(UpstreamError::Tls)?;
+    if is_http2(&stream) {
+        return Ok(Spoken::Http2(multiplexed::open(stream).await?));
+    }
+    if wanted == BackendProtocol::Http2 {
+        let error = io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the upstream has not agreed to HTTP/2",
+        );
+        return Err(UpstreamError::Tls(error));
+    }
+    Ok(Spoken::Http1(http1(stream).await?))
 }
 
 /// Whatever it takes to get to a connection, within the rule's limit.

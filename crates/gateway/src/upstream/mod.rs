@@ -11,8 +11,10 @@ mod multiplexed;
 mod pool;
 mod send;
 mod target;
+mod tls;
 
 pub(crate) use connect::UpstreamError;
 pub(crate) use pool::{Lease, Pool};
 pub(crate) use send::{Limits, send};
 pub(crate) use target::Target;
+pub(crate) use tls::{TlsBook, TlsError};

@@ -78,14 +78,11 @@ where
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(MAX_RESPONSE_HEADERS)
         .max_send_buf_size(READ_BUFFER);
-    let (mut sender, connection) = builder
-        .handshake(TokioIo::new(io))
-        .await
-        .map_err(UpstreamError::Protocol)?;
+    let (mut sender, connection) = builder.handshake(TokioIo::new(io)).await?;
     let allowed = drive(connection);
     while allowed() == 0 {
         if sender.is_closed() {
-            sender.ready().await.map_err(UpstreamError::Protocol)?;
+            sender.ready().await?;
         }
         sleep(LOOK).await;
     }

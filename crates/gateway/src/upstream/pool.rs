@@ -1,5 +1,6 @@
 use std::{
     collections::HashMap,
+    error::Error,
     fmt,
     net::SocketAddr,
     sync::Arc,
@@ -8,7 +9,7 @@ use std::{
 
 use hyper::client::conn::http1::SendRequest;
 use parking_lot::Mutex;
-use splittoken_reach::{Forbidden, Reach};
+use splittoken_reach::Reach;
 use splittoken_routing::BackendProtocol;
 
 use super::{
@@ -41,7 +42,7 @@ pub(crate) struct Pool {
     idle: Mutex<HashMap<Arc<str>, Vec<Idle>>>,
     /// Those that serve many.
     shared: Mutex<HashMap<Arc<str>, Shared>>,
-    /// When somebody last tried what is not allowed.
+    /// When somebody last tried what is not allowed, or has no TLS that counts.
     refused: Mutex<HashMap<Arc<str>, Instant>>,
 }
 
@@ -51,6 +52,8 @@ struct Shared {
     connections: Vec<Arc<Multiplexed>>,
     /// Whoever finds no room opens another, and the others wait for that.
     door: Arc<tokio::sync::Mutex<()>>,
+    /// Whether the newest connection turned out to be one for one request at a time.
+    is_http1: bool,
 }
 
 struct Idle {
@@ -90,16 +93,16 @@ impl Pool {
         limit: Option<Duration>,
         random: u64,
     ) -> Result<Lease, UpstreamError> {
-        match target.protocol {
-            BackendProtocol::Http1 => match self.take(target, reach) {
-                Some(lease) => Ok(Lease::Http1(lease)),
+        if target.protocol == BackendProtocol::Http1 {
+            return match self.take(target, reach) {
+                Some(borrowed) => Ok(Lease::Http1(borrowed)),
                 None => self.open(target, reach, limit, random).await,
-            },
-            BackendProtocol::Http2 => match self.join(target, reach) {
-                Some(stream) => Ok(Lease::Http2(stream)),
-                // In a place of its own: it is large, and seldom needed.
-                None => Box::pin(within(limit, self.join_or_open(target, reach, random))).await,
-            },
+            };
+        }
+        match self.find(target, reach) {
+            Some(lease) => Ok(lease),
+            // In a place of its own: it is large, and seldom needed.
+            None => Box::pin(within(limit, self.find_or_open(target, reach, random))).await,
         }
     }
 
@@ -114,19 +117,38 @@ impl Pool {
         Ok(self.adopt(target, connection, random))
     }
 
-    /// Waits for whoever is opening a connection already.
-    async fn join_or_open(
+    /// Waits for whoever is opening a connection already, unless each serves one request only.
+    async fn find_or_open(
         self: &Arc<Self>,
         target: &Target,
         reach: &Reach,
         random: u64,
     ) -> Result<Lease, UpstreamError> {
         let door = self.door(target);
-        let _mine = door.lock().await;
-        if let Some(stream) = self.join(target, reach) {
-            return Ok(Lease::Http2(stream));
+        let mine = door.lock().await;
+        if let Some(lease) = self.find(target, reach) {
+            return Ok(lease);
+        }
+        if self.is_http1(target) {
+            drop(mine);
         }
         self.open(target, reach, None, random).await
+    }
+
+    /// A connection that is there, or a part of one.
+    fn find(self: &Arc<Self>, target: &Target, reach: &Reach) -> Option<Lease> {
+        let stream = self.join(target, reach).map(Lease::Http2);
+        let idle = || self.take(target, reach).map(Lease::Http1);
+        match target.protocol {
+            BackendProtocol::Http2 => stream,
+            BackendProtocol::Http1 | BackendProtocol::Negotiated => stream.or_else(idle),
+        }
+    }
+
+    /// Whether HTTP/1.1 was agreed on the last time.
+    fn is_http1(&self, target: &Target) -> bool {
+        let shared = self.shared.lock();
+        shared.get(&target.key).is_some_and(|there| there.is_http1)
     }
 
     fn door(&self, target: &Target) -> Arc<tokio::sync::Mutex<()>> {
@@ -179,32 +201,45 @@ impl Pool {
         let dies = Instant::now() + MIN_AGE + Duration::from_millis(random % AGE_SPREAD_MS);
         let (key, peer) = (Arc::clone(&target.key), connection.peer);
         match connection.spoken {
-            Spoken::Http1(sender) => Lease::Http1(Borrowed {
-                sender,
-                key,
-                peer,
-                dies,
-                pool: Arc::clone(self),
-                is_reused: false,
-            }),
+            Spoken::Http1(sender) => {
+                if target.protocol == BackendProtocol::Negotiated {
+                    let mut shared = self.shared.lock();
+                    shared.entry(Arc::clone(&key)).or_default().is_http1 = true;
+                }
+                Lease::Http1(Borrowed {
+                    sender,
+                    key,
+                    peer,
+                    dies,
+                    pool: Arc::clone(self),
+                    is_reused: false,
+                })
+            }
             Spoken::Http2(opened) => {
                 let connection = Multiplexed::new(opened, peer, dies);
                 let stream = connection.first();
                 let mut shared = self.shared.lock();
-                shared.entry(key).or_default().connections.push(connection);
+                let there = shared.entry(key).or_default();
+                there.connections.push(connection);
+                there.is_http1 = false;
                 Lease::Http2(stream)
             }
         }
     }
 
-    /// Says once that an address may not be connected to, and not with every request.
-    pub(crate) fn refuse(&self, address: &str, why: Forbidden) {
-        if self
+    /// Says once what is wrong with a backend for good, and not with every request.
+    pub(super) fn note(&self, target: &Target, error: &UpstreamError) {
+        let why: &dyn Error = match error {
+            UpstreamError::Forbidden(why) => why,
+            UpstreamError::Tls(why) => why,
+            _ => return,
+        };
+        let known = self
             .refused
             .lock()
-            .insert(address.into(), Instant::now())
-            .is_none()
-        {
+            .insert(Arc::clone(&target.key), Instant::now());
+        if known.is_none() {
+            let address = &*target.address;
             tracing::warn!(address, "a backend is not connected to: {why}");
         }
     }
@@ -220,7 +255,7 @@ impl Pool {
             shared
                 .connections
                 .retain(|c| c.is_usable(now, &Reach::Anywhere) && !c.is_idle(now, MAX_IDLE));
-            !shared.connections.is_empty() || Arc::strong_count(&shared.door) > 1
+            !shared.connections.is_empty() || shared.is_http1 || Arc::strong_count(&shared.door) > 1
         });
         self.refused.lock().retain(|_, tried| now - *tried < OLD_NEWS);
     }

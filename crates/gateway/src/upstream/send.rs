@@ -104,9 +104,7 @@ async fn attempt(
         let mut lease = match lease.await {
             Ok(lease) => lease,
             Err(error) => {
-                if let UpstreamError::Forbidden(why) = &error {
-                    pool.refuse(&target.address, *why);
-                }
+                pool.note(target, &error);
                 return Err(Failed {
                     error,
                     unsent: Some(request),
@@ -119,7 +117,14 @@ async fn attempt(
                 .try_send_request(request)
                 .await
                 .map_err(Failed::of),
-            Lease::Http2(stream) => Box::pin(send_on(stream, request, wants_trailers)).await,
+            Lease::Http2(stream) => {
+                let scheme = if target.tls.is_some() {
+                    Scheme::HTTPS
+                } else {
+                    Scheme::HTTP
+                };
+                Box::pin(send_on(stream, request, scheme, wants_trailers)).await
+            }
         };
         match sent {
             Ok(response) => return Ok((response, lease)),
@@ -135,9 +140,10 @@ async fn attempt(
 async fn send_on(
     stream: &mut Stream,
     mut request: Request<RequestBody>,
+    scheme: Scheme,
     wants_trailers: bool,
 ) -> Result<Response<Incoming>, Failed> {
-    to_http2(&mut request, Scheme::HTTP, wants_trailers);
+    to_http2(&mut request, scheme, wants_trailers);
     match stream.sender().try_send_request(request).await {
         Ok(response) => {
             stream.answered();

@@ -2,6 +2,8 @@ use std::sync::Arc;
 
 use splittoken_routing::{Backend, BackendProtocol};
 
+use super::tls::Tls;
+
 /// A backend, as connections are made to it.
 #[derive(Debug)]
 pub(crate) struct Target {
@@ -10,21 +12,37 @@ pub(crate) struct Target {
     /// What connections are kept under: whoever has another key shares none with this one.
     pub(crate) key: Arc<str>,
     pub(crate) protocol: BackendProtocol,
+    pub(crate) tls: Option<Arc<Tls>>,
 }
 
 impl Target {
     /// Why there is none is known to whoever wrote the configuration.
-    pub(crate) fn new(backend: &Backend) -> Option<Self> {
+    pub(crate) fn plain(backend: &Backend) -> Option<Self> {
         let address: Arc<str> = backend.address.as_deref().ok()?.into();
         let key = match backend.protocol {
-            BackendProtocol::Http1 => Arc::clone(&address),
+            BackendProtocol::Http1 | BackendProtocol::Negotiated => Arc::clone(&address),
             BackendProtocol::Http2 => format!("h2c {address}").into(),
         };
         Some(Self {
             address,
             key,
-            protocol: backend.protocol,
+            // Without TLS there is nobody to negotiate with.
+            protocol: match backend.protocol {
+                BackendProtocol::Negotiated => BackendProtocol::Http1,
+                protocol => protocol,
+            },
+            tls: None,
         })
+    }
+
+    /// Over TLS, and never without.
+    pub(crate) fn secured(address: &str, protocol: BackendProtocol, tls: Arc<Tls>) -> Self {
+        Self {
+            address: address.into(),
+            key: format!("tls {} {address}", tls.number).into(),
+            protocol,
+            tls: Some(tls),
+        }
     }
 
     #[cfg(test)]
@@ -33,7 +51,8 @@ impl Target {
             address: Ok(address.to_owned()),
             weight: 1,
             protocol,
+            tls: None,
         };
-        Self::new(&backend).unwrap()
+        Self::plain(&backend).unwrap()
     }
 }

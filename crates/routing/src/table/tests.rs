@@ -277,6 +277,7 @@ fn backends_get_their_weights_share() {
         address: Ok(name.to_owned()),
         weight,
         protocol: BackendProtocol::default(),
+        tls: None,
     };
     let mut r = rule("r", vec![prefix("/")]);
     let broken = Backend {
@@ -285,6 +286,7 @@ fn backends_get_their_weights_share() {
         }),
         weight: 1,
         protocol: BackendProtocol::default(),
+        tls: None,
     };
     r.backends = vec![backend("a", 3), backend("never", 0), broken];
     let table = RouteTable::build(&[
@@ -327,6 +329,7 @@ fn the_wire_form_survives_json() {
         }),
         weight: 1,
         protocol: BackendProtocol::default(),
+        tls: None,
     }];
     let config = route("a", &["h", "*.example.com", "::1"], vec![r]).config;
     let text = serde_json::to_string(&config).unwrap();
