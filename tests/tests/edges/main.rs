@@ -4,6 +4,7 @@ mod grpc;
 mod http2;
 mod leaving;
 mod proxy_protocol;
+mod streams;
 mod tls;
 mod upstream_http2;
 mod upstream_tls;

@@ -3,24 +3,24 @@
 use http::{HeaderValue, Request, Uri, header, uri::Scheme};
 
 /// Gives a request its scheme and authority in the place of its `Host`. `wants_trailers` is what is left of the client's
-/// `TE`. Says whether that went well: what stands in `Host` has been looked at long before.
-pub(super) fn to_http2<B>(request: &mut Request<B>, scheme: Scheme, wants_trailers: bool) -> bool {
-    let Some(host) = request.headers().get(header::HOST) else {
-        return false;
-    };
+/// `TE`. A `Host` that is no authority, which the gate does not let through, would stay what it is: legal, too.
+pub(super) fn to_http2<B>(request: &mut Request<B>, scheme: Scheme, wants_trailers: bool) {
+    if let Some(uri) = absolute(request, scheme) {
+        *request.uri_mut() = uri;
+        request.headers_mut().remove(header::HOST);
+    }
+    if wants_trailers {
+        let trailers = HeaderValue::from_static("trailers");
+        request.headers_mut().insert(header::TE, trailers);
+    }
+}
+
+fn absolute<B>(request: &Request<B>, scheme: Scheme) -> Option<Uri> {
+    let host = request.headers().get(header::HOST)?;
     let mut parts = request.uri().clone().into_parts();
     parts.scheme = Some(scheme);
-    parts.authority = host.as_bytes().try_into().ok();
-    let Ok(uri) = Uri::from_parts(parts) else {
-        return false;
-    };
-    *request.uri_mut() = uri;
-    let headers = request.headers_mut();
-    headers.remove(header::HOST);
-    if wants_trailers {
-        headers.insert(header::TE, HeaderValue::from_static("trailers"));
-    }
-    true
+    parts.authority = Some(host.as_bytes().try_into().ok()?);
+    Uri::from_parts(parts).ok()
 }
 
 /// Undoes [`to_http2`].
@@ -50,7 +50,7 @@ mod tests {
                 .header("host", "a.example:8443")
                 .body(())
                 .unwrap();
-            assert!(to_http2(&mut request, Scheme::HTTP, wants_trailers));
+            to_http2(&mut request, Scheme::HTTP, wants_trailers);
             assert_eq!(request.uri(), &format!("http://a.example:8443{target}")[..]);
             assert_eq!(request.headers().contains_key("te"), wants_trailers);
             assert!(!request.headers().contains_key("host"));
@@ -62,7 +62,18 @@ mod tests {
     }
 
     #[test]
-    fn without_a_host_there_is_no_authority() {
-        assert!(!to_http2(&mut Request::new(()), Scheme::HTTP, false));
+    fn what_is_no_authority_stays_a_host() {
+        let mut request = Request::builder()
+            .uri("/a")
+            .header("host", "a b")
+            .body(())
+            .unwrap();
+        to_http2(&mut request, Scheme::HTTP, false);
+        assert_eq!(
+            (request.uri().to_string().as_str(), &request.headers()["host"]),
+            ("/a", &HeaderValue::from_static("a b"))
+        );
+        to_http1(&mut request);
+        assert_eq!(request.headers()["host"], "a b");
     }
 }

@@ -247,16 +247,19 @@ impl Pool {
     /// Closes what is too old or was closed by the other side.
     pub(crate) fn sweep(&self) {
         let now = Instant::now();
-        self.idle.lock().retain(|_, connections| {
+        let mut idle = self.idle.lock();
+        idle.retain(|_, connections| {
             connections.retain(|c| c.is_usable(now));
             !connections.is_empty()
         });
-        self.shared.lock().retain(|_, shared| {
+        self.shared.lock().retain(|key, shared| {
             shared
                 .connections
                 .retain(|c| c.is_usable(now, &Reach::Anywhere) && !c.is_idle(now, MAX_IDLE));
-            !shared.connections.is_empty() || shared.is_http1 || Arc::strong_count(&shared.door) > 1
+            let is_known = shared.is_http1 && idle.contains_key(key);
+            is_known || !shared.connections.is_empty() || Arc::strong_count(&shared.door) > 1
         });
+        drop(idle);
         self.refused.lock().retain(|_, tried| now - *tried < OLD_NEWS);
     }
 }
