@@ -7,7 +7,9 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use splittoken_provider::{GivenEndpoints, KeptKeys, Provider, ProviderError, ProviderSettings};
+use splittoken_provider::{
+    GivenCertificate, GivenEndpoints, KeptKeys, Provider, ProviderError, ProviderSettings,
+};
 use splittoken_routing::{
     Backend, BackendTls, Discovery, IssuerConfig, IssuerSecrets, RouteTable, ServedRoute, ServedRule,
     Transport, Verification,
@@ -257,6 +259,10 @@ fn settings(config: &IssuerConfig, secrets: &IssuerSecrets) -> ProviderSettings 
         jwks_refresh: config.jwks_refresh,
         jwks_min_refresh: config.jwks_min_refresh,
         ca_certificates: config.ca_certificates.clone(),
+        client_certificate: secrets.client_certificate.clone().map(|shown| GivenCertificate {
+            chain: shown.chain,
+            key: shown.key,
+        }),
         reach: config.reach.clone(),
         connect_timeout: config.connect_timeout,
         request_timeout: config.request_timeout,

@@ -203,6 +203,7 @@ mod tests {
         RouteSecrets {
             issuer: IssuerSecrets {
                 hmac_key: Some(SecretBytes::new(b"a key of some bytes".to_vec())),
+                client_certificate: None,
             },
             client_certificates: BTreeMap::default(),
         }

@@ -3,8 +3,11 @@
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use splittoken_tests::certs::{Asked, Authority};
+use splittoken_tests::hostile::Hostile;
 use splittoken_tests::http2_upstream::{Http2Upstream, Settings, field};
+use splittoken_tests::jwt::Key;
 use splittoken_tests::route::Route;
+use splittoken_tests::scene::Scene;
 use splittoken_tests::stand::{Stand, Token};
 use splittoken_tests::wire::{Server, Step, answer};
 
@@ -253,5 +256,34 @@ fn a_key_of_another_certificate_hurts_its_backend_only() -> Result<()> {
     let message = rejected["message"].as_str().unwrap_or_default();
     ensure!(message.contains("rule rbroken: backend 127.0.0.1"), "{message}");
     ensure!(!config.to_string().contains("PRIVATE"), "a key");
+    Ok(())
+}
+
+/// Towards the provider, which an issuer names its certificate for.
+#[test]
+fn a_provider_that_asks_for_a_certificate_gets_it() -> Result<()> {
+    let (authority, clients) = (Authority::new()?, Authority::new()?);
+    let shown = clients.certify_client("gateway")?;
+    for (secret, status) in [(Some("gateway"), 200), (None, 503)] {
+        let key = Key::es256()?;
+        let provider = Hostile::start_mutual(&authority, &clients, &[&key])?;
+        let mut tls = json!({"caCertificateRefs": [{"name": "ca"}]});
+        if let Some(name) = secret {
+            tls["clientCertificateRef"] = json!({"name": name});
+        }
+        let route = |route: Route| {
+            route
+                .issuer(&json!({"transport": null, "tls": tls}))
+                .config_map("ca", "ca.crt", authority.pem())
+                .tls_secret("gateway", &shown.pem, &shown.key_pem)
+        };
+        let jwt = key.token(&provider.claims(&json!({"jti": "shown"})))?;
+        provider.answer_token(&jwt);
+        let scene = Scene::of(provider, key, route, |gateway| gateway)?;
+        let answer = scene.ask()?;
+        assert_eq!(answer.status, status, "{secret:?}: {}", answer.text());
+        let config = scene.gateway.admin("/config")?.text();
+        ensure!(!config.contains("PRIVATE"), "a key");
+    }
     Ok(())
 }

@@ -1,14 +1,16 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use splittoken_routing::{
-    Discovery, Endpoints, IssuerConfig, IssuerSecrets, Lifetime, Transport, Verification,
+    ClientCertificate, Discovery, Endpoints, IssuerConfig, IssuerSecrets, Lifetime, Transport, Verification,
 };
 use splittoken_token::{Algorithm, Realm, SecretBytes};
 use url::{Host, Url};
 
-use super::{CompileOptions, certificates::Certificates, is_served, refusal};
+use super::{CompileOptions, certificates::Certificates, client_certificate, is_served, refusal};
 use crate::{
-    crd::{self, CaCertificateRef, Issuer, NamespacesFrom, SecretKeyRef, SplitTokenIssuer},
+    crd::{
+        self, CaCertificateRef, ClientCertificateRef, Issuer, NamespacesFrom, SecretKeyRef, SplitTokenIssuer,
+    },
     dot_segments::has_dot_segments,
     object::ObjectName,
     resources::Resources,
@@ -215,11 +217,20 @@ impl<'a> Resolver<'a> {
         for (index, reference) in refs.iter().enumerate() {
             self.add_certificates(index, reference, &mut certificates);
         }
+        let shown = issuer
+            .tls
+            .as_ref()
+            .and_then(|tls| tls.client_certificate_ref.as_ref());
+        let client_certificate = shown.and_then(|reference| self.client_certificate(reference));
         if !self.problems.is_empty() {
             return None;
         }
         let config = self.config(issuer, certificates.into_texts());
-        Some((config, IssuerSecrets { hmac_key }))
+        let secrets = IssuerSecrets {
+            hmac_key,
+            client_certificate,
+        };
+        Some((config, secrets))
     }
 
     fn config(&self, issuer: &Issuer, ca_certificates: Vec<String>) -> IssuerConfig {
@@ -352,6 +363,13 @@ impl<'a> Resolver<'a> {
             self.warnings
                 .push(Warning::new(field, WarningReason::ShortHmacKey, message));
         }
+    }
+
+    fn client_certificate(&mut self, reference: &ClientCertificateRef) -> Option<ClientCertificate> {
+        let field = format!("{}.tls.clientCertificateRef", self.field);
+        let namespace = &self.owner.namespace;
+        let found = client_certificate::read(self.resources, namespace, &reference.name, &field);
+        found.map_err(|problem| self.problems.push(problem)).ok()
     }
 
     fn add_certificates(&mut self, index: usize, reference: &CaCertificateRef, to: &mut Certificates) {

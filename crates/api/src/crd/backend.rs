@@ -104,7 +104,7 @@ pub enum BackendTlsMode {
     Custom,
 }
 
-/// A Secret of the type `kubernetes.io/tls` in the route's own namespace.
+/// A Secret of the type `kubernetes.io/tls` of the object's own namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ClientCertificateRef {

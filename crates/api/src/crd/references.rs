@@ -29,9 +29,14 @@ impl Issuer {
     pub(crate) fn references(&self, namespace: &str) -> Vec<ObjectName> {
         let hmac = self.hmac_secret_ref.as_ref();
         let hmac = hmac.map(|reference| ObjectName::new("Secret", namespace, &reference.name));
-        let tls = self.tls.as_ref().map_or(&[][..], |tls| &tls.ca_certificate_refs);
-        let tls = tls.iter().map(|reference| reference.object(namespace));
-        hmac.into_iter().chain(tls).collect()
+        let client = self
+            .tls
+            .as_ref()
+            .and_then(|tls| tls.client_certificate_ref.as_ref());
+        let client = client.map(|reference| ObjectName::new("Secret", namespace, &reference.name));
+        let authorities = self.tls.as_ref().map_or(&[][..], |tls| &tls.ca_certificate_refs);
+        let authorities = authorities.iter().map(|reference| reference.object(namespace));
+        hmac.into_iter().chain(client).chain(authorities).collect()
     }
 }
 

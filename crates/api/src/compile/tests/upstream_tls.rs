@@ -200,3 +200,43 @@ fn what_a_backend_refers_to_is_read() {
         ["ConfigMap/shop/ca", "Secret/shop/ca-secret", "Secret/shop/client"]
     );
 }
+
+/// The provider's side: the same Secret, of the namespace of whoever defines the issuer.
+#[test]
+fn an_issuer_has_a_client_certificate_too() {
+    let (pem, key) = certified();
+    let own = issuer("login", "id")
+        .with("/spec/tls", json!({"clientCertificateRef": {"name": "client"}}))
+        .with("/spec/allowedRoutes", json!({"namespaces": {"from": "All"}}));
+    let mut to_it =
+        route("r", "shop", "x.example").with("/spec/issuerRef", json!({"name": "login", "namespace": "id"}));
+    to_it["spec"].as_object_mut().unwrap().remove("issuer");
+    let data = json!({"tls.crt": pem, "tls.key": key});
+    let secret = object("Secret", "client", "id", &data);
+    let compiled = Set::new([own.clone(), to_it.clone(), secret]).compile();
+    assert!(compiled.verdict("shop/r").is_clean(), "{:?}", compiled.verdicts);
+    let shown = compiled.routes[0]
+        .secrets
+        .issuer
+        .client_certificate
+        .as_ref()
+        .unwrap();
+    assert_eq!((shown.chain.len(), shown.key.expose()), (1, key.as_bytes()));
+    assert!(
+        !serde_json::to_string(&compiled.routes[0].config)
+            .unwrap()
+            .contains("PRIVATE")
+    );
+
+    let elsewhere = object("Secret", "client", "shop", &data);
+    let set = Set::new([own, to_it, elsewhere]);
+    let read = set.resources().references("default", &Installation::open());
+    assert_eq!(
+        read.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["Secret/id/client"]
+    );
+    let compiled = set.compile();
+    let field = "spec.tls.clientCertificateRef";
+    assert_eq!(compiled.problems("id/login"), [(field, Reason::SecretNotFound)]);
+    assert!(compiled.routes.is_empty());
+}
