@@ -6,6 +6,7 @@ use splittoken_tests::certs::{Asked, Authority};
 use splittoken_tests::hostile::Hostile;
 use splittoken_tests::http2_upstream::{Http2Upstream, Settings, field};
 use splittoken_tests::jwt::Key;
+use splittoken_tests::marks::Marks;
 use splittoken_tests::route::Route;
 use splittoken_tests::scene::Scene;
 use splittoken_tests::stand::{Stand, Token};
@@ -285,5 +286,41 @@ fn a_provider_that_asks_for_a_certificate_gets_it() -> Result<()> {
         let config = scene.gateway.admin("/config")?.text();
         ensure!(!config.contains("PRIVATE"), "a key");
     }
+    Ok(())
+}
+
+/// With everything logged that there is: libraries see each header on its way.
+#[test]
+fn neither_tokens_nor_keys_are_logged() -> Result<()> {
+    let (authority, clients) = (Authority::new()?, Authority::new()?);
+    let (upstream, _) = http2(&authority, Some(&clients))?;
+    let cleartext = Http2Upstream::start()?;
+    let shown = clients.certify_client("gateway")?;
+    let backend = custom(
+        &upstream.address().to_string(),
+        &json!({"clientCertificateRef": {"name": "gateway"}}),
+    );
+    let rules = json!([
+        rule("/tls", &backend),
+        rule("/h2c", &json!({"url": cleartext.url(), "protocol": "HTTP2"})),
+    ]);
+    let (stand, token) = before(&rules, |route| {
+        route
+            .config_map("ca", "ca.crt", authority.pem())
+            .tls_secret("gateway", &shown.pem, &shown.key_pem)
+    })?;
+    let mut marks = Marks::new();
+    marks.add_jwt("the JWT", &token.jwt);
+    marks.add("the token", &token.opaque);
+    marks.add("the key", shown.key_pem.lines().nth(1).unwrap_or_default());
+    for path in ["/tls", "/h2c"] {
+        assert_eq!(stand.get(path, &token)?.status, 200, "{path}");
+    }
+    let log = stand.gateway.output();
+    assert_eq!(marks.found_in(&log), Vec::<String>::new());
+    ensure!(
+        String::from_utf8_lossy(&log).contains(" TRACE "),
+        "a log that says little"
+    );
     Ok(())
 }
