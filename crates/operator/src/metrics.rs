@@ -97,7 +97,7 @@ impl Metrics {
         );
         r.register(
             "reconcile_duration_seconds",
-            "Time that one look took, writes included",
+            "Time that one look or one part of its writes took",
             self.duration.clone(),
         );
         r.register(

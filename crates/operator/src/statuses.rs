@@ -13,7 +13,7 @@ use kube::{
 };
 use serde_json::Value;
 use splittoken_api::{Compiled, ObjectName, Verdict};
-use splittoken_routing::{CompiledRoute, Hostname, wire};
+use splittoken_routing::{CompiledRoute, Hostname, RouteName, wire};
 
 use crate::{
     asking::Reports,
@@ -35,6 +35,8 @@ const SETTLING: Duration = Duration::from_secs(1);
 const COUNTS: Duration = Duration::from_secs(5);
 /// How many are written before changes are looked at again: an edit does not wait for the statuses of ten thousand routes.
 const AT_A_TIME: usize = 500;
+/// How many while routes wait to be written, which comes first.
+const BESIDE: usize = 20;
 /// How many of them at once.
 const AT_ONCE: usize = 16;
 /// The controller's name in Events.
@@ -68,6 +70,8 @@ pub(crate) struct Known<'k> {
     pub(crate) held: &'k BTreeSet<ObjectName>,
     pub(crate) reports: &'k Reports,
     pub(crate) refusals: &'k Refusals,
+    /// Routes that are not written yet, because their turn has not come.
+    pub(crate) waiting: &'k BTreeSet<RouteName>,
     /// The only objects of which anything can have changed, where that is known.
     pub(crate) only: Option<&'k BTreeSet<ObjectName>>,
 }
@@ -129,6 +133,7 @@ impl Statuses {
             held,
             reports,
             refusals,
+            waiting,
             only,
         } = known;
         let routes: HashMap<(&str, &str), &CompiledRoute> = compiled
@@ -162,7 +167,17 @@ impl Statuses {
             };
             let (status, settles) = if name.kind == Kind::Route.type_meta().1 {
                 let route = routes.get(&(name.namespace.as_str(), name.name.as_str()));
-                self.route(verdict, object, route.copied(), &fleet, refusals)
+                let (status, settles) = self.route(verdict, object, route.copied(), &fleet, refusals);
+                let waits = route.is_some_and(|route| waiting.contains(&route.config.name));
+                // The moment in which nobody needs to know begins with its turn.
+                (
+                    status,
+                    if waits {
+                        Some(self.settles_anew(name))
+                    } else {
+                        settles
+                    },
+                )
             } else {
                 let key = name.to_string();
                 let reports = issuers.get(key.as_str()).map_or(&[][..], Vec::as_slice);
@@ -189,9 +204,7 @@ impl Statuses {
         }
         metrics.statuses_waiting().set(gauge(due.len()));
         if let Some(writer) = writer {
-            if due.len() > AT_A_TIME {
-                self.hopeful_first(&mut due);
-                due.truncate(AT_A_TIME);
+            if self.cut(&mut due, if waiting.is_empty() { AT_A_TIME } else { BESIDE }) {
                 later.push(Instant::now());
             }
             later.extend(self.write(due, writer, metrics).await);
@@ -256,6 +269,12 @@ impl Statuses {
         }
     }
 
+    /// Until when an object is settling whose form is not there for any pod yet.
+    fn settles_anew(&mut self, name: &ObjectName) -> Instant {
+        self.since.remove(name);
+        Instant::now() + SETTLING
+    }
+
     /// Where only a count of pods would change: when it may be written.
     fn is_too_soon(&self, name: &ObjectName, status: &Status) -> Option<Instant> {
         let told = self.told.get(name)?;
@@ -297,6 +316,16 @@ impl Statuses {
                 is_last: false,
             }),
         }
+    }
+
+    /// Leaves for later what is more than that. Says whether anything is.
+    fn cut(&self, due: &mut Vec<News<'_>>, at_most: usize) -> bool {
+        if due.len() <= at_most {
+            return false;
+        }
+        self.hopeful_first(due);
+        due.truncate(at_most);
+        true
     }
 
     /// What failed the last time comes after all that did not, and what failed last comes last.

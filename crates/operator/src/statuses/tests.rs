@@ -60,6 +60,16 @@ async fn a_form_is_settled_a_second_after_it_was_seen_first() {
 }
 
 #[tokio::test]
+async fn the_moment_of_a_form_begins_when_its_turn_has_come() {
+    let mut statuses = statuses();
+    let name = verdict("SplitTokenRoute").object;
+    let first = statuses.settled(&name, "a");
+    let waiting = statuses.settles_anew(&name);
+    assert!(waiting > first);
+    assert!(statuses.settled(&name, "a") >= waiting);
+}
+
+#[tokio::test]
 async fn a_status_that_was_just_written_is_not_written_again_before_the_watch_brings_it() {
     let mut statuses = statuses();
     let name = ObjectName::new("SplitTokenIssuer", "shop", "orders");
