@@ -23,6 +23,7 @@ mod control;
 mod custody;
 mod error;
 mod failing;
+mod health;
 mod keyring;
 mod kinds;
 mod lease;

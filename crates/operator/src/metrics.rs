@@ -20,7 +20,7 @@ pub(crate) struct ConditionLabels {
     pub(crate) reason: &'static str,
 }
 
-/// A kind of write.
+/// A kind of object, and what is done with it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct FailingLabels {
     pub(crate) kind: &'static str,

@@ -141,6 +141,7 @@ impl Operator {
             &self.namespace,
             &self.settings,
             &self.readiness,
+            &self.metrics,
             &send,
             &mut tasks,
         );

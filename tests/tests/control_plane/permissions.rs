@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use splittoken_tests::apiserver::ApiServer;
 use splittoken_tests::installation::{Installation, Operator, install_crds, install_reference_grants};
+use splittoken_tests::link::Link;
 use splittoken_tests::wait;
 
 use super::{apply_and_expect, expect, rendered, wait_rendered};
@@ -124,6 +125,41 @@ fn a_missing_permission_is_named_and_nothing_is_swept_before_it_comes() -> Resul
         .lines()
         .find(|line| line.contains("403") && !line.contains("services") && !line.contains("leases"));
     ensure!(other.is_none(), "the role is not enough: {other:?}");
+    Ok(())
+}
+
+/// What was taken away shows when a watch has to be begun anew, at the latest after five minutes: here at once.
+#[test]
+fn a_permission_that_is_taken_away_shows_and_the_operator_is_not_ready_until_it_is_back() -> Result<()> {
+    let server = ApiServer::shared()?;
+    let plane = Installation::at(server)?;
+    let kube = &plane.kube;
+    kube.apply(&role(&plane, &[]))?;
+    let link = Link::to(server.address())?;
+    let credentials = server.kubeconfig_by(&account(&plane)?, &link)?;
+    let mut operator = plane.operator_of(&credentials, "urlBackends: true")?;
+    wait_ready(&operator)?;
+    let failing = |operator: &Operator, kind: &str| {
+        operator.metric(&format!("failing{{kind=\"{kind}\",verb=\"watch\"}}"))
+    };
+    assert_eq!(failing(&operator, "Service")?, 0);
+
+    kube.apply(&role(&plane, &["services"]))?;
+    link.cut();
+    wait::until_true(AGAIN, "the watch of services alone to fail", || {
+        failing(&operator, "Service").is_ok_and(|value| value == 1)
+            && failing(&operator, "SplitTokenRoute").is_ok_and(|value| value == 0)
+    })?;
+    assert_eq!(operator.admin("/readyz")?.status, 200, "not for a moment's fault");
+    wait_told(&mut operator, "services: not allowed to list and watch (RBAC)")?;
+    let told = operator.admin("/readyz")?.text();
+    ensure!(!told.contains("splittokenroutes"), "{told}");
+
+    kube.apply(&role(&plane, &[]))?;
+    wait_ready(&operator)?;
+    assert_eq!(failing(&operator, "Service")?, 0);
+    let text = operator.text();
+    ensure!(text.contains("services: watched again"), "{text}");
     Ok(())
 }
 
