@@ -129,6 +129,7 @@ impl Control {
             () = sleep_until(self.refusals.due().unwrap_or(never).into()), if self.left.is_nothing() => {}
             () = sleep_until(self.references.due().unwrap_or(never).into()) => self.stale = true,
             () = sleep_until(self.later.unwrap_or(never).into()) => self.news = true,
+            () = sleep_until(self.statuses.due().unwrap_or(never).into()) => {}
         }
         let mut last = pin!(sleep(PATIENCE));
         loop {
@@ -177,6 +178,7 @@ impl Control {
             if let Some(object) = object.filter(|_| matches!(kind, Kind::Route | Kind::Issuer)) {
                 self.references
                     .expire(&self.world.resources.references_of(&object));
+                self.statuses.forget_failure(&object);
                 let route = RouteName {
                     namespace: object.namespace,
                     name: object.name,
@@ -244,6 +246,7 @@ impl Control {
         if !self.leads.now() || self.owner.borrow().is_gone() {
             self.refusals = Refusals::default();
             self.left = Left::default();
+            self.metrics.objects_waiting().set(0);
             self.edited.clear();
             return Ok(());
         }
@@ -306,7 +309,8 @@ impl Control {
     /// Brings every status up to date with what is known.
     async fn tell(&mut self) {
         let is_all = std::mem::take(&mut self.news) || self.reports.has_changed().unwrap_or(false);
-        let touched = std::mem::take(&mut self.touched);
+        let mut touched = std::mem::take(&mut self.touched);
+        touched.extend(self.statuses.retried(Instant::now()));
         if !is_all && touched.is_empty() {
             return;
         }

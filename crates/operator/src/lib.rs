@@ -8,7 +8,7 @@
 //! ```
 //!
 //! One debounced loop over the whole set. What is a good route is said by `splittoken-api`; what is to be written is
-//! decided in plain functions over plain data (`world`, `rendered`, `turns`, `programmed`, `status`, `lease`, `claims`,
+//! decided in plain functions over plain data (`world`, `rendered`, `turns`, `programmed`, `retries`, `status`, `lease`, `claims`,
 //! `rotation`); only `watches`, `references`, `pods`, `class`, `writer` and the loop itself do I/O. Writing is for the
 //! leader, reading is not, and statuses are written by one installation of a class. This room does not know how routes
 //! are served.
@@ -33,6 +33,7 @@ mod programmed;
 mod references;
 mod refusals;
 mod rendered;
+mod retries;
 mod rotation;
 mod run;
 mod settings;

@@ -23,6 +23,7 @@ use crate::{
     pods::IssuerReport,
     programmed::{Fleet, Programmed, programmed},
     refusals::Refusals,
+    retries::Retries,
     shortened::shortened,
     status::{Status, of_issuer, of_left, of_route},
     world::{Object, hash},
@@ -49,8 +50,8 @@ pub(crate) struct Statuses {
     told: BTreeMap<ObjectName, Told>,
     /// Since when each object has its form: a route its revision.
     since: BTreeMap<ObjectName, (String, Instant)>,
-    /// Writes that failed the last time, and when.
-    failed: BTreeMap<ObjectName, Instant>,
+    /// Writes that failed the last time.
+    failed: Retries,
 }
 
 struct Told {
@@ -110,13 +111,28 @@ impl Statuses {
             recorder: Recorder::new(client.clone(), reporter),
             told: BTreeMap::new(),
             since: BTreeMap::new(),
-            failed: BTreeMap::new(),
+            failed: Retries::default(),
         }
     }
 
     /// The kinds of objects of which a status could not be written the last time.
     pub(crate) fn failing(&self) -> impl Iterator<Item = Attempt> {
-        self.failed.keys().map(|name| (kind_of(name), "patch status"))
+        self.failed.names().map(|name| (kind_of(name), "patch status"))
+    }
+
+    /// When the next status that failed is tried again.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.failed.next()
+    }
+
+    /// The objects whose statuses are tried again now.
+    pub(crate) fn retried(&mut self, now: Instant) -> BTreeSet<ObjectName> {
+        self.failed.due(now)
+    }
+
+    /// Somebody has changed an object: its status is tried at once.
+    pub(crate) fn forget_failure(&mut self, name: &ObjectName) {
+        self.failed.forget(name);
     }
 
     /// Works out all statuses and, with a writer, writes those that say something new. Gives when to come back for what
@@ -154,7 +170,9 @@ impl Statuses {
         if only.is_none() {
             self.told.retain(|name, _| objects.contains_key(name));
             self.since.retain(|name, _| objects.contains_key(name));
-            self.failed.retain(|name, _| objects.contains_key(name));
+            let class = self.class.as_str();
+            let is_ours = |object: &Object| &*object.class == class || &*object.told_by == class;
+            self.failed.keep(|name| objects.get(name).is_some_and(is_ours));
         }
         let mut counts = BTreeMap::new();
         let mut later = Vec::new();
@@ -199,7 +217,10 @@ impl Statuses {
             show(metrics, counts);
         }
         if writer.is_some() {
-            let concerned = objects.iter().filter(|(name, _)| known.concerns(name));
+            let failed = &self.failed;
+            let concerned = objects
+                .iter()
+                .filter(|(name, _)| known.concerns(name) && !failed.waits(name));
             due.extend(concerned.filter_map(|(name, object)| farewell(name, object, &self.class)));
         }
         metrics.statuses_waiting().set(gauge(due.len()));
@@ -207,7 +228,7 @@ impl Statuses {
             if self.cut(&mut due, if waiting.is_empty() { AT_A_TIME } else { BESIDE }) {
                 later.push(Instant::now());
             }
-            later.extend(self.write(due, writer, metrics).await);
+            self.write(due, writer, metrics).await;
         }
         later.into_iter().min()
     }
@@ -290,18 +311,19 @@ impl Statuses {
         let found = hash(&object.status);
         let is_known = |told: &Told| told.found == Some(found) && told.status == status;
         if self.told.get(name).is_some_and(is_known) {
+            self.failed.forget(name);
             return Task::Nothing;
         }
         if let Some(at) = self.is_too_soon(name, &status) {
             return Task::Later(at);
         }
-        // As many as fail would keep all others from being written.
-        let again = self.failed.get(name).map(|failed| *failed + COUNTS);
-        if let Some(at) = again.filter(|at| Instant::now() < *at) {
-            return Task::Later(at);
+        // As many as fail would keep all others from being written. Its time comes, and brings nobody else along.
+        if self.failed.waits(name) {
+            return Task::Nothing;
         }
         let Some(patch) = status.patch(&self.class, &object.status(), &now()) else {
             self.remember(name, &object.uid, status, found);
+            self.failed.forget(name);
             return Task::Nothing;
         };
         // Until the watch brings our own write back, it looks as if it were not there.
@@ -330,11 +352,11 @@ impl Statuses {
 
     /// What failed the last time comes after all that did not, and what failed last comes last.
     fn hopeful_first(&self, due: &mut [News<'_>]) {
-        due.sort_by_key(|news| self.failed.get(news.name));
+        due.sort_by_key(|news| self.failed.since(news.name));
     }
 
-    /// Writes statuses, with an Event where an object becomes ready or ceases to be. Gives when to try again what failed.
-    async fn write(&mut self, due: Vec<News<'_>>, writer: &Writer, metrics: &Metrics) -> Option<Instant> {
+    /// Writes statuses, with an Event where an object becomes ready or ceases to be.
+    async fn write(&mut self, due: Vec<News<'_>>, writer: &Writer, metrics: &Metrics) {
         let recorder = &self.recorder;
         let mut outcomes = stream::iter(due)
             .map(|news| async move {
@@ -358,31 +380,30 @@ impl Statuses {
             match outcome {
                 Ok(_) if news.is_last => {
                     self.told.remove(news.name);
-                    self.failed.remove(news.name);
+                    self.failed.forget(news.name);
                 }
                 Ok(true) => written.push((news.name, news.object.uid.clone(), news.status)),
                 // Its watch says what is there instead.
-                Ok(false) => {}
+                Ok(false) => self.failed.forget(news.name),
                 Err(error) => {
                     // Each object is named once; that it goes on is said of the whole kind.
-                    if self.failed.contains_key(news.name) {
+                    if self.failed.is_known(news.name) {
                         tracing::debug!(error = error.chain(), "left for the next time");
                     } else {
                         tracing::warn!(error = error.chain(), "left for the next time");
                     }
                     metrics.failures.inc();
-                    failed.push(news.name);
+                    failed.push((news.name, error.is_refusal()));
                 }
             }
         }
         drop(outcomes);
         let now = Instant::now();
-        let again = (!failed.is_empty()).then_some(now + COUNTS);
-        for name in failed {
-            self.failed.insert(name.clone(), now);
+        for (name, is_refused) in failed {
+            self.failed.failed(name, is_refused, now);
         }
         for (name, uid, status) in written {
-            self.failed.remove(name);
+            self.failed.forget(name);
             let told = Told {
                 uid,
                 status,
@@ -391,7 +412,6 @@ impl Statuses {
             };
             self.told.insert(name.clone(), told);
         }
-        again
     }
 
     fn remember(&mut self, name: &ObjectName, uid: &str, status: Status, found: u64) {

@@ -1,5 +1,6 @@
 //! An operator that may not do everything, or finds something missing: it says what, waits, and goes on.
 
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -161,6 +162,38 @@ fn a_permission_that_is_taken_away_shows_and_the_operator_is_not_ready_until_it_
     let text = operator.text();
     ensure!(text.contains("services: watched again"), "{text}");
     Ok(())
+}
+
+#[test]
+fn a_status_that_may_not_be_written_is_tried_less_and_less_often_and_at_once_when_it_is_touched() -> Result<()>
+{
+    let server = ApiServer::shared()?;
+    let plane = Installation::at(server)?;
+    let kube = &plane.kube;
+    kube.apply(&role(&plane, &["splittokenroutes/status"]))?;
+    let credentials = server.kubeconfig_of(&account(&plane)?)?;
+    let backend = json!({"url": "http://upstream.example"});
+    let route = plane.route(&plane.name, "orders", "https://iam.example", &backend);
+    kube.apply(&route)?;
+    let operator = plane.operator_of(&credentials, "urlBackends: true")?;
+    wait_ready(&operator)?;
+    let is_failing = |value: u64| {
+        let name = "failing{kind=\"SplitTokenRoute\",verb=\"patch status\"}";
+        wait::until_true(AGAIN, "the metric to say how statuses go", || {
+            operator.metric(name).is_ok_and(|found| found == value)
+        })
+    };
+    is_failing(1)?;
+    let before = operator.metric("failures_total")?;
+    thread::sleep(Duration::from_secs(25));
+    let tries = operator.metric("failures_total")? - before;
+    ensure!((1..=3).contains(&tries), "{tries} tries");
+
+    kube.apply(&role(&plane, &[]))?;
+    let touched = json!({"metadata": {"annotations": {"again": "please"}}});
+    kube.merge("SplitTokenRoute", &plane.name, "orders", &touched)?;
+    expect(&plane, &route, "Accepted", "Accepted")?;
+    is_failing(0)
 }
 
 /// Whose class it is has to be known once. What is known then holds.
