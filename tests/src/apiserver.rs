@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use crate::certs::Authority;
 use crate::kube::Kube;
+use crate::link::Link;
 use crate::process::Process;
 use crate::{folder, parts, ports, secret};
 
@@ -102,8 +103,22 @@ impl ApiServer {
 
     /// Writes a kubeconfig for somebody with another token.
     pub fn kubeconfig_of(&self, token: &str) -> Result<PathBuf> {
+        self.kubeconfig_at(token, self.port)
+    }
+
+    /// The same for somebody who comes by this link, which leads to [`Self::address`].
+    pub fn kubeconfig_by(&self, token: &str, link: &Link) -> Result<PathBuf> {
+        self.kubeconfig_at(token, link.address().port())
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
+    }
+
+    fn kubeconfig_at(&self, token: &str, port: u16) -> Result<PathBuf> {
         let path = self.folder.path().join(format!("kubeconfig-{}", secret::text()));
-        fs::write(&path, self.kubeconfig_text(token))?;
+        fs::write(&path, self.kubeconfig_text(token, port))?;
         Ok(path)
     }
 
@@ -133,16 +148,18 @@ impl ApiServer {
     }
 
     fn write_kubeconfig(&self) -> Result<()> {
-        Ok(fs::write(self.kubeconfig(), self.kubeconfig_text(&self.token))?)
+        Ok(fs::write(
+            self.kubeconfig(),
+            self.kubeconfig_text(&self.token, self.port),
+        )?)
     }
 
-    fn kubeconfig_text(&self, token: &str) -> String {
+    fn kubeconfig_text(&self, token: &str, port: u16) -> String {
         format!(
             "apiVersion: v1\nkind: Config\ncurrent-context: test\n\
-             clusters: [{{name: test, cluster: {{server: '{}', certificate-authority: '{}'}}}}]\n\
+             clusters: [{{name: test, cluster: {{server: 'https://127.0.0.1:{port}', certificate-authority: '{}'}}}}]\n\
              users: [{{name: test, user: {{token: '{token}'}}}}]\n\
              contexts: [{{name: test, context: {{cluster: test, user: test}}}}]\n",
-            self.url(),
             self.folder.path().join("ca.pem").display(),
         )
     }

@@ -32,6 +32,7 @@ pub mod keycloak;
 pub mod kube;
 pub mod kubectl;
 pub mod kubelet;
+pub mod link;
 pub mod load;
 pub mod markdown;
 pub mod marks;

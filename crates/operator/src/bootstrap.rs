@@ -121,12 +121,20 @@ impl Bootstrap<'_> {
 
     /// A Secret, if it is there; that it has the right owner is seen to.
     pub(crate) async fn find(self, name: &str) -> Result<Option<Secret>, OperatorError> {
-        let api: Api<Secret> = Api::namespaced(self.client.clone(), self.namespace);
-        let found = in_time("get", self.what(name), api.get_opt(name)).await?;
+        let found = self.read(name).await?;
         if let Some(secret) = &found {
-            self.own(&api, secret).await?;
+            self.own(secret).await?;
         }
         Ok(found)
+    }
+
+    /// A Secret as it is, if it is there.
+    pub(crate) async fn read(self, name: &str) -> Result<Option<Secret>, OperatorError> {
+        in_time("get", self.what(name), self.api().get_opt(name)).await
+    }
+
+    fn api(self) -> Api<Secret> {
+        Api::namespaced(self.client.clone(), self.namespace)
     }
 
     /// Makes a Secret; `None` where somebody else was faster.
@@ -136,7 +144,6 @@ impl Bootstrap<'_> {
         entries: &Entries,
         annotations: &BTreeMap<String, String>,
     ) -> Result<Option<Secret>, OperatorError> {
-        let api: Api<Secret> = Api::namespaced(self.client.clone(), self.namespace);
         let entries = entries.iter();
         let data = entries.map(|(entry, bytes)| (entry.clone(), ByteString(bytes.to_vec())));
         let secret = Secret {
@@ -152,7 +159,7 @@ impl Bootstrap<'_> {
             ..Secret::default()
         };
         let parameters = PostParams::default();
-        match in_time("create", self.what(name), api.create(&parameters, &secret)).await {
+        match in_time("create", self.what(name), self.api().create(&parameters, &secret)).await {
             Ok(made) => Ok(Some(made)),
             Err(error) if error.is_conflict() => Ok(None),
             Err(error) => Err(error),
@@ -165,7 +172,7 @@ impl Bootstrap<'_> {
 
     /// Whether a Secret goes with the release may have been decided anew since it was made. One that somebody else made
     /// is theirs.
-    async fn own(self, api: &Api<Secret>, secret: &Secret) -> Result<(), OperatorError> {
+    async fn own(self, secret: &Secret) -> Result<(), OperatorError> {
         let ObjectMeta {
             name,
             labels,
@@ -187,6 +194,7 @@ impl Bootstrap<'_> {
         );
         let patch = Patch::Merge(json!({"metadata": {"ownerReferences": wanted}}));
         let parameters = PatchParams::default();
+        let api = self.api();
         let patching = api.patch_metadata(name, &parameters, &patch);
         in_time("patch", self.what(name), patching).await.map(drop)
     }

@@ -32,6 +32,7 @@ use crate::{
     settings::Settings,
     statuses::{Known, Statuses},
     term::Leads,
+    turns::{AT_A_TIME, Left, Turns},
     world::{Change, World},
     writer::Writer,
 };
@@ -55,6 +56,10 @@ pub(crate) struct Control {
     pub(crate) compiled: Compiled,
     /// Something has changed that routes depend on.
     pub(crate) dirty: bool,
+    /// Routes whose own objects were changed, until they are written.
+    pub(crate) edited: BTreeSet<RouteName>,
+    /// What is to be written, and was left for the next part.
+    pub(crate) left: Left,
     /// Something that routes refer to was read too long ago.
     pub(crate) stale: bool,
     /// Something has changed that any status may depend on.
@@ -99,10 +104,7 @@ impl Control {
                 // Most of what is read again is as it was, and then there is nothing to look at.
                 self.dirty = self.read_again().await;
             }
-            if std::mem::take(&mut self.dirty) {
-                self.reconcile().await?;
-                self.news = true;
-            }
+            self.reconcile().await?;
             self.tell().await;
             let failing = self.refusals.failing().chain(self.statuses.failing());
             self.failing.show(failing.collect(), &self.metrics);
@@ -121,9 +123,13 @@ impl Control {
             Ok(()) = self.owns.changed() => self.news = true,
             Ok(()) = self.owner.changed() => self.follow_owner(),
             Ok(()) = self.api_server.changed() => self.follow_api_server(),
-            () = sleep_until(self.refusals.due().unwrap_or(never).into()) => self.dirty = true,
+            // A moment, for what has happened meanwhile to be heard of.
+            () = sleep(QUIET), if !self.left.is_nothing() => {}
+            // With something left it comes by itself.
+            () = sleep_until(self.refusals.due().unwrap_or(never).into()), if self.left.is_nothing() => {}
             () = sleep_until(self.references.due().unwrap_or(never).into()) => self.stale = true,
             () = sleep_until(self.later.unwrap_or(never).into()) => self.news = true,
+            () = sleep_until(self.statuses.due().unwrap_or(never).into()) => {}
         }
         let mut last = pin!(sleep(PATIENCE));
         loop {
@@ -172,10 +178,16 @@ impl Control {
             if let Some(object) = object.filter(|_| matches!(kind, Kind::Route | Kind::Issuer)) {
                 self.references
                     .expire(&self.world.resources.references_of(&object));
-                self.refusals.forget(wire::object_name(&RouteName {
+                self.statuses.forget_failure(&object);
+                let route = RouteName {
                     namespace: object.namespace,
                     name: object.name,
-                }));
+                };
+                self.refusals.forget(wire::object_name(&route));
+                // What was there before this process is no edit.
+                if kind == Kind::Route && self.listed.contains(&kind) {
+                    self.edited.insert(route);
+                }
             }
         } else if let Some(object) = object.filter(|_| matches!(kind, Kind::Route | Kind::Issuer)) {
             self.touched.insert(object);
@@ -188,9 +200,32 @@ impl Control {
         references.refresh(&self.client, &self.settings, resources).await
     }
 
-    /// Looks at the whole set and, as a leader, writes what is missing.
+    /// Looks at the whole set if anything has changed and, as a leader, writes what is missing: so much at a time that
+    /// changes are heard of in between.
     async fn reconcile(&mut self) -> Result<(), OperatorError> {
         let start = Instant::now();
+        let is_due = self.refusals.due().is_some_and(|due| due <= start);
+        if std::mem::take(&mut self.dirty) {
+            self.look().await;
+        } else if !is_due && self.left.is_nothing() {
+            return Ok(());
+        }
+        self.write(start).await?;
+        self.news = true;
+        self.want();
+        let routes = &self.compiled.routes;
+        let lives = routes.iter().map(|route| route.config.issuer.lifetime.max);
+        let longest = lives.max().unwrap_or_default().max(SHORTEST_MEMORY);
+        // A route of which nothing can be said, or whose turn has not come, is still served as it was, and how long its
+        // tokens live is not known.
+        let is_known = self.held.is_empty() && self.left.routes.is_empty();
+        self.longest.send_replace(is_known.then_some(longest));
+        self.metrics.routes.set(gauge(routes.len()));
+        self.metrics.duration.observe(start.elapsed().as_secs_f64());
+        Ok(())
+    }
+
+    async fn look(&mut self) {
         self.read_again().await;
         self.held = self.world.resources.dependents(&self.references.unknown());
         self.compiled = block_in_place(|| {
@@ -203,43 +238,54 @@ impl Control {
             };
             compile(&self.world.resources, &options)
         });
-        let routes = &self.compiled.routes;
-        if self.leads.now() && !self.owner.borrow().is_gone() {
-            let mut plan = block_in_place(|| plan(routes, &mut self.outlines, &self.world.existing))?;
-            plan.spare(&self.held);
-            self.refusals.hold_back(&mut plan, start);
-            let waiting = self.metrics.objects_waiting();
-            waiting.set(gauge(plan.writes()));
-            let written = self
-                .writer
-                .carry_out(&plan, &mut self.world.existing, &waiting)
-                .await;
-            self.metrics
-                .writes
-                .inc_by((written.applied + written.deleted) as u64);
-            let failed = written.failed.len();
-            self.metrics.failures.inc_by(failed as u64);
-            self.refusals.settle(written.failed, start);
-            if written.applied + written.deleted > 0 {
-                tracing::info!(
-                    routes = routes.len(),
-                    applied = written.applied,
-                    deleted = written.deleted,
-                    failed,
-                    "routes rendered"
-                );
-            }
-        } else {
-            self.refusals = Refusals::default();
-        }
-        self.want();
-        let lives = routes.iter().map(|route| route.config.issuer.lifetime.max);
-        let longest = lives.max().unwrap_or_default().max(SHORTEST_MEMORY);
-        // A route of which nothing can be said is still served, and how long its tokens live is not known.
-        self.longest.send_replace(self.held.is_empty().then_some(longest));
-        self.metrics.routes.set(gauge(routes.len()));
         self.metrics.reconciles.inc();
-        self.metrics.duration.observe(start.elapsed().as_secs_f64());
+    }
+
+    /// Writes the next part of what is missing, if it is for this process to write at all.
+    async fn write(&mut self, start: Instant) -> Result<(), OperatorError> {
+        if !self.leads.now() || self.owner.borrow().is_gone() {
+            self.refusals = Refusals::default();
+            self.left = Left::default();
+            self.metrics.objects_waiting().set(0);
+            self.edited.clear();
+            return Ok(());
+        }
+        let routes = &self.compiled.routes;
+        let existing = &mut self.world.existing;
+        let mut plan = block_in_place(|| plan(routes, &mut self.outlines, existing))?;
+        plan.spare(&self.held);
+        self.refusals.hold_back(&mut plan, start);
+        let waiting = self.metrics.objects_waiting();
+        waiting.set(gauge(plan.writes()));
+        let turns = Turns {
+            compiled: &self.compiled,
+            existing,
+            edited: &self.edited,
+            refusals: &self.refusals,
+        };
+        let (part, left) = turns.first(plan, AT_A_TIME);
+        let written = self.writer.carry_out(&part, existing, &waiting).await;
+        let done = written.applied + written.deleted;
+        let failed = written.failed.len();
+        self.metrics.writes.inc_by(done as u64);
+        self.metrics.failures.inc_by(failed as u64);
+        self.refusals.settle(written.failed, &left.untried(), start);
+        if done > 0 {
+            tracing::info!(
+                routes = routes.len(),
+                applied = written.applied,
+                deleted = written.deleted,
+                failed,
+                is_all = left.is_nothing(),
+                "routes rendered"
+            );
+        }
+        let held = &self.held;
+        self.edited.retain(|route| {
+            let object = ObjectName::new(Kind::Route.type_meta().1, &route.namespace, &route.name);
+            left.routes.contains(route) || held.contains(&object)
+        });
+        self.left = left;
         Ok(())
     }
 
@@ -263,7 +309,8 @@ impl Control {
     /// Brings every status up to date with what is known.
     async fn tell(&mut self) {
         let is_all = std::mem::take(&mut self.news) || self.reports.has_changed().unwrap_or(false);
-        let touched = std::mem::take(&mut self.touched);
+        let mut touched = std::mem::take(&mut self.touched);
+        touched.extend(self.statuses.retried(Instant::now()));
         if !is_all && touched.is_empty() {
             return;
         }
@@ -292,6 +339,7 @@ impl Control {
                     held: &self.held,
                     reports: &reports,
                     refusals: &self.refusals,
+                    waiting: &self.left.routes,
                     only: (!is_all).then_some(&touched),
                 },
                 writer,

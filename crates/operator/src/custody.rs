@@ -46,7 +46,8 @@ impl Held {
         self.annotations = secret.metadata.annotations.clone().unwrap_or_default();
         let entries = entries_of(secret);
         let is_whole = |entry: &String| entries.get(entry).is_some_and(|bytes| !bytes.is_empty());
-        if self.entries.keys().all(is_whole) {
+        if self.entries != entries && self.entries.keys().all(is_whole) {
+            tracing::debug!(name = self.name, "a Secret holds something else now");
             self.entries = entries;
         }
     }
@@ -63,7 +64,7 @@ pub(crate) struct Custody {
 }
 
 impl Custody {
-    /// Goes on while this process leads.
+    /// Remembers, and puts back while this process leads. Whoever leads next has to know the newest form.
     pub(crate) async fn run(mut self) {
         let reporter = Reporter {
             controller: CONTROLLER.to_owned(),
@@ -73,20 +74,15 @@ impl Custody {
         loop {
             sleep(EVERY).await;
             let owner = self.owner.borrow().clone();
-            // Without the anchor the release is on its way out, and its Secrets with it.
-            if owner.is_gone() {
-                continue;
-            }
             for held in &mut self.held {
-                if !self.leads.now() {
-                    break;
-                }
+                // Without the anchor the release is on its way out, and its Secrets with it.
+                let writes = self.leads.now() && !owner.is_gone();
                 let bootstrap = Bootstrap {
                     client: &self.client,
                     namespace: &self.namespace,
                     owner: owner.anchor().filter(|_| held.goes),
                 };
-                if let Err(error) = look(bootstrap, held, &recorder).await {
+                if let Err(error) = look(bootstrap, held, writes, &recorder).await {
                     let name = &held.name;
                     tracing::warn!(name, error = error.chain(), "a Secret is not looked after");
                 }
@@ -95,8 +91,19 @@ impl Custody {
     }
 }
 
-/// Remembers a Secret, or puts it back.
-async fn look(bootstrap: Bootstrap<'_>, held: &mut Held, recorder: &Recorder) -> Result<(), OperatorError> {
+/// Remembers a Secret and, as one who writes, sees to its owner or puts it back.
+async fn look(
+    bootstrap: Bootstrap<'_>,
+    held: &mut Held,
+    writes: bool,
+    recorder: &Recorder,
+) -> Result<(), OperatorError> {
+    if !writes {
+        if let Some(secret) = bootstrap.read(&held.name).await? {
+            held.remember(secret);
+        }
+        return Ok(());
+    }
     if let Some(secret) = bootstrap.find(&held.name).await? {
         held.remember(secret);
         return Ok(());

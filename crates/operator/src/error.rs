@@ -88,6 +88,18 @@ impl OperatorError {
         text
     }
 
+    /// Whether the API server says no, and will say so again.
+    pub(crate) fn is_refusal(&self) -> bool {
+        let Self::Api {
+            source: kube::Error::Api(status),
+            ..
+        } = self
+        else {
+            return false;
+        };
+        (400..500).contains(&status.code) && status.code != 429
+    }
+
     /// Whether the API server says that somebody else was faster.
     pub(crate) fn is_conflict(&self) -> bool {
         matches!(self, Self::Api { source: kube::Error::Api(status), .. } if status.code == 409)

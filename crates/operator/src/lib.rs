@@ -8,7 +8,7 @@
 //! ```
 //!
 //! One debounced loop over the whole set. What is a good route is said by `splittoken-api`; what is to be written is
-//! decided in plain functions over plain data (`world`, `rendered`, `programmed`, `status`, `lease`, `claims`,
+//! decided in plain functions over plain data (`world`, `rendered`, `turns`, `programmed`, `retries`, `status`, `lease`, `claims`,
 //! `rotation`); only `watches`, `references`, `pods`, `class`, `writer` and the loop itself do I/O. Writing is for the
 //! leader, reading is not, and statuses are written by one installation of a class. This room does not know how routes
 //! are served.
@@ -23,6 +23,7 @@ mod control;
 mod custody;
 mod error;
 mod failing;
+mod health;
 mod keyring;
 mod kinds;
 mod lease;
@@ -32,6 +33,7 @@ mod programmed;
 mod references;
 mod refusals;
 mod rendered;
+mod retries;
 mod rotation;
 mod run;
 mod settings;
@@ -40,6 +42,7 @@ mod status;
 mod statuses;
 mod tasks;
 mod term;
+mod turns;
 mod watches;
 mod world;
 mod writer;

@@ -20,7 +20,7 @@ pub(crate) struct ConditionLabels {
     pub(crate) reason: &'static str,
 }
 
-/// A kind of write.
+/// A kind of object, and what is done with it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct FailingLabels {
     pub(crate) kind: &'static str,
@@ -97,7 +97,7 @@ impl Metrics {
         );
         r.register(
             "reconcile_duration_seconds",
-            "Time that one look took, writes included",
+            "Time that one look or one part of its writes took",
             self.duration.clone(),
         );
         r.register(

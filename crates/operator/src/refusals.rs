@@ -1,7 +1,7 @@
 //! What could not be written for the gateways: why, and when it is tried again. Plain data: no clock, no client.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -102,8 +102,8 @@ impl Refusals {
             .retain(|name| is_due(Tried::Delete(Kind::Secret, name.clone()), ""));
     }
 
-    /// Takes in how all that was due went.
-    pub(crate) fn settle(&mut self, failed: Vec<Failed>, now: Instant) {
+    /// Takes in how all that was due went, less what was left `untried`.
+    pub(crate) fn settle(&mut self, failed: Vec<Failed>, untried: &BTreeSet<Tried>, now: Instant) {
         let mut before = std::mem::take(&mut self.0);
         for failed in failed {
             let last = before.remove(&failed.tried).map(|refusal| refusal.wait);
@@ -117,8 +117,8 @@ impl Refusals {
             };
             self.0.insert(refusal.failed.tried.clone(), refusal);
         }
-        // What was held back was not tried.
-        before.retain(|_, refusal| refusal.again > now);
+        // What was held back was not tried either.
+        before.retain(|tried, refusal| refusal.again > now || untried.contains(tried));
         self.0.extend(before);
     }
 
@@ -143,6 +143,11 @@ impl Refusals {
         let refusal = self.0.get(&Tried::Apply(object()))?;
         let failed = Some(&refusal.failed).filter(|failed| failed.revision == revision)?;
         failed.answer.as_deref()
+    }
+
+    /// Whether the objects of that name could not be written the last time.
+    pub(crate) fn is_known(&self, object: &str) -> bool {
+        !self.0.is_empty() && self.0.contains_key(&Tried::Apply(object.to_owned()))
     }
 
     /// The next look tries these at once.

@@ -70,7 +70,7 @@ struct Outline {
     secrets: Option<Fingerprint>,
 }
 
-/// What has to be done, in this order: a gateway that reads in between never finds a route without its secrets.
+/// What has to be done.
 #[derive(Debug, Default)]
 pub(crate) struct Plan<'r> {
     pub(crate) apply: Vec<&'r CompiledRoute>,

@@ -38,6 +38,7 @@ use crate::{
     statuses::Statuses,
     tasks::Tasks,
     term::{Leads, term},
+    turns::Left,
     watches,
     world::World,
     writer::Writer,
@@ -140,6 +141,7 @@ impl Operator {
             &self.namespace,
             &self.settings,
             &self.readiness,
+            &self.metrics,
             &send,
             &mut tasks,
         );
@@ -157,6 +159,7 @@ impl Operator {
         let first = owner_seen.borrow().anchor().cloned();
         let (revision_key, held) = self.secrets(first.as_ref()).await;
         let api_server = self.api_server(&mut tasks).await;
+        let custody = self.custody(&leads, &owner_seen, held);
         drop(self.starting);
         let following = anchor::follow(
             self.client.clone(),
@@ -165,14 +168,6 @@ impl Operator {
             owner,
         );
         tasks.spawn("whoever follows the anchor", following);
-        let custody = Custody {
-            client: self.client.clone(),
-            namespace: self.namespace.clone(),
-            identity: self.settings.identity.clone(),
-            leads: leads.clone(),
-            owner: owner_seen.clone(),
-            held,
-        };
         tasks.spawn("whoever looks after the Secrets", custody.run());
         let frame = Frame {
             class: self.settings.class.clone(),
@@ -210,6 +205,8 @@ impl Operator {
             compiled: Compiled::default(),
             held: BTreeSet::new(),
             dirty: false,
+            edited: BTreeSet::new(),
+            left: Left::default(),
             stale: false,
             news: false,
             touched: BTreeSet::new(),
@@ -230,6 +227,17 @@ impl Operator {
         tokio::select! {
             ended = control.run() => ended,
             ended = tasks.ended() => Err(ended),
+        }
+    }
+
+    fn custody(&self, leads: &Leads, owner: &watch::Receiver<Owner>, held: Vec<Held>) -> Custody {
+        Custody {
+            client: self.client.clone(),
+            namespace: self.namespace.clone(),
+            identity: self.settings.identity.clone(),
+            leads: leads.clone(),
+            owner: owner.clone(),
+            held,
         }
     }
 

@@ -13,7 +13,7 @@ use kube::{
 };
 use serde_json::Value;
 use splittoken_api::{Compiled, ObjectName, Verdict};
-use splittoken_routing::{CompiledRoute, Hostname, wire};
+use splittoken_routing::{CompiledRoute, Hostname, RouteName, wire};
 
 use crate::{
     asking::Reports,
@@ -23,6 +23,7 @@ use crate::{
     pods::IssuerReport,
     programmed::{Fleet, Programmed, programmed},
     refusals::Refusals,
+    retries::Retries,
     shortened::shortened,
     status::{Status, of_issuer, of_left, of_route},
     world::{Object, hash},
@@ -35,6 +36,8 @@ const SETTLING: Duration = Duration::from_secs(1);
 const COUNTS: Duration = Duration::from_secs(5);
 /// How many are written before changes are looked at again: an edit does not wait for the statuses of ten thousand routes.
 const AT_A_TIME: usize = 500;
+/// How many while routes wait to be written, which comes first.
+const BESIDE: usize = 20;
 /// How many of them at once.
 const AT_ONCE: usize = 16;
 /// The controller's name in Events.
@@ -47,8 +50,8 @@ pub(crate) struct Statuses {
     told: BTreeMap<ObjectName, Told>,
     /// Since when each object has its form: a route its revision.
     since: BTreeMap<ObjectName, (String, Instant)>,
-    /// Writes that failed the last time, and when.
-    failed: BTreeMap<ObjectName, Instant>,
+    /// Writes that failed the last time.
+    failed: Retries,
 }
 
 struct Told {
@@ -68,6 +71,8 @@ pub(crate) struct Known<'k> {
     pub(crate) held: &'k BTreeSet<ObjectName>,
     pub(crate) reports: &'k Reports,
     pub(crate) refusals: &'k Refusals,
+    /// Routes that are not written yet, because their turn has not come.
+    pub(crate) waiting: &'k BTreeSet<RouteName>,
     /// The only objects of which anything can have changed, where that is known.
     pub(crate) only: Option<&'k BTreeSet<ObjectName>>,
 }
@@ -106,13 +111,28 @@ impl Statuses {
             recorder: Recorder::new(client.clone(), reporter),
             told: BTreeMap::new(),
             since: BTreeMap::new(),
-            failed: BTreeMap::new(),
+            failed: Retries::default(),
         }
     }
 
     /// The kinds of objects of which a status could not be written the last time.
     pub(crate) fn failing(&self) -> impl Iterator<Item = Attempt> {
-        self.failed.keys().map(|name| (kind_of(name), "patch status"))
+        self.failed.names().map(|name| (kind_of(name), "patch status"))
+    }
+
+    /// When the next status that failed is tried again.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.failed.next()
+    }
+
+    /// The objects whose statuses are tried again now.
+    pub(crate) fn retried(&mut self, now: Instant) -> BTreeSet<ObjectName> {
+        self.failed.due(now)
+    }
+
+    /// Somebody has changed an object: its status is tried at once.
+    pub(crate) fn forget_failure(&mut self, name: &ObjectName) {
+        self.failed.forget(name);
     }
 
     /// Works out all statuses and, with a writer, writes those that say something new. Gives when to come back for what
@@ -129,6 +149,7 @@ impl Statuses {
             held,
             reports,
             refusals,
+            waiting,
             only,
         } = known;
         let routes: HashMap<(&str, &str), &CompiledRoute> = compiled
@@ -149,7 +170,9 @@ impl Statuses {
         if only.is_none() {
             self.told.retain(|name, _| objects.contains_key(name));
             self.since.retain(|name, _| objects.contains_key(name));
-            self.failed.retain(|name, _| objects.contains_key(name));
+            let class = self.class.as_str();
+            let is_ours = |object: &Object| &*object.class == class || &*object.told_by == class;
+            self.failed.keep(|name| objects.get(name).is_some_and(is_ours));
         }
         let mut counts = BTreeMap::new();
         let mut later = Vec::new();
@@ -162,7 +185,17 @@ impl Statuses {
             };
             let (status, settles) = if name.kind == Kind::Route.type_meta().1 {
                 let route = routes.get(&(name.namespace.as_str(), name.name.as_str()));
-                self.route(verdict, object, route.copied(), &fleet, refusals)
+                let (status, settles) = self.route(verdict, object, route.copied(), &fleet, refusals);
+                let waits = route.is_some_and(|route| waiting.contains(&route.config.name));
+                // The moment in which nobody needs to know begins with its turn.
+                (
+                    status,
+                    if waits {
+                        Some(self.settles_anew(name))
+                    } else {
+                        settles
+                    },
+                )
             } else {
                 let key = name.to_string();
                 let reports = issuers.get(key.as_str()).map_or(&[][..], Vec::as_slice);
@@ -184,7 +217,10 @@ impl Statuses {
             show(metrics, counts);
         }
         if writer.is_some() {
-            let concerned = objects.iter().filter(|(name, _)| known.concerns(name));
+            let failed = &self.failed;
+            let concerned = objects
+                .iter()
+                .filter(|(name, _)| known.concerns(name) && !failed.waits(name));
             due.extend(
                 concerned
                     .filter_map(|(name, object)| farewell(name, object, self.told.get(name), &self.class)),
@@ -192,12 +228,10 @@ impl Statuses {
         }
         metrics.statuses_waiting().set(gauge(due.len()));
         if let Some(writer) = writer {
-            if due.len() > AT_A_TIME {
-                self.hopeful_first(&mut due);
-                due.truncate(AT_A_TIME);
+            if self.cut(&mut due, if waiting.is_empty() { AT_A_TIME } else { BESIDE }) {
                 later.push(Instant::now());
             }
-            later.extend(self.write(due, writer, metrics).await);
+            self.write(due, writer, metrics).await;
         }
         later.into_iter().min()
     }
@@ -259,6 +293,12 @@ impl Statuses {
         }
     }
 
+    /// Until when an object is settling whose form is not there for any pod yet.
+    fn settles_anew(&mut self, name: &ObjectName) -> Instant {
+        self.since.remove(name);
+        Instant::now() + SETTLING
+    }
+
     /// Where only a count of pods would change: when it may be written.
     fn is_too_soon(&self, name: &ObjectName, status: &Status) -> Option<Instant> {
         let told = self.told.get(name)?;
@@ -274,18 +314,19 @@ impl Statuses {
         let found = hash(&object.status);
         let is_known = |told: &Told| told.found == Some(found) && told.status == status;
         if self.told.get(name).is_some_and(is_known) {
+            self.failed.forget(name);
             return Task::Nothing;
         }
         if let Some(at) = self.is_too_soon(name, &status) {
             return Task::Later(at);
         }
-        // As many as fail would keep all others from being written.
-        let again = self.failed.get(name).map(|failed| *failed + COUNTS);
-        if let Some(at) = again.filter(|at| Instant::now() < *at) {
-            return Task::Later(at);
+        // As many as fail would keep all others from being written. Its time comes, and brings nobody else along.
+        if self.failed.waits(name) {
+            return Task::Nothing;
         }
         let Some(patch) = status.patch(&self.class, &object.status(), &now()) else {
             self.remember(name, &object.uid, status, found);
+            self.failed.forget(name);
             return Task::Nothing;
         };
         // Until the watch brings our own write back, it looks as if it were not there.
@@ -302,13 +343,23 @@ impl Statuses {
         }
     }
 
-    /// What failed the last time comes after all that did not, and what failed last comes last.
-    fn hopeful_first(&self, due: &mut [News<'_>]) {
-        due.sort_by_key(|news| self.failed.get(news.name));
+    /// Leaves for later what is more than that. Says whether anything is.
+    fn cut(&self, due: &mut Vec<News<'_>>, at_most: usize) -> bool {
+        if due.len() <= at_most {
+            return false;
+        }
+        self.hopeful_first(due);
+        due.truncate(at_most);
+        true
     }
 
-    /// Writes statuses, with an Event where an object becomes ready or ceases to be. Gives when to try again what failed.
-    async fn write(&mut self, due: Vec<News<'_>>, writer: &Writer, metrics: &Metrics) -> Option<Instant> {
+    /// What failed the last time comes after all that did not, and what failed last comes last.
+    fn hopeful_first(&self, due: &mut [News<'_>]) {
+        due.sort_by_key(|news| self.failed.since(news.name));
+    }
+
+    /// Writes statuses, with an Event where an object becomes ready or ceases to be.
+    async fn write(&mut self, due: Vec<News<'_>>, writer: &Writer, metrics: &Metrics) {
         let recorder = &self.recorder;
         let mut outcomes = stream::iter(due)
             .map(|news| async move {
@@ -332,31 +383,30 @@ impl Statuses {
             match outcome {
                 Ok(_) if news.is_last => {
                     self.told.remove(news.name);
-                    self.failed.remove(news.name);
+                    self.failed.forget(news.name);
                 }
                 Ok(true) => written.push((news.name, news.object.uid.clone(), news.status)),
                 // Its watch says what is there instead.
-                Ok(false) => {}
+                Ok(false) => self.failed.forget(news.name),
                 Err(error) => {
                     // Each object is named once; that it goes on is said of the whole kind.
-                    if self.failed.contains_key(news.name) {
+                    if self.failed.is_known(news.name) {
                         tracing::debug!(error = error.chain(), "left for the next time");
                     } else {
                         tracing::warn!(error = error.chain(), "left for the next time");
                     }
                     metrics.failures.inc();
-                    failed.push(news.name);
+                    failed.push((news.name, error.is_refusal()));
                 }
             }
         }
         drop(outcomes);
         let now = Instant::now();
-        let again = (!failed.is_empty()).then_some(now + COUNTS);
-        for name in failed {
-            self.failed.insert(name.clone(), now);
+        for (name, is_refused) in failed {
+            self.failed.failed(name, is_refused, now);
         }
         for (name, uid, status) in written {
-            self.failed.remove(name);
+            self.failed.forget(name);
             let told = Told {
                 uid,
                 status,
@@ -365,7 +415,6 @@ impl Statuses {
             };
             self.told.insert(name.clone(), told);
         }
-        again
     }
 
     fn remember(&mut self, name: &ObjectName, uid: &str, status: Status, found: u64) {

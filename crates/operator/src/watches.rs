@@ -1,23 +1,30 @@
 //! Watches: each kind of object in its raw form, over and over until it works.
 
-use std::{collections::BTreeSet, pin::pin};
+use std::{
+    collections::BTreeSet,
+    future::pending,
+    pin::pin,
+    time::{Duration, Instant},
+};
 
 use futures_util::StreamExt;
 use kube::{
     Api, Client,
     core::DynamicObject,
-    runtime::{
-        WatchStreamExt,
-        watcher::{self, Event, watcher},
-    },
+    runtime::watcher::{self, Event, watcher},
 };
 use serde_json::Value;
 use splittoken_api::rendered::{CLASS_LABEL, PART_LABEL, PART_ROUTE};
-use splittoken_runtime::{Readiness, ReadyGuard};
-use tokio::sync::mpsc::Sender;
+use splittoken_runtime::Readiness;
+use tokio::{
+    sync::mpsc::Sender,
+    time::{sleep, sleep_until},
+};
 
 use crate::{
+    health::{Health, LONGEST},
     kinds::Kind,
+    metrics::{FailingLabels, Metrics},
     settings::Settings,
     tasks::Tasks,
     world::{Change, Key},
@@ -28,17 +35,23 @@ const PAGE: u32 = 500;
 /// How long a watch may be silent before it is asked for anew, in seconds. Below the API server's own limit.
 const SILENCE: u32 = 290;
 
-/// Starts all watches. Changes go to `changes`; the process is not ready before each kind was listed once.
+/// Starts all watches. Changes go to `changes`; the process is not ready before each kind was listed once, nor while a
+/// watch fails for long.
 pub(crate) fn start(
     client: &Client,
     namespace: &str,
     settings: &Settings,
     readiness: &Readiness,
+    metrics: &Metrics,
     changes: &Sender<Change>,
     tasks: &mut Tasks,
 ) {
     for kind in Kind::ALL {
-        let guard = readiness.guard(format!("{} not listed yet", kind.resource()));
+        let failing = metrics.failing.get_or_create_owned(&FailingLabels {
+            kind: kind.type_meta().1,
+            verb: "watch",
+        });
+        let health = Health::new(readiness, format!("{} not listed yet", kind.resource()), failing);
         let resource = kind.api_resource();
         let api: Api<DynamicObject> = if kind.is_own() {
             Api::namespaced_with(client.clone(), namespace, &resource)
@@ -46,7 +59,7 @@ pub(crate) fn start(
             Api::all_with(client.clone(), &resource)
         };
         let config = config(kind, settings);
-        let following = follow(kind, api, config, guard, changes.clone());
+        let following = follow(kind, api, config, health, changes.clone());
         tasks.spawn(format!("the watch of {}", kind.resource()), following);
     }
 }
@@ -67,62 +80,130 @@ async fn follow(
     kind: Kind,
     api: Api<DynamicObject>,
     config: watcher::Config,
-    guard: ReadyGuard,
+    health: Health,
     changes: Sender<Change>,
 ) {
-    let mut guard = Some(guard);
-    let mut listed = BTreeSet::new();
-    let mut events = pin!(watcher(api, config).default_backoff());
-    while let Some(event) = events.next().await {
-        let change = match event {
-            Ok(Event::Init) => {
-                listed.clear();
+    let mut watch = Watch {
+        kind,
+        health,
+        listed: BTreeSet::new(),
+        is_listing: false,
+    };
+    let mut events = pin!(watcher(api, config));
+    loop {
+        let trial = watch.health.trial();
+        let event = tokio::select! {
+            event = events.next() => event,
+            () = until(trial) => {
+                watch.is_well();
                 continue;
             }
-            Ok(Event::InitApply(object)) => {
-                listed.insert(key(&object));
-                // One by one: ten thousand raw objects at a time would take most of the memory that there is.
-                Change::Put(kind, raw(kind, object))
-            }
-            Ok(Event::InitDone) => Change::Only(kind, std::mem::take(&mut listed)),
-            Ok(Event::Apply(object)) => Change::Put(kind, raw(kind, object)),
-            Ok(Event::Delete(object)) => Change::Gone(kind, raw(kind, object)),
-            Err(error) => match explain(kind, &error, guard.as_ref()) {
-                // Nobody can have granted anything.
-                Absence::Fine => Change::Only(kind, BTreeSet::new()),
-                Absence::Fault => continue,
-            },
         };
-        let is_listed = matches!(change, Change::Only(..));
-        if changes.send(change).await.is_err() {
-            return;
+        let (change, wait) = match event {
+            Some(Ok(event)) => (watch.take(event), None),
+            Some(Err(error)) => {
+                let (change, wait) = watch.fail(&error);
+                (change, Some(wait))
+            }
+            None => return,
+        };
+        if let Some(change) = change {
+            let is_all = matches!(change, Change::Only(..));
+            if changes.send(change).await.is_err() {
+                return;
+            }
+            if is_all {
+                // After the list is on its way, so that readiness means that it was looked at.
+                watch.health.listed(Instant::now());
+            }
         }
-        if is_listed {
-            // After the list is on its way, so that readiness means that it was looked at.
-            guard = None;
+        if let Some(wait) = wait {
+            sleep(wait).await;
+            watch.begin();
         }
     }
 }
 
-enum Absence {
-    Fine,
-    Fault,
+/// What is known of one watch.
+struct Watch {
+    kind: Kind,
+    health: Health,
+    listed: BTreeSet<Key>,
+    is_listing: bool,
 }
 
-/// Says on `/readyz` and in the log what is missing.
-fn explain(kind: Kind, error: &watcher::Error, guard: Option<&ReadyGuard>) -> Absence {
+impl Watch {
+    fn take(&mut self, event: Event<DynamicObject>) -> Option<Change> {
+        let kind = self.kind;
+        match event {
+            Event::Init => {
+                self.listed.clear();
+                self.is_listing = true;
+                self.health.lists();
+                None
+            }
+            Event::InitApply(object) => {
+                self.listed.insert(key(&object));
+                // One by one: ten thousand raw objects at a time would take most of the memory that there is.
+                Some(Change::Put(kind, raw(kind, object)))
+            }
+            Event::InitDone => {
+                self.is_listing = false;
+                Some(Change::Only(kind, std::mem::take(&mut self.listed)))
+            }
+            Event::Apply(object) => {
+                self.is_well();
+                Some(Change::Put(kind, raw(kind, object)))
+            }
+            Event::Delete(object) => {
+                self.is_well();
+                Some(Change::Gone(kind, raw(kind, object)))
+            }
+        }
+    }
+
+    /// Says what is wrong. Gives what is known nevertheless, and how long to wait.
+    fn fail(&mut self, error: &watcher::Error) -> (Option<Change>, Duration) {
+        let Some(what) = fault(self.kind, error) else {
+            // Nobody can have granted anything.
+            self.is_well();
+            let nothing = Change::Only(self.kind, BTreeSet::new());
+            return (Some(nothing), LONGEST);
+        };
+        tracing::warn!("{what}: trying again");
+        (None, self.health.failed(what, Instant::now()))
+    }
+
+    /// It is tried again. A list says itself how that goes.
+    fn begin(&mut self) {
+        if !self.is_listing {
+            self.health.begins(Instant::now());
+        }
+    }
+
+    fn is_well(&mut self) {
+        if self.health.is_well() {
+            tracing::info!("{}: watched again", self.kind.resource());
+        }
+    }
+}
+
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time.into()).await,
+        None => pending().await,
+    }
+}
+
+/// What is wrong, in the words of `/readyz` and the log; nothing where an operator can do without.
+fn fault(kind: Kind, error: &watcher::Error) -> Option<String> {
     let resource = kind.resource();
-    let what = match api_code(error) {
-        Some(404) if kind.is_optional() => return Absence::Fine,
-        Some(404) => format!("{resource}: no such resource (is the CRD installed?)"),
-        Some(403) => format!("{resource}: not allowed to list and watch (RBAC)"),
-        _ => format!("{resource}: {error}"),
-    };
-    tracing::warn!("{what}: trying again");
-    if let Some(guard) = guard {
-        guard.explain(what);
+    match api_code(error) {
+        Some(404) if kind.is_optional() => None,
+        Some(404) => Some(format!("{resource}: no such resource (is the CRD installed?)")),
+        Some(403) => Some(format!("{resource}: not allowed to list and watch (RBAC)")),
+        _ => Some(format!("{resource}: {error}")),
     }
-    Absence::Fault
 }
 
 fn api_code(error: &watcher::Error) -> Option<u16> {

@@ -19,8 +19,9 @@ use crate::{
     error::{OperatorError, in_time},
     kinds::Kind,
     refusals::{Failed, Tried},
-    rendered::{Existing, Frame, Plan, Rendered, render},
+    rendered::{Existing, Frame, Rendered, render},
     term::Leads,
+    turns::Part,
 };
 
 /// The field manager of everything that is applied.
@@ -38,7 +39,7 @@ pub(crate) struct Writer {
     owns: watch::Receiver<bool>,
 }
 
-/// How a plan went.
+/// How a part of a plan went.
 #[derive(Debug, Default)]
 pub(crate) struct Written {
     pub(crate) applied: usize,
@@ -75,47 +76,24 @@ impl Writer {
         self.frame.owner = owner;
     }
 
-    /// Carries out a plan, and counts down what waits. What fails is logged and given
-    /// back; the rest goes on.
+    /// Carries out a part of a plan, and counts down what waits. What fails is logged and given back; the rest goes on.
     pub(crate) async fn carry_out(
         &self,
-        plan: &Plan<'_>,
+        part: &Part<'_>,
         existing: &mut Existing,
         waiting: &Gauge<i64, AtomicI64>,
     ) -> Written {
-        let mut written = Written::default();
-        let mut applied = stream::iter(&plan.apply)
-            .map(|route| self.apply_route(route))
-            .buffer_unordered(AT_ONCE);
-        while let Some(outcome) = applied.next().await {
-            match outcome {
-                Ok(object) => {
-                    object.settle(existing);
-                    waiting.dec();
-                    written.applied += 1;
-                }
-                Err(failed) => written.failed.push(failed),
-            }
-        }
-        for (kind, names) in [
-            (Kind::Config, &plan.delete_configs),
-            (Kind::Secret, &plan.delete_secrets),
-        ] {
-            for name in names {
-                if let Err(error) = self.delete(kind, name).await {
-                    let tried = Tried::Delete(kind, name.clone());
-                    written.failed.push(failed(tried, "", kind, &error));
-                    continue;
-                }
-                waiting.dec();
-                written.deleted += 1;
-                match kind {
-                    Kind::Config => drop(existing.configs.remove(name)),
-                    _ => drop(existing.secrets.remove(name)),
-                }
-            }
-        }
-        written
+        let mut work = Work {
+            writer: self,
+            existing,
+            waiting,
+            written: Written::default(),
+        };
+        work.apply(&part.apply_first).await;
+        work.delete(Kind::Config, &part.delete_configs).await;
+        work.apply(&part.apply_then).await;
+        work.delete(Kind::Secret, &part.delete_secrets).await;
+        work.written
     }
 
     /// The Secret first: a gateway takes the route over when its `ConfigMap` comes.
@@ -196,6 +174,53 @@ impl Writer {
 
     fn own(&self, kind: Kind) -> Api<DynamicObject> {
         Api::namespaced_with(self.client.clone(), &self.frame.namespace, &kind.api_resource())
+    }
+}
+
+/// A part of a plan while it is carried out.
+struct Work<'w> {
+    writer: &'w Writer,
+    existing: &'w mut Existing,
+    waiting: &'w Gauge<i64, AtomicI64>,
+    written: Written,
+}
+
+impl Work<'_> {
+    async fn apply(&mut self, routes: &[&CompiledRoute]) {
+        let writer = self.writer;
+        let mut applied = stream::iter(routes)
+            .map(|route| writer.apply_route(route))
+            .buffer_unordered(AT_ONCE);
+        while let Some(outcome) = applied.next().await {
+            match outcome {
+                Ok(object) => {
+                    object.settle(self.existing);
+                    self.waiting.dec();
+                    self.written.applied += 1;
+                }
+                Err(failed) => self.written.failed.push(failed),
+            }
+        }
+    }
+
+    async fn delete(&mut self, kind: Kind, names: &[String]) {
+        let writer = self.writer;
+        let mut deleted = stream::iter(names)
+            .map(|name| async move { (writer.delete(kind, name).await, name) })
+            .buffer_unordered(AT_ONCE);
+        while let Some((outcome, name)) = deleted.next().await {
+            if let Err(error) = outcome {
+                let tried = Tried::Delete(kind, name.clone());
+                self.written.failed.push(failed(tried, "", kind, &error));
+                continue;
+            }
+            self.waiting.dec();
+            self.written.deleted += 1;
+            match kind {
+                Kind::Config => drop(self.existing.configs.remove(name)),
+                _ => drop(self.existing.secrets.remove(name)),
+            }
+        }
     }
 }
 

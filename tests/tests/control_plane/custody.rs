@@ -54,6 +54,32 @@ fn a_secret_that_is_deleted_comes_back_as_it_was() -> Result<()> {
     Ok(())
 }
 
+/// What was written while another operator led comes back, too, and not what the new leader found when it started.
+#[test]
+fn whoever_leads_next_puts_back_the_newest_form() -> Result<()> {
+    let stage = Stage::new()?;
+    let plane = &stage.installation;
+    let leads = |operator: &Operator, is: u64| operator.metric("leads").is_ok_and(|leads| leads == is);
+    let mut first = plane.operator(URLS)?;
+    wait::until_true(AT_ONCE, "the first to lead", || leads(&first, 1))?;
+    let second = plane.operator(URLS)?;
+    ensure!(leads(&second, 0), "two lead");
+    let newest = json!({"data": {"note": "bmV3ZXI="}});
+    let newest = plane.kube.merge("Secret", &plane.name, "keyring", &newest)?;
+    let is_remembered = || second.text().contains("a Secret holds something else now");
+    wait::until_true(RESTORED, "the second to have seen it", is_remembered)?;
+
+    first.process().kill()?;
+    plane.kube.delete("Secret", &plane.name, "keyring")?;
+    let after = wait::until(RESTORED, "the keyring to be back", || {
+        secret(plane, "keyring").ok().flatten()
+    })?;
+    ensure!(leads(&second, 1), "put back by nobody who leads");
+    assert_eq!(after["data"], newest["data"]);
+    ensure!(after["metadata"]["uid"] != newest["metadata"]["uid"]);
+    Ok(())
+}
+
 fn make_anchor(plane: &Installation) -> Result<String> {
     plane.kube.apply(&json!({
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "anchor", "namespace": plane.name},

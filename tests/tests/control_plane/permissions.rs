@@ -1,11 +1,13 @@
 //! An operator that may not do everything, or finds something missing: it says what, waits, and goes on.
 
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use splittoken_tests::apiserver::ApiServer;
 use splittoken_tests::installation::{Installation, Operator, install_crds, install_reference_grants};
+use splittoken_tests::link::Link;
 use splittoken_tests::wait;
 
 use super::{apply_and_expect, expect, rendered, wait_rendered};
@@ -125,6 +127,73 @@ fn a_missing_permission_is_named_and_nothing_is_swept_before_it_comes() -> Resul
         .find(|line| line.contains("403") && !line.contains("services") && !line.contains("leases"));
     ensure!(other.is_none(), "the role is not enough: {other:?}");
     Ok(())
+}
+
+/// What was taken away shows when a watch has to be begun anew, at the latest after five minutes: here at once.
+#[test]
+fn a_permission_that_is_taken_away_shows_and_the_operator_is_not_ready_until_it_is_back() -> Result<()> {
+    let server = ApiServer::shared()?;
+    let plane = Installation::at(server)?;
+    let kube = &plane.kube;
+    kube.apply(&role(&plane, &[]))?;
+    let link = Link::to(server.address())?;
+    let credentials = server.kubeconfig_by(&account(&plane)?, &link)?;
+    let mut operator = plane.operator_of(&credentials, "urlBackends: true")?;
+    wait_ready(&operator)?;
+    let failing = |operator: &Operator, kind: &str| {
+        operator.metric(&format!("failing{{kind=\"{kind}\",verb=\"watch\"}}"))
+    };
+    assert_eq!(failing(&operator, "Service")?, 0);
+
+    kube.apply(&role(&plane, &["services"]))?;
+    link.cut();
+    wait::until_true(AGAIN, "the watch of services alone to fail", || {
+        failing(&operator, "Service").is_ok_and(|value| value == 1)
+            && failing(&operator, "SplitTokenRoute").is_ok_and(|value| value == 0)
+    })?;
+    assert_eq!(operator.admin("/readyz")?.status, 200, "not for a moment's fault");
+    wait_told(&mut operator, "services: not allowed to list and watch (RBAC)")?;
+    let told = operator.admin("/readyz")?.text();
+    ensure!(!told.contains("splittokenroutes"), "{told}");
+
+    kube.apply(&role(&plane, &[]))?;
+    wait_ready(&operator)?;
+    assert_eq!(failing(&operator, "Service")?, 0);
+    let text = operator.text();
+    ensure!(text.contains("services: watched again"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn a_status_that_may_not_be_written_is_tried_less_and_less_often_and_at_once_when_it_is_touched() -> Result<()>
+{
+    let server = ApiServer::shared()?;
+    let plane = Installation::at(server)?;
+    let kube = &plane.kube;
+    kube.apply(&role(&plane, &["splittokenroutes/status"]))?;
+    let credentials = server.kubeconfig_of(&account(&plane)?)?;
+    let backend = json!({"url": "http://upstream.example"});
+    let route = plane.route(&plane.name, "orders", "https://iam.example", &backend);
+    kube.apply(&route)?;
+    let operator = plane.operator_of(&credentials, "urlBackends: true")?;
+    wait_ready(&operator)?;
+    let is_failing = |value: u64| {
+        let name = "failing{kind=\"SplitTokenRoute\",verb=\"patch status\"}";
+        wait::until_true(AGAIN, "the metric to say how statuses go", || {
+            operator.metric(name).is_ok_and(|found| found == value)
+        })
+    };
+    is_failing(1)?;
+    let before = operator.metric("failures_total")?;
+    thread::sleep(Duration::from_secs(25));
+    let tries = operator.metric("failures_total")? - before;
+    ensure!((1..=3).contains(&tries), "{tries} tries");
+
+    kube.apply(&role(&plane, &[]))?;
+    let touched = json!({"metadata": {"annotations": {"again": "please"}}});
+    kube.merge("SplitTokenRoute", &plane.name, "orders", &touched)?;
+    expect(&plane, &route, "Accepted", "Accepted")?;
+    is_failing(0)
 }
 
 /// Whose class it is has to be known once. What is known then holds.

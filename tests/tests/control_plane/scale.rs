@@ -8,10 +8,11 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use splittoken_tests::apiserver::ApiServer;
 use splittoken_tests::cpu;
+use splittoken_tests::installation::Operator;
 use splittoken_tests::mint::Mint;
 use splittoken_tests::wait;
 
-use super::{Stage, URLS};
+use super::{Stage, URLS, rendered};
 
 /// A route each 50 ms would be a slow day: a thousand in less than a minute, and a debug build's share.
 const EACH: Duration = Duration::from_millis(150);
@@ -33,6 +34,11 @@ fn print_costs(operator: u32, gateway: u32) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// How many objects are still to be written.
+fn waiting(operator: &Operator) -> Result<u64> {
+    operator.metric("queue{of=\"objects\"}")
 }
 
 /// What a counter shows once it has stood still: a write is seen at the API server before it is counted.
@@ -160,6 +166,39 @@ fn a_thousand_routes_are_served_and_an_edit_of_one_stays_quick() -> Result<()> {
     );
     // Ten times the promise of a second, for ten thousand.
     ensure!(times[4] < Duration::from_secs(10), "{times:?}");
+
+    // And one while a change of their issuer makes all others be written anew.
+    let mut turned = issuer.clone();
+    turned["spec"]["clockSkew"] = json!("7s");
+    let start = Instant::now();
+    plane.kube.apply(&turned)?;
+    wait::until_true(limit, "the routes to wait for their turn", || {
+        waiting(&operator).is_ok_and(|waiting| waiting > 0)
+    })?;
+    let rule = route["spec"]["rules"][0].as_object_mut().context("no rule")?;
+    rule.remove("authorization");
+    let edit = Instant::now();
+    plane.kube.apply(&route)?;
+    wait::until_true(limit, "the edit to be enforced", || {
+        pod.call(&host, "/", Some(&token))
+            .is_ok_and(|status| status == 200)
+    })?;
+    let (took, still) = (edit.elapsed(), waiting(&operator)?);
+    println!(
+        "an edit of one while all are written anew is enforced after {took:?}, with {still} still waiting"
+    );
+    ensure!(still > 0, "it came last");
+    wait::until_true(limit, "all routes to be written anew", || {
+        waiting(&operator).is_ok_and(|waiting| waiting == 0)
+            && metric("gateway_pods_programmed").is_ok_and(|pods| pods == 1)
+    })?;
+    println!("all are written anew after {:?}", start.elapsed());
+    let anew = rendered(plane)?;
+    ensure!(anew.len() == count, "{} routes", anew.len());
+    let old = anew
+        .iter()
+        .find(|(_, rendered)| !rendered.config.contains("\"clock_skew\":7"));
+    ensure!(old.is_none(), "{old:?}");
 
     // Another pod has nothing to say that the statuses do not say already.
     wait::until_true(limit, "the status of the edited route", || {

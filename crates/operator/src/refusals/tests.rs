@@ -31,16 +31,20 @@ fn what_is_refused_is_tried_less_and_less_often() {
     let mut refusals = Refusals::default();
     let mut now = Instant::now();
     for seconds in [2, 4, 8, 16, 32, 60, 60] {
-        refusals.settle(vec![failed(&refused(403, "exceeded quota"))], now);
+        refusals.settle(
+            vec![failed(&refused(403, "exceeded quota"))],
+            &BTreeSet::new(),
+            now,
+        );
         assert_eq!(refusals.due(), Some(now + Duration::from_secs(seconds)));
         now += Duration::from_secs(seconds);
     }
     for _ in 0..2 {
-        refusals.settle(vec![failed(&silence())], now);
+        refusals.settle(vec![failed(&silence())], &BTreeSet::new(), now);
         assert_eq!(refusals.due(), Some(now + FIRST), "nobody said no");
         now += FIRST;
     }
-    refusals.settle(Vec::new(), now);
+    refusals.settle(Vec::new(), &BTreeSet::new(), now);
     assert_eq!(refusals.due(), None, "it was tried and went well");
 }
 
@@ -50,7 +54,8 @@ fn what_is_held_back_stays_known_until_it_is_due_or_not_planned_any_more() {
     let (now, name) = (Instant::now(), "route-1".to_owned());
     let gone = Tried::Delete(Kind::Config, name.clone());
     refusals.settle(
-        vec![Failed::new(gone, "", Kind::Config, &refused(403, "no"))],
+        vec![Failed::new(gone.clone(), "", Kind::Config, &refused(403, "no"))],
+        &BTreeSet::new(),
         now,
     );
     let plan = || Plan {
@@ -62,8 +67,13 @@ fn what_is_held_back_stays_known_until_it_is_due_or_not_planned_any_more() {
         refusals.hold_back(&mut plan, at);
         assert_eq!(plan.delete_configs.len(), due);
     }
-    refusals.settle(Vec::new(), now);
+    refusals.settle(Vec::new(), &BTreeSet::new(), now);
     assert!(refusals.due().is_some(), "it was not tried");
+    let untried = BTreeSet::from([gone]);
+    for _ in 0..2 {
+        refusals.settle(Vec::new(), &untried, now + FIRST);
+        assert!(refusals.due().is_some(), "its turn has not come");
+    }
     refusals.hold_back(&mut Plan::default(), now);
     assert_eq!(refusals.due(), None, "nobody wants it any more");
 }
@@ -72,11 +82,15 @@ fn what_is_held_back_stays_known_until_it_is_due_or_not_planned_any_more() {
 fn the_words_of_the_api_server_are_for_the_revision_that_it_refuses() {
     let mut refusals = Refusals::default();
     let now = Instant::now();
-    refusals.settle(vec![failed(&refused(403, "exceeded quota"))], now);
+    refusals.settle(
+        vec![failed(&refused(403, "exceeded quota"))],
+        &BTreeSet::new(),
+        now,
+    );
     let said = "the API server refuses the ConfigMap: exceeded quota";
     assert_eq!(of(&refusals, "new"), Some(said));
     assert_eq!(of(&refusals, "newer"), None);
-    refusals.settle(vec![failed(&silence())], now);
+    refusals.settle(vec![failed(&silence())], &BTreeSet::new(), now);
     assert_eq!(of(&refusals, "new"), None, "it said nothing");
     refusals.forget("route-1".to_owned());
     assert_eq!(refusals.due(), None);

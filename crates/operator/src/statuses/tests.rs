@@ -60,6 +60,16 @@ async fn a_form_is_settled_a_second_after_it_was_seen_first() {
 }
 
 #[tokio::test]
+async fn the_moment_of_a_form_begins_when_its_turn_has_come() {
+    let mut statuses = statuses();
+    let name = verdict("SplitTokenRoute").object;
+    let first = statuses.settled(&name, "a");
+    let waiting = statuses.settles_anew(&name);
+    assert!(waiting > first);
+    assert!(statuses.settled(&name, "a") >= waiting);
+}
+
+#[tokio::test]
 async fn a_status_that_was_just_written_is_not_written_again_before_the_watch_brings_it() {
     let mut statuses = statuses();
     let name = ObjectName::new("SplitTokenIssuer", "shop", "orders");
@@ -155,12 +165,17 @@ async fn statuses_that_fail_wait_and_come_after_all_others() {
     let (verdict, object) = (verdict("SplitTokenRoute"), object());
     let status = || of_route(&verdict, 1, None, None);
     let now = Instant::now();
-    statuses.failed.insert(names[0].clone(), now);
-    let task = statuses.task(&names[0], &object, status());
-    assert!(matches!(task, Task::Later(at) if at == now + COUNTS));
     let before = |seconds| now.checked_sub(Duration::from_secs(seconds)).unwrap();
-    statuses.failed.insert(names[0].clone(), before(10));
-    statuses.failed.insert(names[1].clone(), before(20));
+    for (name, seconds) in names.iter().zip([10, 20]) {
+        statuses.failed.failed(name, true, before(seconds));
+        // Nor does it make anybody look at all others in a while.
+        let task = statuses.task(name, &object, status());
+        assert!(matches!(task, Task::Nothing), "{name}");
+    }
+    assert_eq!(
+        statuses.retried(now),
+        BTreeSet::from([names[0].clone(), names[1].clone()])
+    );
     let mut due: Vec<News<'_>> = Vec::new();
     for name in &names {
         let Task::Write(news) = statuses.task(name, &object, status()) else {
@@ -171,6 +186,25 @@ async fn statuses_that_fail_wait_and_come_after_all_others() {
     statuses.hopeful_first(&mut due);
     let order: Vec<&str> = due.iter().map(|news| news.name.name.as_str()).collect();
     assert_eq!(order, ["c", "b", "a"]);
+}
+
+#[tokio::test]
+async fn a_status_that_stands_after_all_has_not_failed() {
+    let mut statuses = statuses();
+    let name = verdict("SplitTokenRoute").object;
+    let status = || of_route(&verdict("SplitTokenRoute"), 1, None, None);
+    let mut object = object();
+    let Task::Write(news) = statuses.task(&name, &object, status()) else {
+        panic!("it was never written");
+    };
+    let said = news.patch["status"].to_string();
+    let now = Instant::now();
+    statuses.failed.failed(&name, true, now);
+    assert_eq!(statuses.failing().count(), 1);
+    object.status = said.into();
+    statuses.retried(statuses.due().unwrap());
+    assert!(matches!(statuses.task(&name, &object, status()), Task::Nothing));
+    assert_eq!((statuses.failing().count(), statuses.due()), (0, None));
 }
 
 #[test]
