@@ -37,7 +37,7 @@ mod verify;
 pub use endpoint::UrlError;
 pub use epoch::Epoch;
 pub use error::{CallError, FillError, IssueError, ProviderError, RevokeError, TokenCallError};
-pub use kept::KeptKeys;
+pub use kept::{Archiving, Keepers, Kept, KeptKeys, KeyArchive};
 pub use provider::Provider;
 pub use revoke::{ClientCredentials, TokenTypeHint};
 pub use settings::{GivenCertificate, GivenEndpoints, ProviderSettings};

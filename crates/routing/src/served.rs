@@ -4,8 +4,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header::InvalidHeaderName
 use thiserror::Error;
 
 use crate::{
-    ClientCertificate, CompiledRoute, FORMAT, HeaderMatch, PathMatch, RequestHeaders, RouteConfig,
-    RouteMatch, RouteName, Rule,
+    ClientCertificate, CompiledRoute, Cors, FORMAT, Found, HeaderMatch, PathMatch, RequestHeaders,
+    RouteConfig, RouteMatch, RouteName, Rule, ServedCors,
     path::{CanonicalPath, PathError},
 };
 
@@ -70,6 +70,8 @@ pub struct ServedRoute {
     pub claim_headers: Vec<HeaderName>,
     /// What its backends may ask for.
     pub client_certificates: BTreeMap<String, ClientCertificate>,
+    /// What browsers are told of its answers.
+    pub cors: Option<ServedCors>,
 }
 
 /// A rule as it is served.
@@ -159,8 +161,24 @@ impl Alternative {
         })
     }
 
+    pub(crate) fn found(&self) -> Found<'_> {
+        Found::Rule(&self.rule, self.path_segments)
+    }
+
+    pub(crate) fn cors(&self) -> Option<&Cors> {
+        self.rule.route.config.cors.as_ref()
+    }
+
+    pub(crate) fn takes(&self, method: &Method) -> bool {
+        self.methods.is_empty() || self.methods.contains(method)
+    }
+
+    pub(crate) fn asks_for_headers(&self) -> bool {
+        !self.headers.is_empty()
+    }
+
     pub(crate) fn matches(&self, method: &Method, headers: &HeaderMap) -> bool {
-        (self.methods.is_empty() || self.methods.contains(method))
+        self.takes(method)
             && self
                 .headers
                 .iter()
@@ -188,6 +206,7 @@ pub(crate) fn serve_route(route: &CompiledRoute, issuer: usize) -> Result<Served
         issuer,
         claim_headers,
         client_certificates: route.secrets.client_certificates.clone(),
+        cors: config.cors.as_ref().map(ServedCors::new),
         config,
     })
 }

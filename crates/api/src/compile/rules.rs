@@ -39,6 +39,7 @@ pub(super) fn compile(rule: &crd::Rule, index: usize, backends: &mut Backends<'_
             idle: rule.timeouts.idle.limit(),
         },
         max_retries: u32::try_from(rule.retries.max_retries).unwrap_or(0),
+        websocket: rule.upgrades.contains(&crd::Upgrade::WebSocket),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod allowed_routes;
 mod backend;
+mod cors;
 mod issuer;
 mod matching;
 mod references;
@@ -12,6 +13,7 @@ pub use allowed_routes::{
     AllowedRoutes, LabelOperator, LabelRequirement, LabelSelector, NamespacesFrom, RouteNamespaces,
 };
 pub use backend::{BackendProtocol, BackendRef, BackendTls, BackendTlsMode, ClientCertificateRef};
+pub use cors::{Cors, CorsMethod};
 pub use issuer::{
     CaCertificateRef, CaCertificateSource, Discovery, Issuer, IssuerEndpoints, IssuerTimeouts, IssuerTls,
     Jwks, Lifetime, SecretKeyRef, SplitTokenIssuer, SplitTokenIssuerSpec, Transport, Verification,
@@ -23,7 +25,7 @@ pub use route::{
 };
 pub use rule::{
     Authentication, Authorization, ClaimEncoding, ClaimOperator, ClaimRequirement, ClaimToHeader, HeaderSet,
-    PathRewrite, RequestHeaders, Retries, Rule, RuleTimeouts,
+    PathRewrite, RequestHeaders, Retries, Rule, RuleTimeouts, Upgrade,
 };
 
 /// The API group of both kinds.

@@ -13,7 +13,7 @@ mod send;
 mod target;
 mod tls;
 
-pub(crate) use connect::UpstreamError;
+pub(crate) use connect::{Purpose, UpstreamError};
 pub(crate) use pool::{Lease, Pool};
 pub(crate) use send::{Limits, send};
 pub(crate) use target::Target;

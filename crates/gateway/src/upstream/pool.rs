@@ -13,8 +13,9 @@ use splittoken_reach::Reach;
 use splittoken_routing::BackendProtocol;
 
 use super::{
-    connect::{Connection, Spoken, UpstreamError, connect, within},
+    connect::{Connection, Purpose, Spoken, UpstreamError, connect, within},
     multiplexed::{Multiplexed, Stream},
+    send::Limits,
     target::Target,
 };
 use crate::body::RequestBody;
@@ -89,31 +90,36 @@ impl Pool {
     pub(super) async fn lease(
         self: &Arc<Self>,
         target: &Target,
-        reach: &Reach,
-        limit: Option<Duration>,
+        limits: Limits<'_>,
         random: u64,
     ) -> Result<Lease, UpstreamError> {
-        if target.protocol == BackendProtocol::Http1 {
-            return match self.take(target, reach) {
-                Some(borrowed) => Ok(Lease::Http1(borrowed)),
-                None => self.open(target, reach, limit, random).await,
-            };
-        }
-        match self.find(target, reach) {
+        let reach = limits.reach;
+        let is_shared = target.protocol != BackendProtocol::Http1;
+        let found = match limits.purpose {
+            Purpose::Requests if is_shared => self.find(target, reach),
+            Purpose::Requests => self.take(target, reach).map(Lease::Http1),
+            Purpose::Tunnel => None,
+        };
+        match found {
             Some(lease) => Ok(lease),
             // In a place of its own: it is large, and seldom needed.
-            None => Box::pin(within(limit, self.find_or_open(target, reach, random))).await,
+            None if is_shared && limits.purpose == Purpose::Requests => {
+                Box::pin(within(limits.connect, self.find_or_open(target, limits, random))).await
+            }
+            None => within(limits.connect, self.open(target, limits, random)).await,
         }
     }
 
     async fn open(
         self: &Arc<Self>,
         target: &Target,
-        reach: &Reach,
-        limit: Option<Duration>,
+        limits: Limits<'_>,
         random: u64,
     ) -> Result<Lease, UpstreamError> {
-        let connection = within(limit, connect(target, reach)).await?;
+        let connection = connect(target, limits.reach, limits.purpose).await?;
+        if matches!(connection.spoken, Spoken::Http1(_)) && limits.purpose == Purpose::Requests {
+            self.note_http1(target);
+        }
         Ok(self.adopt(target, connection, random))
     }
 
@@ -121,18 +127,18 @@ impl Pool {
     async fn find_or_open(
         self: &Arc<Self>,
         target: &Target,
-        reach: &Reach,
+        limits: Limits<'_>,
         random: u64,
     ) -> Result<Lease, UpstreamError> {
         let door = self.door(target);
         let mine = door.lock().await;
-        if let Some(lease) = self.find(target, reach) {
+        if let Some(lease) = self.find(target, limits.reach) {
             return Ok(lease);
         }
         if self.is_http1(target) {
             drop(mine);
         }
-        self.open(target, reach, None, random).await
+        self.open(target, limits, random).await
     }
 
     /// A connection that is there, or a part of one.
@@ -142,6 +148,13 @@ impl Pool {
         match target.protocol {
             BackendProtocol::Http2 => stream,
             BackendProtocol::Http1 | BackendProtocol::Negotiated => stream.or_else(idle),
+        }
+    }
+
+    fn note_http1(&self, target: &Target) {
+        if target.protocol == BackendProtocol::Negotiated {
+            let mut shared = self.shared.lock();
+            shared.entry(Arc::clone(&target.key)).or_default().is_http1 = true;
         }
     }
 
@@ -201,20 +214,14 @@ impl Pool {
         let dies = Instant::now() + MIN_AGE + Duration::from_millis(random % AGE_SPREAD_MS);
         let (key, peer) = (Arc::clone(&target.key), connection.peer);
         match connection.spoken {
-            Spoken::Http1(sender) => {
-                if target.protocol == BackendProtocol::Negotiated {
-                    let mut shared = self.shared.lock();
-                    shared.entry(Arc::clone(&key)).or_default().is_http1 = true;
-                }
-                Lease::Http1(Borrowed {
-                    sender,
-                    key,
-                    peer,
-                    dies,
-                    pool: Arc::clone(self),
-                    is_reused: false,
-                })
-            }
+            Spoken::Http1(sender) => Lease::Http1(Borrowed {
+                sender,
+                key,
+                peer,
+                dies,
+                pool: Arc::clone(self),
+                is_reused: false,
+            }),
             Spoken::Http2(opened) => {
                 let connection = Multiplexed::new(opened, peer, dies);
                 let stream = connection.first();

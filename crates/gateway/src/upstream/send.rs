@@ -7,7 +7,7 @@ use splittoken_routing::BackendProtocol;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    connect::UpstreamError,
+    connect::{Purpose, UpstreamError},
     form::{to_http1, to_http2},
     multiplexed::Stream,
     pool::{Lease, Pool},
@@ -27,6 +27,22 @@ pub(crate) struct Limits<'r> {
     pub(crate) connect: Option<Duration>,
     /// Further tries.
     pub(crate) retries: u32,
+    /// What becomes of the connection.
+    pub(crate) purpose: Purpose,
+}
+
+impl<'r> Limits<'r> {
+    #[cfg(test)]
+    pub(super) fn none(reach: &'r Reach) -> Self {
+        Self {
+            reach,
+            request: None,
+            backend_request: None,
+            connect: None,
+            retries: 0,
+            purpose: Purpose::Requests,
+        }
+    }
 }
 
 /// How a try failed, and whether another may follow.
@@ -63,7 +79,7 @@ pub(crate) async fn send<'a>(
             })),
         };
         let failed = match outcome {
-            Ok((response, _)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            Ok((response, _)) if is_unasked(&response, limits.purpose) => {
                 return Err(UpstreamError::Switched);
             }
             Ok(answer) => return Ok(answer),
@@ -84,6 +100,10 @@ pub(crate) async fn send<'a>(
     }
 }
 
+fn is_unasked(response: &Response<Incoming>, purpose: Purpose) -> bool {
+    response.status() == StatusCode::SWITCHING_PROTOCOLS && purpose != Purpose::Tunnel
+}
+
 fn deadline(started: Instant, limits: Limits<'_>) -> Option<Instant> {
     let whole = limits.request.map(|limit| started + limit);
     let one = limits.backend_request.map(|limit| Instant::now() + limit);
@@ -100,7 +120,7 @@ async fn attempt(
     random: u64,
 ) -> Result<(Response<Incoming>, Lease), Failed> {
     loop {
-        let lease = pool.lease(target, limits.reach, limits.connect, random);
+        let lease = pool.lease(target, limits, random);
         let mut lease = match lease.await {
             Ok(lease) => lease,
             Err(error) => {
