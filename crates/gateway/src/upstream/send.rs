@@ -31,8 +31,8 @@ pub(crate) struct Limits<'r> {
     pub(crate) purpose: Purpose,
 }
 
+#[cfg(test)]
 impl<'r> Limits<'r> {
-    #[cfg(test)]
     pub(super) fn none(reach: &'r Reach) -> Self {
         Self {
             reach,
