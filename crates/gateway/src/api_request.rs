@@ -81,8 +81,7 @@ pub(crate) async fn serve(
 
     let idle = rule.config.timeouts.idle;
     let request = Request::from_parts(parts, RequestBody::new(body, &matched.rule));
-    let how = (purpose, wants_trailers);
-    let (mut response, lease) = forward(worker, snapshot, rule, request, how).await?;
+    let (mut response, lease) = forward(worker, snapshot, rule, request, (purpose, wants_trailers)).await?;
     if let Some(client) = tunnel.filter(|_| response.status() == StatusCode::SWITCHING_PROTOCOLS) {
         if !upgrade::is_agreed(&response) {
             return Err(Failure::Upstream(UpstreamError::Switched));

@@ -61,11 +61,11 @@ pub(crate) async fn answer(
         Ok(response) => (response, false),
         Err(failure) => (refuse(worker, &failure, realm.as_ref(), &mut trail), true),
     };
+    // What is counted and logged, in whatever form it is told.
+    let status = response.status();
     if let Some(sharing) = trail.sharing.take() {
         sharing.apply(response.headers_mut());
     }
-    // What is counted and logged, in whatever form it is told.
-    let status = response.status();
     if let Some(counters) = trail.rule.as_ref().and_then(|rule| snapshot.counters(rule)) {
         counters.count(status);
     }

@@ -68,10 +68,10 @@ pub struct ServedRoute {
     pub issuer: usize,
     /// Headers that any rule of the route sets from claims: a client's own copies never pass, on any rule.
     pub claim_headers: Vec<HeaderName>,
-    /// What its backends may ask for.
-    pub client_certificates: BTreeMap<String, ClientCertificate>,
     /// What browsers are told of its answers.
     pub cors: Option<ServedCors>,
+    /// What its backends may ask for.
+    pub client_certificates: BTreeMap<String, ClientCertificate>,
 }
 
 /// A rule as it is served.
@@ -205,8 +205,8 @@ pub(crate) fn serve_route(route: &CompiledRoute, issuer: usize) -> Result<Served
         revision: route.revision.clone(),
         issuer,
         claim_headers,
-        client_certificates: route.secrets.client_certificates.clone(),
         cors: config.cors.as_ref().map(ServedCors::new),
+        client_certificates: route.secrets.client_certificates.clone(),
         config,
     })
 }

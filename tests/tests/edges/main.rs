@@ -6,6 +6,7 @@ mod http2;
 mod leaving;
 mod pages;
 mod proxy_protocol;
+mod renewal;
 mod streams;
 mod tls;
 mod token_end;

@@ -328,7 +328,7 @@ fn neither_tokens_nor_keys_are_logged() -> Result<()> {
 
 /// It takes HTTP/1.1, also where both sides would rather speak HTTP/2.
 #[test]
-fn a_websocket_goes_by_http_1_over_tls_and_beside_http_2() -> Result<()> {
+fn a_websocket_goes_by_http_1_over_tls() -> Result<()> {
     const AGREED: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                           Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\nwelcome";
     let authority = Authority::new()?;
@@ -336,35 +336,25 @@ fn a_websocket_goes_by_http_1_over_tls_and_beside_http_2() -> Result<()> {
         .certify(&["127.0.0.1"])?
         .server(&["h2", "http/1.1"], None)?;
     let agree = |_: &Request| vec![Step::send(AGREED), Step::Hold];
-    let (secured, plain) = (Server::start(Some(config), agree)?, Server::start(None, agree)?);
-    let mut rules = json!([
-        rule("/tls", &custom(&secured.address().to_string(), &json!({}))),
-        rule("/h2c", &json!({"url": plain.url(), "protocol": "HTTP2"})),
-    ]);
-    for rule in rules.as_array_mut().into_iter().flatten() {
-        rule["upgrades"] = json!(["websocket"]);
-    }
-    let (stand, token) = before(&rules, |route| route.config_map("ca", "ca.crt", authority.pem()))?;
-    for (path, server) in [("/tls", &secured), ("/h2c", &plain)] {
-        let headers = [
-            "Connection: Upgrade",
-            "Upgrade: websocket",
-            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-            "Sec-WebSocket-Version: 13",
-            &token.header(),
-        ];
-        let mut client = Peer::connect(stand.gateway.address())?;
-        client.send(request(
-            &stand.gateway.host(),
-            &format!("GET {path}"),
-            &headers,
-            "",
-        ))?;
-        client.until("HTTP/1.1 101")?;
-        client.until("\r\n\r\nwelcome")?;
-        let seen = server.take();
-        assert_eq!(seen.len(), 1, "{path}");
-        assert_eq!(seen[0].header("authorization"), Some(token.restored()), "{path}");
-    }
+    let server = Server::start(Some(config), agree)?;
+    let mut rule = rule("/", &custom(&server.address().to_string(), &json!({})));
+    rule["upgrades"] = json!(["websocket"]);
+    let (stand, token) = before(&json!([rule]), |route| {
+        route.config_map("ca", "ca.crt", authority.pem())
+    })?;
+    let headers = [
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Version: 13",
+        &token.header(),
+    ];
+    let mut client = Peer::connect(stand.gateway.address())?;
+    client.send(request(&stand.gateway.host(), "GET /ws", &headers, ""))?;
+    client.until("HTTP/1.1 101")?;
+    client.until("\r\n\r\nwelcome")?;
+    let seen = server.take();
+    assert_eq!(seen.len(), 1);
+    assert_eq!(seen[0].header("authorization"), Some(token.restored()));
     Ok(())
 }

@@ -115,15 +115,6 @@ fn is_refusal(error: &h2::Error) -> bool {
     error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM)
 }
 
-/// What becomes of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Purpose {
-    /// It serves one request after another, or many at once.
-    Requests,
-    /// It may become a tunnel, which takes HTTP/1.1, whatever else the target speaks.
-    Tunnel,
-}
-
 /// A new connection.
 pub(super) struct Connection {
     pub(super) spoken: Spoken,
@@ -138,34 +129,32 @@ pub(super) enum Spoken {
 }
 
 /// Opens a connection to `target`, as far as `reach` goes, and spawns the task that drives it.
-pub(super) async fn connect(
-    target: &Target,
-    reach: &Reach,
-    purpose: Purpose,
-) -> Result<Connection, UpstreamError> {
-    let stream = open(&target.address, reach).await?;
-    stream.set_nodelay(true).map_err(UpstreamError::Connect)?;
-    let peer = stream.peer_addr().map_err(UpstreamError::Connect)?;
-    let protocol = match purpose {
-        Purpose::Requests => target.protocol,
-        Purpose::Tunnel => BackendProtocol::Http1,
-    };
+pub(super) async fn connect(target: &Target, reach: &Reach) -> Result<Connection, UpstreamError> {
+    let (stream, peer) = open(&target.address, reach).await?;
     let spoken = match &target.tls {
-        None if protocol == BackendProtocol::Http2 => Spoken::Http2(multiplexed::open(stream).await?),
-        None => Spoken::Http1(http1(stream, purpose).await?),
+        None if target.protocol == BackendProtocol::Http2 => Spoken::Http2(multiplexed::open(stream).await?),
+        None => Spoken::Http1(http1(stream).await?),
         // In a place of its own: it is large, and seldom needed.
-        Some(tls) => Box::pin(secured(stream, tls, protocol, purpose)).await?,
+        Some(tls) => Box::pin(secured(stream, tls, target.protocol)).await?,
     };
     Ok(Connection { spoken, peer })
 }
 
-async fn secured(
-    stream: TcpStream,
-    tls: &Tls,
-    wanted: BackendProtocol,
-    purpose: Purpose,
-) -> Result<Spoken, UpstreamError> {
-    let stream = tls.connect(stream, purpose).await.map_err(UpstreamError::Tls)?;
+/// The same for a connection that is to become a tunnel: by HTTP/1.1, whatever else may be spoken there.
+pub(super) async fn connect_http1(target: &Target, reach: &Reach) -> Result<Connection, UpstreamError> {
+    let (stream, peer) = open(&target.address, reach).await?;
+    let sender = match &target.tls {
+        None => http1(stream).await?,
+        Some(tls) => http1(tls.connect_http1(stream).await.map_err(UpstreamError::Tls)?).await?,
+    };
+    Ok(Connection {
+        spoken: Spoken::Http1(sender),
+        peer,
+    })
+}
+
+async fn secured(stream: TcpStream, tls: &Tls, wanted: BackendProtocol) -> Result<Spoken, UpstreamError> {
+    let stream = tls.connect(stream).await.map_err(UpstreamError::Tls)?;
     if is_http2(&stream) {
         return Ok(Spoken::Http2(multiplexed::open(stream).await?));
     }
@@ -176,7 +165,7 @@ async fn secured(
         );
         return Err(UpstreamError::Tls(error));
     }
-    Ok(Spoken::Http1(http1(stream, purpose).await?))
+    Ok(Spoken::Http1(http1(stream).await?))
 }
 
 /// Whatever it takes to get to a connection, within the rule's limit.
@@ -192,7 +181,7 @@ pub(super) async fn within<T>(
     }
 }
 
-async fn http1<T>(io: T, purpose: Purpose) -> Result<SendRequest<RequestBody>, UpstreamError>
+async fn http1<T>(io: T) -> Result<SendRequest<RequestBody>, UpstreamError>
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -203,11 +192,8 @@ where
         .await
         .map_err(UpstreamError::Protocol)?;
     tokio::spawn(async move {
-        let ended = match purpose {
-            Purpose::Requests => connection.await,
-            Purpose::Tunnel => connection.with_upgrades().await,
-        };
-        if let Err(error) = ended {
+        // It may become a tunnel.
+        if let Err(error) = connection.with_upgrades().await {
             tracing::debug!(%error, "an upstream's connection ended");
         }
     });
@@ -215,12 +201,16 @@ where
 }
 
 /// What is connected to is what was looked at: the name is resolved once.
-async fn open(address: &str, reach: &Reach) -> Result<TcpStream, UpstreamError> {
+async fn open(address: &str, reach: &Reach) -> Result<(TcpStream, SocketAddr), UpstreamError> {
     let found = lookup_host(address).await.map_err(UpstreamError::Connect)?;
     let addresses = reach.pick(found).map_err(UpstreamError::Forbidden)?;
-    TcpStream::connect(&*addresses)
-        .await
-        .map_err(UpstreamError::Connect)
+    let connected = async {
+        let stream = TcpStream::connect(&*addresses).await?;
+        stream.set_nodelay(true)?;
+        let peer = stream.peer_addr()?;
+        Ok((stream, peer))
+    };
+    connected.await.map_err(UpstreamError::Connect)
 }
 
 #[cfg(test)]
@@ -230,7 +220,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::upstream::{Lease, Limits, Pool};
+    use crate::upstream::{Lease, Pool};
 
     async fn listener() -> (TcpListener, u16) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -247,12 +237,7 @@ mod tests {
         let (listener, port) = listener().await;
         // What the system makes of the odd ones is for it to say; none may get through.
         for host in ["localhost", "127.0.0.1", "[::ffff:127.0.0.1]", "127.1", "0"] {
-            let refused = connect(
-                &target(&format!("{host}:{port}")),
-                &Reach::default(),
-                Purpose::Requests,
-            )
-            .await;
+            let refused = connect(&target(&format!("{host}:{port}")), &Reach::default()).await;
             assert!(
                 matches!(
                     refused.err(),
@@ -261,12 +246,7 @@ mod tests {
                 "{host}"
             );
         }
-        let found = connect(
-            &target(&format!("localhost:{port}")),
-            &Reach::default(),
-            Purpose::Requests,
-        )
-        .await;
+        let found = connect(&target(&format!("localhost:{port}")), &Reach::default()).await;
         assert_eq!(found.err().unwrap().reason(), "upstream_address");
         let nobody = timeout(Duration::from_millis(20), listener.accept());
         assert!(nobody.await.is_err(), "somebody connected");
@@ -275,13 +255,9 @@ mod tests {
     #[tokio::test]
     async fn where_everything_is_allowed_a_connection_says_where_it_leads() {
         let (_listener, port) = listener().await;
-        let connection = connect(
-            &target(&format!("localhost:{port}")),
-            &Reach::Anywhere,
-            Purpose::Requests,
-        )
-        .await
-        .unwrap();
+        let connection = connect(&target(&format!("localhost:{port}")), &Reach::Anywhere)
+            .await
+            .unwrap();
         assert!(connection.peer.ip().is_loopback());
     }
 
@@ -291,10 +267,7 @@ mod tests {
         let target = target(&format!("127.0.0.1:{port}"));
         let pool = Arc::new(Pool::default());
         let fresh = || async {
-            let lease = pool
-                .lease(&target, Limits::none(&Reach::Anywhere), 0)
-                .await
-                .unwrap();
+            let lease = pool.lease(&target, &Reach::Anywhere, None, 0).await.unwrap();
             let Lease::Http1(mut lease) = lease else {
                 unreachable!("not what was asked for")
             };

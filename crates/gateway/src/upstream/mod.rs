@@ -13,8 +13,8 @@ mod send;
 mod target;
 mod tls;
 
-pub(crate) use connect::{Purpose, UpstreamError};
+pub(crate) use connect::UpstreamError;
 pub(crate) use pool::{Lease, Pool};
-pub(crate) use send::{Limits, send};
+pub(crate) use send::{Limits, Purpose, send};
 pub(crate) use target::Target;
 pub(crate) use tls::{TlsBook, TlsError};

@@ -219,7 +219,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::upstream::{Limits, target::Target};
+    use crate::upstream::target::Target;
 
     /// A server that allows so many streams.
     async fn server(streams: u32) -> Target {
@@ -287,7 +287,7 @@ mod tests {
     async fn whoever_finds_no_connection_waits_for_the_one_who_opens_it() {
         let target = server(50).await;
         let pool = Arc::new(crate::upstream::Pool::default());
-        let leases = (0..40).map(|_| pool.lease(&target, Limits::none(&Reach::Anywhere), 0));
+        let leases = (0..40).map(|_| pool.lease(&target, &Reach::Anywhere, None, 0));
         let leases = futures_util::future::join_all(leases).await;
         let opened = leases.iter().flatten().filter(|lease| !lease.is_reused()).count();
         assert_eq!((leases.iter().flatten().count(), opened), (40, 1));

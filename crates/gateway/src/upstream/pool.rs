@@ -13,9 +13,8 @@ use splittoken_reach::Reach;
 use splittoken_routing::BackendProtocol;
 
 use super::{
-    connect::{Connection, Purpose, Spoken, UpstreamError, connect, within},
+    connect::{Connection, Spoken, UpstreamError, connect, connect_http1, within},
     multiplexed::{Multiplexed, Stream},
-    send::Limits,
     target::Target,
 };
 use crate::body::RequestBody;
@@ -90,36 +89,44 @@ impl Pool {
     pub(super) async fn lease(
         self: &Arc<Self>,
         target: &Target,
-        limits: Limits<'_>,
+        reach: &Reach,
+        limit: Option<Duration>,
         random: u64,
     ) -> Result<Lease, UpstreamError> {
-        let reach = limits.reach;
-        let is_shared = target.protocol != BackendProtocol::Http1;
-        let found = match limits.purpose {
-            Purpose::Requests if is_shared => self.find(target, reach),
-            Purpose::Requests => self.take(target, reach).map(Lease::Http1),
-            Purpose::Tunnel => None,
-        };
-        match found {
+        if target.protocol == BackendProtocol::Http1 {
+            return match self.take(target, reach) {
+                Some(borrowed) => Ok(Lease::Http1(borrowed)),
+                None => self.open(target, reach, limit, random).await,
+            };
+        }
+        match self.find(target, reach) {
             Some(lease) => Ok(lease),
             // In a place of its own: it is large, and seldom needed.
-            None if is_shared && limits.purpose == Purpose::Requests => {
-                Box::pin(within(limits.connect, self.find_or_open(target, limits, random))).await
-            }
-            None => within(limits.connect, self.open(target, limits, random)).await,
+            None => Box::pin(within(limit, self.find_or_open(target, reach, random))).await,
         }
+    }
+
+    /// A new connection of its own, which may become a tunnel.
+    pub(super) async fn apart(
+        self: &Arc<Self>,
+        target: &Target,
+        reach: &Reach,
+        limit: Option<Duration>,
+        random: u64,
+    ) -> Result<Lease, UpstreamError> {
+        let connection = Box::pin(within(limit, connect_http1(target, reach))).await?;
+        Ok(self.adopt(target, connection, random))
     }
 
     async fn open(
         self: &Arc<Self>,
         target: &Target,
-        limits: Limits<'_>,
+        reach: &Reach,
+        limit: Option<Duration>,
         random: u64,
     ) -> Result<Lease, UpstreamError> {
-        let connection = connect(target, limits.reach, limits.purpose).await?;
-        if matches!(connection.spoken, Spoken::Http1(_)) && limits.purpose == Purpose::Requests {
-            self.note_http1(target);
-        }
+        let connection = within(limit, connect(target, reach)).await?;
+        self.note_agreed(target, &connection.spoken);
         Ok(self.adopt(target, connection, random))
     }
 
@@ -127,18 +134,18 @@ impl Pool {
     async fn find_or_open(
         self: &Arc<Self>,
         target: &Target,
-        limits: Limits<'_>,
+        reach: &Reach,
         random: u64,
     ) -> Result<Lease, UpstreamError> {
         let door = self.door(target);
         let mine = door.lock().await;
-        if let Some(lease) = self.find(target, limits.reach) {
+        if let Some(lease) = self.find(target, reach) {
             return Ok(lease);
         }
         if self.is_http1(target) {
             drop(mine);
         }
-        self.open(target, limits, random).await
+        self.open(target, reach, None, random).await
     }
 
     /// A connection that is there, or a part of one.
@@ -151,10 +158,12 @@ impl Pool {
         }
     }
 
-    fn note_http1(&self, target: &Target) {
+    /// A tunnel says nothing of it: it is never asked for by HTTP/2.
+    fn note_agreed(&self, target: &Target, spoken: &Spoken) {
         if target.protocol == BackendProtocol::Negotiated {
             let mut shared = self.shared.lock();
-            shared.entry(Arc::clone(&target.key)).or_default().is_http1 = true;
+            let there = shared.entry(Arc::clone(&target.key)).or_default();
+            there.is_http1 = matches!(spoken, Spoken::Http1(_));
         }
     }
 
@@ -226,9 +235,7 @@ impl Pool {
                 let connection = Multiplexed::new(opened, peer, dies);
                 let stream = connection.first();
                 let mut shared = self.shared.lock();
-                let there = shared.entry(key).or_default();
-                there.connections.push(connection);
-                there.is_http1 = false;
+                shared.entry(key).or_default().connections.push(connection);
                 Lease::Http2(stream)
             }
         }

@@ -7,7 +7,7 @@ use splittoken_routing::BackendProtocol;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    connect::{Purpose, UpstreamError},
+    connect::UpstreamError,
     form::{to_http1, to_http2},
     multiplexed::Stream,
     pool::{Lease, Pool},
@@ -31,18 +31,13 @@ pub(crate) struct Limits<'r> {
     pub(crate) purpose: Purpose,
 }
 
-#[cfg(test)]
-impl<'r> Limits<'r> {
-    pub(super) fn none(reach: &'r Reach) -> Self {
-        Self {
-            reach,
-            request: None,
-            backend_request: None,
-            connect: None,
-            retries: 0,
-            purpose: Purpose::Requests,
-        }
-    }
+/// What becomes of the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// It serves requests.
+    Requests,
+    /// It may become a tunnel.
+    Tunnel,
 }
 
 /// How a try failed, and whether another may follow.
@@ -120,8 +115,15 @@ async fn attempt(
     random: u64,
 ) -> Result<(Response<Incoming>, Lease), Failed> {
     loop {
-        let lease = pool.lease(target, limits, random);
-        let mut lease = match lease.await {
+        let leased = match limits.purpose {
+            Purpose::Tunnel if target.protocol != BackendProtocol::Http2 => {
+                pool.apart(target, limits.reach, limits.connect, random).await
+            }
+            Purpose::Requests | Purpose::Tunnel => {
+                pool.lease(target, limits.reach, limits.connect, random).await
+            }
+        };
+        let mut lease = match leased {
             Ok(lease) => lease,
             Err(error) => {
                 pool.note(target, &error);

@@ -20,7 +20,6 @@ use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::connect::Purpose;
 use crate::tls::HTTP_2;
 
 const HTTP_1: &[u8] = b"http/1.1";
@@ -72,8 +71,8 @@ pub(crate) struct Tls {
     pub(super) number: u64,
     name: ServerName<'static>,
     config: Arc<ClientConfig>,
-    /// The same for what takes HTTP/1.1.
-    of_tunnels: Arc<ClientConfig>,
+    /// The same for HTTP/1.1 alone.
+    config_http1: Arc<ClientConfig>,
 }
 
 /// The TLS of a configuration's backends. Those with the same settings have the same.
@@ -116,27 +115,25 @@ impl Tls {
         let name = ServerName::try_from(settings.server_name.clone())
             .map_err(|_| TlsError::ServerName(settings.server_name.clone()))?;
         let config = config(settings)?;
-        let mut of_tunnels = config.clone();
-        of_tunnels.alpn_protocols = vec![HTTP_1.to_vec()];
+        let mut config_http1 = config.clone();
+        config_http1.alpn_protocols = vec![HTTP_1.to_vec()];
         Ok(Self {
             number: NEXT.fetch_add(1, Relaxed),
             name,
             config: Arc::new(config),
-            of_tunnels: Arc::new(of_tunnels),
+            config_http1: Arc::new(config_http1),
         })
     }
 
     /// The handshake. Fails where the certificate is not for the name, or from nobody who counts.
-    pub(super) async fn connect(
-        &self,
-        stream: TcpStream,
-        purpose: Purpose,
-    ) -> std::io::Result<TlsStream<TcpStream>> {
-        let config = match purpose {
-            Purpose::Requests => &self.config,
-            Purpose::Tunnel => &self.of_tunnels,
-        };
-        let connector = TlsConnector::from(Arc::clone(config));
+    pub(super) async fn connect(&self, stream: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
+        let connector = TlsConnector::from(Arc::clone(&self.config));
+        connector.connect(self.name.clone(), stream).await
+    }
+
+    /// The same, to speak HTTP/1.1.
+    pub(super) async fn connect_http1(&self, stream: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
+        let connector = TlsConnector::from(Arc::clone(&self.config_http1));
         connector.connect(self.name.clone(), stream).await
     }
 }
