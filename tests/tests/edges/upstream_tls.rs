@@ -3,14 +3,15 @@
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use splittoken_tests::certs::{Asked, Authority};
+use splittoken_tests::hand::Peer;
 use splittoken_tests::hostile::Hostile;
 use splittoken_tests::http2_upstream::{Http2Upstream, Settings, field};
 use splittoken_tests::jwt::Key;
 use splittoken_tests::marks::Marks;
 use splittoken_tests::route::Route;
 use splittoken_tests::scene::Scene;
-use splittoken_tests::stand::{Stand, Token};
-use splittoken_tests::wire::{Server, Step, answer};
+use splittoken_tests::stand::{Stand, Token, request};
+use splittoken_tests::wire::{Request, Server, Step, answer};
 
 /// The name that upstreams of these tests have a certificate for, beside their address.
 const NAME: &str = "orders.internal";
@@ -322,5 +323,38 @@ fn neither_tokens_nor_keys_are_logged() -> Result<()> {
         String::from_utf8_lossy(&log).contains(" TRACE "),
         "a log that says little"
     );
+    Ok(())
+}
+
+/// It takes HTTP/1.1, also where both sides would rather speak HTTP/2.
+#[test]
+fn a_websocket_goes_by_http_1_over_tls() -> Result<()> {
+    const AGREED: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                          Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\nwelcome";
+    let authority = Authority::new()?;
+    let (config, _) = authority
+        .certify(&["127.0.0.1"])?
+        .server(&["h2", "http/1.1"], None)?;
+    let agree = |_: &Request| vec![Step::send(AGREED), Step::Hold];
+    let server = Server::start(Some(config), agree)?;
+    let mut rule = rule("/", &custom(&server.address().to_string(), &json!({})));
+    rule["upgrades"] = json!(["websocket"]);
+    let (stand, token) = before(&json!([rule]), |route| {
+        route.config_map("ca", "ca.crt", authority.pem())
+    })?;
+    let headers = [
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Version: 13",
+        &token.header(),
+    ];
+    let mut client = Peer::connect(stand.gateway.address())?;
+    client.send(request(&stand.gateway.host(), "GET /ws", &headers, ""))?;
+    client.until("HTTP/1.1 101")?;
+    client.until("\r\n\r\nwelcome")?;
+    let seen = server.take();
+    assert_eq!(seen.len(), 1);
+    assert_eq!(seen[0].header("authorization"), Some(token.restored()));
     Ok(())
 }

@@ -126,6 +126,7 @@ impl Pool {
         random: u64,
     ) -> Result<Lease, UpstreamError> {
         let connection = within(limit, connect(target, reach)).await?;
+        self.note_agreed(target, &connection.spoken);
         Ok(self.adopt(target, connection, random))
     }
 
@@ -154,6 +155,15 @@ impl Pool {
         match target.protocol {
             BackendProtocol::Http2 => stream,
             BackendProtocol::Http1 | BackendProtocol::Negotiated => stream.or_else(idle),
+        }
+    }
+
+    /// A tunnel says nothing of it: it is never asked for by HTTP/2.
+    fn note_agreed(&self, target: &Target, spoken: &Spoken) {
+        if target.protocol == BackendProtocol::Negotiated {
+            let mut shared = self.shared.lock();
+            let there = shared.entry(Arc::clone(&target.key)).or_default();
+            there.is_http1 = matches!(spoken, Spoken::Http1(_));
         }
     }
 
@@ -213,27 +223,19 @@ impl Pool {
         let dies = Instant::now() + MIN_AGE + Duration::from_millis(random % AGE_SPREAD_MS);
         let (key, peer) = (Arc::clone(&target.key), connection.peer);
         match connection.spoken {
-            Spoken::Http1(sender) => {
-                if target.protocol == BackendProtocol::Negotiated {
-                    let mut shared = self.shared.lock();
-                    shared.entry(Arc::clone(&key)).or_default().is_http1 = true;
-                }
-                Lease::Http1(Borrowed {
-                    sender,
-                    key,
-                    peer,
-                    dies,
-                    pool: Arc::clone(self),
-                    is_reused: false,
-                })
-            }
+            Spoken::Http1(sender) => Lease::Http1(Borrowed {
+                sender,
+                key,
+                peer,
+                dies,
+                pool: Arc::clone(self),
+                is_reused: false,
+            }),
             Spoken::Http2(opened) => {
                 let connection = Multiplexed::new(opened, peer, dies);
                 let stream = connection.first();
                 let mut shared = self.shared.lock();
-                let there = shared.entry(key).or_default();
-                there.connections.push(connection);
-                there.is_http1 = false;
+                shared.entry(key).or_default().connections.push(connection);
                 Lease::Http2(stream)
             }
         }
