@@ -39,6 +39,7 @@ pub mod mint;
 pub mod nginx;
 pub mod oidc;
 pub mod parts;
+pub mod paths;
 pub mod ports;
 pub mod process;
 pub mod raw;

@@ -16,7 +16,7 @@ use crate::{
     client_address::Peer,
     credential::{Credential, credential, has_query_token},
     failure::Failure,
-    headers::{clean_request, clean_response},
+    headers::{clean_request, clean_response, remove_method_overrides},
     snapshot::Snapshot,
     tokens::Rehydrated,
     upstream::{Limits, UpstreamError, send},
@@ -124,6 +124,9 @@ async fn authenticate(
 fn edit_headers(rule: &ServedRule, peer: &Peer, token: Option<&Rehydrated>, headers: &mut HeaderMap) {
     let forwarded = peer.forwarded(headers);
     clean_request(headers, &rule.route.claim_headers);
+    if rule.route.names_methods {
+        remove_method_overrides(headers);
+    }
     forwarded.set(headers);
     match token {
         Some(token) => {

@@ -28,6 +28,9 @@ const SPOOFABLE: [&str; 20] = [
     "x-webauth-user",
 ];
 
+/// What some servers take for the request's method.
+const METHOD_OVERRIDES: [&str; 3] = ["x-http-method", "x-http-method-override", "x-method-override"];
+
 /// Concerns one connection only (RFC 9110 §7.6.1), or is made anew for each.
 fn is_hop_by_hop(name: &HeaderName) -> bool {
     matches!(
@@ -58,6 +61,13 @@ pub(crate) fn clean_request(headers: &mut HeaderMap, claim_headers: &[HeaderName
         is_ours_alone(name) || matches!(*name, header::CONTENT_LENGTH | header::EXPECT)
     });
     for name in claim_headers {
+        headers.remove(name);
+    }
+}
+
+/// Removes what would have an upstream serve another method than the one that was matched.
+pub(crate) fn remove_method_overrides(headers: &mut HeaderMap) {
+    for name in METHOD_OVERRIDES {
         headers.remove(name);
     }
 }
