@@ -19,6 +19,7 @@ pub mod cluster;
 pub mod cpu;
 pub mod demo;
 pub mod folder;
+pub mod frames;
 pub mod gate;
 pub mod gateway;
 pub mod hand;

@@ -7,6 +7,7 @@
 mod credentials;
 mod framing;
 mod heads;
+mod http2;
 mod methods;
 mod paths;
 mod pipelines;
