@@ -240,6 +240,21 @@ impl Frames {
         Ok(error)
     }
 
+    /// The error that the connection was closed with, if that is known by now.
+    pub fn gone(&mut self) -> Result<Option<u32>> {
+        self.patience(Duration::from_millis(100))?;
+        let gone = loop {
+            match self.read() {
+                Ok(Some(frame)) if frame.kind == GOAWAY => break Some(error_of(&frame, 4)?),
+                Ok(Some(_)) => {}
+                // Nothing more comes, or not now.
+                Ok(None) | Err(_) => break None,
+            }
+        };
+        self.patience(PATIENCE)?;
+        Ok(gone)
+    }
+
     fn acknowledge(&mut self, frame: Frame) {
         let payload = if frame.kind == PING {
             frame.payload

@@ -14,11 +14,17 @@ use crate::{
     connection::InFlight,
 };
 
-/// A response's body that tells the connection, and the access log if there is one, when it is gone.
+/// The most bytes that a stream of HTTP/2 is given at once. They are kept until its client has made room for all of
+/// them, so that this is what a client can have us keep for each of its streams.
+const PIECE: usize = 16 * 1024;
+
+/// A response's body that tells the connection, and the access log if there is one, how it goes and when it is gone.
 #[derive(Debug)]
 pub(crate) struct Tracked {
     body: ResponseBody,
-    _in_flight: InFlight,
+    /// What the body has given and the client has no room for yet.
+    rest: Bytes,
+    in_flight: InFlight,
     entry: Option<Box<Entry>>,
 }
 
@@ -26,9 +32,26 @@ impl Tracked {
     pub(crate) fn new(body: ResponseBody, in_flight: InFlight, entry: Option<Box<Entry>>) -> Self {
         Self {
             body,
-            _in_flight: in_flight,
+            rest: Bytes::new(),
+            in_flight,
             entry,
         }
+    }
+
+    /// The next piece.
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.rest.is_empty() {
+            let frame = match Pin::new(&mut self.body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) if self.in_flight.is_multiplexed() => frame,
+                other => return other,
+            };
+            match frame.into_data() {
+                Ok(data) => self.rest = data,
+                Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+            }
+        }
+        let length = self.rest.len().min(PIECE);
+        Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(length)))))
     }
 }
 
@@ -40,7 +63,9 @@ impl Body for Tracked {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        let polled = self.poll_piece(cx);
+        self.in_flight
+            .note_piece(matches!(polled, Poll::Ready(Some(Ok(_)))));
         if let Some(entry) = &mut self.entry {
             match &polled {
                 Poll::Ready(Some(Ok(frame))) => entry.add_bytes(frame.data_ref().map_or(0, Bytes::len)),
@@ -52,11 +77,17 @@ impl Body for Tracked {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let mut hint = self.body.size_hint();
+        let rest = self.rest.len() as u64;
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint.set_lower(hint.lower() + rest);
+        hint
     }
 }
 

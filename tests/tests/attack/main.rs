@@ -13,6 +13,7 @@ mod paths;
 mod pipelines;
 mod spoofing;
 mod tokens;
+mod witness;
 
 use anyhow::Result;
 use serde_json::json;
