@@ -8,11 +8,14 @@ mod credentials;
 mod framing;
 mod heads;
 mod http2;
+mod logs;
 mod methods;
 mod paths;
 mod pipelines;
 mod spoofing;
 mod tokens;
+mod upstreams;
+mod vectors;
 mod witness;
 
 use anyhow::Result;
