@@ -122,29 +122,6 @@ impl Place {
         anyhow::bail!("it goes on")
     }
 
-    /// Sends a byte of `bytes` each second, and then nothing, until the other side closes.
-    fn drips(&self, address: SocketAddr, bytes: &[u8]) -> Result<Duration> {
-        let start = Instant::now();
-        let mut stream = TcpStream::connect(address)?;
-        let mut rest = bytes.iter();
-        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-        while start.elapsed() < LIMIT {
-            match stream.read(&mut [0; 1024]) {
-                Ok(0) => return Ok(start.elapsed()),
-                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {
-                    return Ok(start.elapsed());
-                }
-                _ => {}
-            }
-            if let Some(byte) = rest.next()
-                && stream.write_all(&[*byte]).is_err()
-            {
-                return Ok(start.elapsed());
-            }
-        }
-        anyhow::bail!("it goes on")
-    }
-
     /// Sends a case and waits for its answer, which must have this status, or for the end.
     fn answered(&self, case: &str, status: u16) -> Result<Duration> {
         let start = Instant::now();
@@ -176,6 +153,29 @@ impl Place {
     }
 }
 
+/// Sends a byte of `bytes` each second, and then nothing, until the other side closes.
+fn drips(address: SocketAddr, bytes: &[u8]) -> Result<Duration> {
+    let start = Instant::now();
+    let mut stream = TcpStream::connect(address)?;
+    let mut rest = bytes.iter();
+    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+    while start.elapsed() < LIMIT {
+        match stream.read(&mut [0; 1024]) {
+            Ok(0) => return Ok(start.elapsed()),
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {
+                return Ok(start.elapsed());
+            }
+            _ => {}
+        }
+        if let Some(byte) = rest.next()
+            && stream.write_all(&[*byte]).is_err()
+        {
+            return Ok(start.elapsed());
+        }
+    }
+    anyhow::bail!("it goes on")
+}
+
 /// What one does, and how long it lasts in seconds.
 type Slow<'s> = (
     &'s str,
@@ -191,7 +191,7 @@ fn slow_clients() -> Vec<Slow<'static>> {
             "HTTP/1.1: a head of a byte a second",
             [4, 20],
             Box::new(|place| {
-                place.drips(
+                drips(
                     place.address(),
                     &place.gate.bytes("GET /a HTTP/1.1⏎Host: {host}⏎{auth}⏎⏎"),
                 )
@@ -235,16 +235,12 @@ fn slow_clients() -> Vec<Slow<'static>> {
             [60, 95],
             Box::new(|place| place.unread(&place.gate.bytes("GET /large HTTP/1.1⏎Host: {host}⏎{auth}⏎⏎"))),
         ),
-        (
-            "TLS: nothing",
-            [4, 20],
-            Box::new(|place| place.drips(place.tls, &[])),
-        ),
+        ("TLS: nothing", [4, 20], Box::new(|place| drips(place.tls, &[]))),
         (
             "TLS: a hello of a byte a second",
             [4, 20],
             Box::new(|place| {
-                place.drips(
+                drips(
                     place.tls,
                     &[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0],
                 )
@@ -267,7 +263,7 @@ fn slow_clients() -> Vec<Slow<'static>> {
         (
             "HTTP/2: half a preface",
             [4, 20],
-            Box::new(|place| place.drips(place.address(), b"PRI * HT")),
+            Box::new(|place| drips(place.address(), b"PRI * HT")),
         ),
         (
             "HTTP/2: no request",
@@ -313,7 +309,7 @@ fn slow_clients() -> Vec<Slow<'static>> {
             [60, 90],
             Box::new(|place| {
                 place.frames(1, &[place.get(1, "/megabyte")], |client, _| {
-                    client.send(&[Frame::window(1, 1)])
+                    client.send(&[Frame::window(1, 1)]);
                 })
             }),
         ),

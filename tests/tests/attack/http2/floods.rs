@@ -1,5 +1,6 @@
 //! Cheap frames in great number. Others are served meanwhile, and memory stays bounded.
 
+use std::slice;
 use std::thread;
 use std::time::Duration;
 
@@ -141,7 +142,7 @@ fn header_blocks_end() -> Result<()> {
     ] {
         beside(&hall.gate, name, || {
             let mut client = hall.connect()?;
-            client.send(&[begin.clone()]);
+            client.send(slice::from_ref(&begin));
             let chunk = bytes(&vec![Frame::new(CONTINUATION, 1, piece); 100]);
             Hall::pour(&mut client, &chunk, 1000)?;
             client.end()?.map_or(Ok(()), |error| {
@@ -216,7 +217,7 @@ fn frames_that_say_nothing_cost_little() -> Result<()> {
     ] {
         beside(&hall.gate, &format!("{name}, 300,000 times"), || {
             let mut client = hall.connect()?;
-            client.send(&[open.clone()]);
+            client.send(slice::from_ref(&open));
             let chunk = bytes(&vec![frame; 1000]);
             Hall::pour(&mut client, &chunk, 300)?;
             Ok(())
@@ -310,7 +311,7 @@ fn many_connections_are_many_connections() -> Result<()> {
         let mut clients = Vec::new();
         for _ in 0..400 {
             let mut client = hall.connect()?;
-            client.send(&[begun.clone()]);
+            client.send(slice::from_ref(&begun));
             clients.push(client);
         }
         let last = clients.last_mut().context("no client")?;

@@ -99,7 +99,7 @@ fn streams_have_an_order_and_an_end() -> Result<()> {
     let open = || Frame::headers(1, hall.changed(&[(":method", Some("POST"))]));
     let begun = Frame::new(HEADERS, 1, block.clone()).last();
     let (first, second) = block.split_at(20);
-    let begin = |stream: u32| Frame::new(HEADERS, stream, first).last();
+    let opening = |stream: u32| Frame::new(HEADERS, stream, first).last();
     let on_itself = [&[0, 0, 0, 1, 16], &block[..]].concat();
     hall.judge(&[
         frames_of(
@@ -113,18 +113,22 @@ fn streams_have_an_order_and_an_end() -> Result<()> {
         frames_of(
             "a block that another frame breaks",
             Ended,
-            vec![begin(1), Frame::new(PING, 0, [0; 8])],
+            vec![opening(1), Frame::new(PING, 0, [0; 8])],
         ),
-        frames_of("a block that data breaks", Ended, vec![begin(1), data(1, b"abc")]),
+        frames_of(
+            "a block that data breaks",
+            Ended,
+            vec![opening(1), data(1, b"abc")],
+        ),
         frames_of(
             "a block that another stream breaks",
             Ended,
-            vec![begin(1), hall.request(3)],
+            vec![opening(1), hall.request(3)],
         ),
         frames_of(
             "a block that goes on elsewhere",
             Ended,
-            vec![begin(1), Frame::new(CONTINUATION, 3, second).flags(END_HEADERS)],
+            vec![opening(1), Frame::new(CONTINUATION, 3, second).flags(END_HEADERS)],
         ),
         frames_of(
             "a block that an unknown frame breaks",
@@ -159,7 +163,7 @@ fn streams_have_an_order_and_an_end() -> Result<()> {
         frames_of(
             "in two frames",
             Served("GET /a"),
-            vec![begin(1), Frame::new(CONTINUATION, 1, second).flags(END_HEADERS)],
+            vec![opening(1), Frame::new(CONTINUATION, 1, second).flags(END_HEADERS)],
         ),
     ]);
     Ok(())

@@ -132,14 +132,16 @@ impl Hall {
             );
         }
         match (attempt.verdict, outcome) {
-            (Verdict::ServedLast(_), Outcome::Status(200)) => client.end().map(drop),
-            (Verdict::Served(_), Outcome::Status(200)) => self.goes_on(&mut client),
+            (Verdict::Ended, Outcome::Closed) => Ok(()),
+            (Verdict::ServedLast(_), Outcome::Status(200)) | (Verdict::Ended, Outcome::GoAway(_)) => {
+                client.end().map(drop)
+            }
             (Verdict::Status(wanted), Outcome::Status(status)) if status == wanted => {
                 self.goes_on(&mut client)
             }
-            (Verdict::Reset, Outcome::Reset(_)) => self.goes_on(&mut client),
-            (Verdict::Ended, Outcome::GoAway(_)) => client.end().map(drop),
-            (Verdict::Ended, Outcome::Closed) => Ok(()),
+            (Verdict::Served(_), Outcome::Status(200)) | (Verdict::Reset, Outcome::Reset(_)) => {
+                self.goes_on(&mut client)
+            }
             _ => anyhow::bail!("{outcome:?} in place of {:?}", attempt.verdict),
         }
     }
