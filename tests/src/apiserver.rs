@@ -1,6 +1,7 @@
 //! A real kube-apiserver with its etcd, without nodes: objects are stored, validated and watched, and nothing runs.
 
 use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
@@ -26,6 +27,7 @@ pub struct ApiServer {
     etcd_url: String,
     server: Process,
     port: u16,
+    advertised: Option<Ipv4Addr>,
     authority: Authority,
     token: String,
 }
@@ -33,6 +35,18 @@ pub struct ApiServer {
 impl ApiServer {
     /// Starts one on free ports of 127.0.0.1. The administrator's credentials are in [`Self::kubeconfig`].
     pub fn start() -> Result<Self> {
+        Self::start_as(None)
+    }
+
+    /// One that tells the cluster that it is at this address of the machine, with its port. Nobody listens there: it
+    /// listens where the others do.
+    pub fn advertised(address: Ipv4Addr) -> Result<(Self, SocketAddr)> {
+        let server = Self::start_as(Some(address))?;
+        let socket = SocketAddr::from((address, server.port));
+        Ok((server, socket))
+    }
+
+    fn start_as(advertised: Option<Ipv4Addr>) -> Result<Self> {
         let folder = folder::guarded()?;
         let authority = Authority::new()?;
         let certificate = authority.certify(&["127.0.0.1", "localhost"])?;
@@ -48,13 +62,14 @@ impl ApiServer {
         )?;
         let (etcd, etcd_url) = start_etcd(&folder)?;
         let port = ports::free()?;
-        let server = start_server(&folder, &etcd_url, port)?;
+        let server = start_server(&folder, &etcd_url, port, advertised)?;
         let mut this = Self {
             folder,
             etcd,
             etcd_url,
             server,
             port,
+            advertised,
             authority,
             token,
         };
@@ -109,7 +124,7 @@ impl ApiServer {
 
     /// Starts it again on the same port.
     pub fn restart(&mut self) -> Result<()> {
-        self.server = start_server(&self.folder, &self.etcd_url, self.port)?;
+        self.server = start_server(&self.folder, &self.etcd_url, self.port, self.advertised)?;
         self.wait_ready()
     }
 
@@ -169,13 +184,21 @@ fn start_etcd(folder: &TempDir) -> Result<(Process, String)> {
     Ok((Process::start("etcd", &command)?, client))
 }
 
-fn start_server(folder: &TempDir, etcd: &str, port: u16) -> Result<Process> {
+fn start_server(folder: &TempDir, etcd: &str, port: u16, advertised: Option<Ipv4Addr>) -> Result<Process> {
     let at = |name: &str| folder.path().join(name).display().to_string();
     let mut command = Command::new(parts::path("SPLITTOKEN_CONTROL_PLANE")?.join("kube-apiserver"));
     command.args([
         format!("--etcd-servers={etcd}"),
         "--bind-address=127.0.0.1".to_owned(),
-        "--advertise-address=127.0.0.1".to_owned(),
+        format!(
+            "--advertise-address={}",
+            advertised.unwrap_or(Ipv4Addr::LOCALHOST)
+        ),
+        // It says so in EndpointSlices, which take no loopback address.
+        format!(
+            "--endpoint-reconciler-type={}",
+            if advertised.is_some() { "lease" } else { "none" }
+        ),
         format!("--secure-port={port}"),
         format!("--tls-cert-file={}", at("server.pem")),
         format!("--tls-private-key-file={}", at("server.key")),
@@ -188,7 +211,6 @@ fn start_server(folder: &TempDir, etcd: &str, port: u16) -> Result<Process> {
         format!("--service-account-issuer=https://127.0.0.1:{port}/"),
         format!("--service-account-key-file={}", at("accounts.pub")),
         format!("--service-account-signing-key-file={}", at("accounts.key")),
-        "--endpoint-reconciler-type=none".to_owned(),
         "--profiling=false".to_owned(),
     ]);
     Process::start("kube-apiserver", &command)

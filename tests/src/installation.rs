@@ -21,8 +21,10 @@ pub struct Installation {
     kubeconfig: PathBuf,
     /// The administrator.
     pub kube: Kube,
-    /// The class, and the namespace of its operator and gateways.
+    /// The namespace of its operator and gateways.
     pub name: String,
+    /// The class, which is called like the namespace unless it is another installation's.
+    pub class: String,
     admin_port: u16,
     http: Client,
     folder: TempDir,
@@ -65,10 +67,19 @@ impl Installation {
         Ok(Self {
             kubeconfig: server.kubeconfig(),
             kube,
+            class: name.clone(),
             name,
             admin_port: ports::free()?,
             http: Client::new()?,
             folder: tempfile::tempdir()?,
+        })
+    }
+
+    /// A second installation of this one's class, in a namespace of its own.
+    pub fn beside(&self, server: &ApiServer) -> Result<Self> {
+        Ok(Self {
+            class: self.class.clone(),
+            ..Self::without_crds(server)?
         })
     }
 
@@ -122,7 +133,7 @@ impl Installation {
             .args([
                 "operator",
                 "--class",
-                &self.name,
+                &self.class,
                 "--namespace",
                 &self.name,
                 "--policy",
@@ -174,7 +185,7 @@ impl Installation {
                 "gateway",
                 "--kubernetes",
                 "--class",
-                &self.name,
+                &self.class,
                 "--namespace",
                 &self.name,
             ])
@@ -204,7 +215,7 @@ impl Installation {
             "kind": "SplitTokenRoute",
             "metadata": {"name": name, "namespace": namespace},
             "spec": {
-                "className": self.name,
+                "className": self.class,
                 "hostnames": [self.host(name)],
                 "issuer": {"url": issuer, "transport": "PlainHTTPAllowed"},
                 "tokenEndpoints": {"token": {}},

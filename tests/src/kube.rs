@@ -250,6 +250,7 @@ fn path(kind: &str, namespace: &str, name: &str) -> Result<String> {
         "Pod" => ("api/v1", "pods", true),
         "Event" => ("apis/events.k8s.io/v1", "events", true),
         "ServiceAccount" => ("api/v1", "serviceaccounts", true),
+        "EndpointSlice" => ("apis/discovery.k8s.io/v1", "endpointslices", true),
         "Lease" => ("apis/coordination.k8s.io/v1", "leases", true),
         "SplitTokenRoute" => ("apis/splittoken.dev/v1alpha1", "splittokenroutes", true),
         "SplitTokenIssuer" => ("apis/splittoken.dev/v1alpha1", "splittokenissuers", true),

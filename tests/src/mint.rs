@@ -1,7 +1,7 @@
 //! A provider that is honest and quick: every token request gets a new JWT, and everything is counted.
 
 use std::net::Ipv4Addr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -39,6 +39,7 @@ struct State {
     terms: Mutex<Terms>,
     issued: Mutex<Vec<String>>,
     asked: AtomicUsize,
+    is_down: AtomicBool,
 }
 
 impl Default for Terms {
@@ -72,14 +73,23 @@ impl Mint {
             terms: Mutex::default(),
             issued: Mutex::default(),
             asked: AtomicUsize::new(0),
+            is_down: AtomicBool::new(false),
         });
         let current = Arc::clone(&state);
         let server = Server::at(ip, None, move |request| {
+            if current.is_down.load(Ordering::Relaxed) {
+                return vec![Step::Close];
+            }
             current
                 .respond(request)
                 .unwrap_or_else(|error| vec![Step::send(answer("500 Broken", &[], format!("{error:#}")))])
         })?;
         Ok(Self { server, state })
+    }
+
+    /// From now on closes every connection without an answer.
+    pub fn fail(&self) {
+        self.state.is_down.store(true, Ordering::Relaxed);
     }
 
     /// From now on issues on these terms.

@@ -121,9 +121,23 @@ impl Redis {
         self.connect()?.command(words)
     }
 
+    /// [`Self::dump_all`], less the keys of issuers, which gateways put there for each other when they have fetched them.
+    pub fn dump(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        let mut all = self.dump_all()?;
+        all.retain(|(_, value)| !is_key_set(value));
+        Ok(all)
+    }
+
+    /// The keys of issuers that lie there.
+    pub fn key_sets(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        let mut all = self.dump_all()?;
+        all.retain(|(_, value)| is_key_set(value));
+        Ok(all)
+    }
+
     /// Every key with its value, of the database 0. Values of other types than string come as their members, joined
     /// by line feeds: enough to search in.
-    pub fn dump(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    pub fn dump_all(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
         let mut connection = self.connect()?;
         let keys = connection.command(&["KEYS", "*"])?.items();
         keys.into_iter()
@@ -306,6 +320,11 @@ impl Builder {
 
 fn launch(program: &PathBuf, arguments: &[String]) -> Result<Process> {
     Process::start("redis-server", Command::new(program).args(arguments))
+}
+
+/// By the third byte of its head.
+fn is_key_set(value: &[u8]) -> bool {
+    matches!(value, [1, _, 3, 0, ..])
 }
 
 fn value_of(connection: &mut Connection, key: &[u8]) -> Result<Vec<u8>> {

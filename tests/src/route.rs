@@ -53,6 +53,13 @@ impl Route {
         self
     }
 
+    /// Puts members into the rule.
+    #[must_use]
+    pub fn rule(mut self, members: &Value) -> Self {
+        merge(&mut self.route["spec"]["rules"][0], members);
+        self
+    }
+
     /// Puts members into `spec`.
     #[must_use]
     pub fn spec(mut self, members: &Value) -> Self {

@@ -21,7 +21,7 @@ app.kubernetes.io/component: {{ . }}
 {{- end }}
 {{- end }}
 
-{{/* Cluster-wide names say which release they are of. */}}
+{{/* Names outside of the release's namespace say which release they are of. */}}
 {{- define "splittoken.clusterName" -}}
 {{ .Release.Namespace }}:{{ .Release.Name }}-operator
 {{- end }}

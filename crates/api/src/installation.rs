@@ -2,9 +2,9 @@
 
 use serde::Deserialize;
 use serde_json::Value;
-use splittoken_reach::Reach;
+use splittoken_reach::{Reach, Refused};
 use splittoken_routing::Hostname;
-use std::{collections::BTreeMap, net::IpAddr};
+use std::collections::BTreeMap;
 use thiserror::Error;
 use url::Url;
 
@@ -28,9 +28,9 @@ pub struct Installation {
     pub selectorless_services: bool,
     /// Whether providers and backends may be on the gateway's own machine, link-local or the API server.
     pub local_addresses: bool,
-    /// Where the API server is. Not part of the policy's text: a cluster tells each of its pods.
+    /// Where the API server is. Not part of the policy's text: a cluster tells it.
     #[serde(skip)]
-    pub api_server: Vec<IpAddr>,
+    pub api_server: Refused,
 }
 
 /// Lets namespaces use a host.

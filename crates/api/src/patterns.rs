@@ -31,8 +31,17 @@ pub(crate) const URL: &str = concat!(
 pub(crate) const ORIGIN: &str =
     r"^https?://([A-Za-z0-9-]+([.][A-Za-z0-9-]+)*|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?$";
 
+/// `*`, or an origin (RFC 6454 §4) with or without a wildcard.
+pub(crate) const WEB_ORIGIN: &str = concat!(
+    "^([*]|https?://(([*][.])?([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?[.])*[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?",
+    r"|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?)$"
+);
+
 /// RFC 9110 §5.1, cut to what is in use: the gate refuses `_`, and nobody names a header `~`.
 pub(crate) const HEADER_NAME: &str = "^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$";
+
+/// The same, or `*`.
+pub(crate) const HEADER_NAME_OR_ANY: &str = "^([*]|[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?)$";
 
 /// RFC 9110 §5.5, ASCII only.
 pub(crate) const HEADER_VALUE: &str = r"^[!-~]([ -~]*[!-~])?$";
@@ -84,6 +93,14 @@ const WORDS: &[(&str, &str)] = &[
     (
         ORIGIN,
         "an http or https URL of host and port alone, without user, path, query or fragment",
+    ),
+    (
+        WEB_ORIGIN,
+        "`*`, or `http://` or `https://` with a lower-case host that may begin with `*.`, and a port, without path",
+    ),
+    (
+        HEADER_NAME_OR_ANY,
+        "`*`, or a header name of letters, digits, `-` and `.`",
     ),
     (HEADER_NAME, "a header name of letters, digits, `-` and `.`"),
     (
@@ -192,6 +209,38 @@ mod tests {
             &["http://127.0.0.1:9401", "https://a.example/", "http://[::1]:80"],
             &["http://a/b", "http://u@a", "http://a?x", "http://a//", "//a"],
         );
+    }
+
+    #[test]
+    fn origins_of_pages() {
+        table(
+            WEB_ORIGIN,
+            &[
+                "*",
+                "https://app.example.com",
+                "http://localhost:3000",
+                "https://*.example.com",
+                "https://*.example.com:8443",
+                "http://127.0.0.1",
+                "http://[::1]:3000",
+            ],
+            &[
+                "",
+                "null",
+                "app.example.com",
+                "ftp://a",
+                "https://A.example",
+                "https://*",
+                "https://*a.example",
+                "https://a.*.example",
+                "https://a.example/",
+                "https://u@a.example",
+                "https://a.example:0",
+                "https://a.example:",
+                "https://a_b.example",
+            ],
+        );
+        table(HEADER_NAME_OR_ANY, &["*", "X-User"], &["", "*-A", "X_User"]);
     }
 
     #[test]

@@ -98,6 +98,8 @@ closed_set! {
     pub enum WarningReason {
         /// An ID token goes to clients whose `at_hash` covers a token that they never get.
         IdTokenPassThrough = "IdTokenPassThrough",
+        /// Pages of other origins may call the API, but not with a token.
+        CorsWithoutAuthorization = "CORSWithoutAuthorization",
         /// A provider is spoken to over plain HTTP, and not on this machine.
         PlainHttp = "PlainHTTP",
         /// An older rule matches exactly the same requests.

@@ -27,6 +27,7 @@ fn every_example_passes_on_its_own() {
     let names: Vec<_> = files.iter().map(|file| file.name.as_str()).collect();
     for name in [
         "authorization.yaml",
+        "browser.yaml",
         "entra.yaml",
         "hs256.yaml",
         "keycloak.yaml",
@@ -34,6 +35,7 @@ fn every_example_passes_on_its_own() {
         "okta.yaml",
         "quickstart.yaml",
         "shared-issuer.yaml",
+        "streams.yaml",
     ] {
         assert!(names.contains(&name), "{name} is missing");
     }

@@ -10,7 +10,7 @@ use http::{Method, StatusCode};
 use percent_encoding::percent_decode_str;
 use splittoken_routing::{ServedRoute, ServedRule};
 
-use crate::{settings::AccessLog, tokens::Rehydrated};
+use crate::{cors::Sharing, settings::AccessLog, tokens::Rehydrated};
 
 /// What became known of a request on its way. Costs nothing where it is not logged.
 #[derive(Debug, Default)]
@@ -19,6 +19,8 @@ pub(crate) struct Trail {
     pub(crate) token: Option<Arc<Rehydrated>>,
     pub(crate) endpoint: Option<Arc<ServedRoute>>,
     pub(crate) reason: Option<&'static str>,
+    /// For the answer, not for the log.
+    pub(crate) sharing: Option<Sharing>,
 }
 
 /// A line in the making.
@@ -93,6 +95,7 @@ impl Entry {
             token,
             endpoint,
             reason,
+            sharing: _,
         } = &self.trail;
         let route = rule.as_ref().map(|rule| &rule.route).or(endpoint.as_ref());
         tracing::info!(

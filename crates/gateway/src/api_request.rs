@@ -19,7 +19,9 @@ use crate::{
     headers::{clean_request, clean_response, remove_method_overrides},
     snapshot::Snapshot,
     tokens::Rehydrated,
-    upstream::{Limits, UpstreamError, send},
+    upgrade::{self, Tunnel},
+    upstream::{Limits, Purpose, UpstreamError, send},
+    vigil::Vigil,
     worker::Worker,
 };
 
@@ -47,29 +49,50 @@ impl Matched {
 
 /// Serves one API request.
 pub(crate) async fn serve(
-    worker: &Worker,
+    worker: &Arc<Worker>,
     peer: &Peer,
     snapshot: &Snapshot,
     matched: Matched,
-    mut parts: Parts,
-    body: Incoming,
+    (mut parts, body): (Parts, Incoming),
     trail: &mut Trail,
 ) -> Result<Response<ResponseBody>, Failure> {
     let rule = &*matched.rule;
     let token = authenticate(worker, snapshot, rule, &parts, matched.has_path_parameters).await?;
     trail.token.clone_from(&token);
+    let vigil = token
+        .as_ref()
+        .and_then(|token| vigil(worker, snapshot, &matched.rule, &parts.headers, token));
+    let tunnel = rule.config.websocket.then(|| upgrade::take(&mut parts)).flatten();
     if let (Some(wanted), Some(token)) = (&rule.config.authorization, &token) {
         authorize(wanted, &token.claims)
             .map_err(|denied| Failure::Denied(denied, rule.scope_hint.clone()))?;
     }
     edit_headers(rule, peer, token.as_deref(), &mut parts.headers);
+    let purpose = if tunnel.is_some() {
+        upgrade::ask(&mut parts.headers);
+        Purpose::Tunnel
+    } else {
+        Purpose::Requests
+    };
     parts.uri =
         target(&parts.uri, matched.path.as_deref()).map_err(|_| Failure::NoBackend("rewritten_path"))?;
     parts.version = Version::HTTP_11;
 
     let idle = rule.config.timeouts.idle;
     let request = Request::from_parts(parts, RequestBody::new(body, idle));
-    let (response, lease) = forward(worker, rule, request).await?;
+    let (mut response, lease) = forward(worker, rule, request, purpose).await?;
+    if let Some(client) = tunnel.filter(|_| response.status() == StatusCode::SWITCHING_PROTOCOLS) {
+        if !upgrade::is_agreed(&response) {
+            return Err(Failure::Upstream(UpstreamError::Switched));
+        }
+        let tunnel = Tunnel {
+            client,
+            upstream: hyper::upgrade::on(&mut response),
+            idle,
+            token: vigil,
+        };
+        return switched(response, tunnel, worker);
+    }
     let (mut parts, body) = response.into_parts();
     clean_response(&mut parts.headers).map_err(|()| Failure::Upstream(UpstreamError::Coding))?;
     // Of this hop, whatever the upstream speaks (RFC 9110 §2.5).
@@ -80,7 +103,39 @@ pub(crate) async fn serve(
     }
     Ok(Response::from_parts(
         parts,
-        ResponseBody::upstream(body, idle, lease),
+        ResponseBody::upstream(body, idle, lease, vigil),
+    ))
+}
+
+/// The answer that turns a connection into a tunnel.
+fn switched(
+    response: Response<Incoming>,
+    tunnel: Tunnel,
+    worker: &Arc<Worker>,
+) -> Result<Response<ResponseBody>, Failure> {
+    let (mut parts, _) = response.into_parts();
+    clean_response(&mut parts.headers).map_err(|()| Failure::Upstream(UpstreamError::Coding))?;
+    upgrade::ask(&mut parts.headers);
+    tunnel.start(worker);
+    Ok(Response::from_parts(parts, ResponseBody::full("")))
+}
+
+/// What looks after the token of a stream.
+fn vigil(
+    worker: &Arc<Worker>,
+    snapshot: &Snapshot,
+    rule: &Arc<ServedRule>,
+    headers: &HeaderMap,
+    token: &Rehydrated,
+) -> Option<Vigil> {
+    let presented = headers.get(header::AUTHORIZATION)?.clone();
+    let issuer = snapshot.issuer(&rule.route)?;
+    Some(Vigil::new(
+        worker,
+        rule,
+        issuer,
+        presented,
+        token.claims.expires_at(),
     ))
 }
 
@@ -176,6 +231,7 @@ async fn forward(
     worker: &Worker,
     rule: &ServedRule,
     request: Request<RequestBody>,
+    purpose: Purpose,
 ) -> Result<(Response<Incoming>, crate::upstream::Lease), Failure> {
     let backend = rule
         .backend(worker.random.next())
@@ -203,6 +259,7 @@ async fn forward(
         backend_request: timeouts.backend_request,
         connect: timeouts.connect,
         retries: rule.config.max_retries,
+        purpose,
     };
     send(&worker.pool, request, limits, pick, worker.random.next())
         .await

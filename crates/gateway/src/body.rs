@@ -1,7 +1,7 @@
 //! Bodies as they stream through: nothing is buffered, and a silence longer than the rule allows ends them.
 
 use std::{
-    io,
+    fmt, io,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -12,7 +12,10 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::upstream::Lease;
+use crate::{upstream::Lease, vigil::Vigil};
+
+/// A stream of this age is looked after even if it never has to wait for the upstream.
+const LONG: Duration = Duration::from_secs(2);
 
 /// Why a body ended early. The connection is closed, so the other side can tell.
 pub(crate) type BodyError = Box<dyn std::error::Error + Send + Sync>;
@@ -22,12 +25,58 @@ pub(crate) type BodyError = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) struct RequestBody(Option<Timed>);
 
 /// What a response carries to a client.
+// A box would be an allocation for each request, to save the common one from a move.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug)]
 pub(crate) enum ResponseBody {
     /// Made here.
     Full(Option<Bytes>),
-    /// An upstream's, with the connection that it comes on.
-    Upstream(Timed, Option<Lease>),
+    /// An upstream's.
+    Upstream(Streamed),
+}
+
+/// An upstream's body, with the connection that it comes on and the token that it comes for.
+#[derive(Debug)]
+pub(crate) struct Streamed {
+    timed: Timed,
+    lease: Option<Lease>,
+    token: Token,
+    since: Instant,
+}
+
+/// The token that a stream depends on.
+enum Token {
+    /// None, or the stream is over.
+    None,
+    /// One that nobody has looked at again yet: most bodies are there at once.
+    Good(Vigil),
+    /// One that is looked at again and again.
+    Watched(Pin<Box<dyn Future<Output = &'static str> + Send>>),
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "None",
+            Self::Good(_) => "Good",
+            Self::Watched(_) => "Watched",
+        })
+    }
+}
+
+impl Token {
+    /// Whether it has ended.
+    fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<&'static str> {
+        if let Self::Good(_) = self
+            && let Self::Good(vigil) = std::mem::replace(self, Self::None)
+        {
+            *self = Self::Watched(Box::pin(vigil.ended()));
+        }
+        match self {
+            Self::Watched(ended) => ended.as_mut().poll(cx),
+            Self::None | Self::Good(_) => Poll::Pending,
+        }
+    }
 }
 
 /// A body that fails when nothing comes for too long.
@@ -117,13 +166,47 @@ impl ResponseBody {
         Self::Full((!bytes.is_empty()).then_some(bytes))
     }
 
-    /// Streams `body`; `lease` goes back to the pool when it has ended well.
-    pub(crate) fn upstream(body: Incoming, idle: Option<Duration>, lease: Lease) -> Self {
+    /// Streams `body` for as long as its token is good; `lease` goes back to the pool when it has ended well.
+    pub(crate) fn upstream(
+        body: Incoming,
+        idle: Option<Duration>,
+        lease: Lease,
+        token: Option<Vigil>,
+    ) -> Self {
         let mut lease = Some(lease);
         if body.is_end_stream() {
             give_back(&mut lease);
         }
-        Self::Upstream(Timed::new(body, idle), lease)
+        Self::Upstream(Streamed {
+            timed: Timed::new(body, idle),
+            lease,
+            token: token.map_or(Token::None, Token::Good),
+            since: Instant::now(),
+        })
+    }
+}
+
+impl Streamed {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let polled = self.timed.poll(cx);
+        match &polled {
+            Poll::Ready(None) => give_back(&mut self.lease),
+            Poll::Ready(Some(Ok(_))) if self.timed.body.is_end_stream() => give_back(&mut self.lease),
+            // Most bodies are there at once: nobody has to look after those.
+            Poll::Pending | Poll::Ready(Some(Ok(_))) if polled.is_pending() || self.is_long() => {
+                if let Poll::Ready(reason) = self.token.poll_ended(cx) {
+                    self.token = Token::None;
+                    tracing::debug!(reason, "a stream ends with its token");
+                    return Poll::Ready(Some(Err("the token has ended".into())));
+                }
+            }
+            Poll::Pending | Poll::Ready(Some(_)) => {}
+        }
+        polled
+    }
+
+    fn is_long(&self) -> bool {
+        matches!(self.token, Token::Watched(_)) || self.since.elapsed() > LONG
     }
 }
 
@@ -143,29 +226,21 @@ impl Body for ResponseBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut *self {
             Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Upstream(timed, lease) => {
-                let polled = timed.poll(cx);
-                match &polled {
-                    Poll::Ready(None) => give_back(lease),
-                    Poll::Ready(Some(Ok(_))) if timed.body.is_end_stream() => give_back(lease),
-                    _ => {}
-                }
-                polled
-            }
+            Self::Upstream(streamed) => streamed.poll(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Full(bytes) => bytes.is_none(),
-            Self::Upstream(timed, _) => timed.body.is_end_stream(),
+            Self::Upstream(streamed) => streamed.timed.body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Self::Upstream(timed, _) => timed.body.size_hint(),
+            Self::Upstream(streamed) => streamed.timed.body.size_hint(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Where a request carries its token: in `Authorization`, and nowhere else (RFC 6750 §2).
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 use percent_encoding::percent_decode_str;
 
 /// What a request brings.
@@ -16,9 +16,13 @@ pub(crate) enum Credential<'r> {
 
 /// Reads the credential of a request. The gate has made sure that there is at most one `Authorization`.
 pub(crate) fn credential(headers: &HeaderMap) -> Credential<'_> {
-    let Some(value) = headers.get(header::AUTHORIZATION) else {
-        return Credential::None;
-    };
+    headers
+        .get(header::AUTHORIZATION)
+        .map_or(Credential::None, credential_in)
+}
+
+/// Reads the value of `Authorization`.
+pub(crate) fn credential_in(value: &HeaderValue) -> Credential<'_> {
     let mut parts = value.as_bytes().splitn(2, |byte| *byte == b' ');
     match (parts.next(), parts.next()) {
         (Some(scheme), Some(token)) if scheme.eq_ignore_ascii_case(b"bearer") => {

@@ -3,6 +3,7 @@
 use http::{HeaderValue, Response, StatusCode, header};
 use serde_json::json;
 use splittoken_routing::Denied;
+use splittoken_token::JwsError;
 
 use crate::{body::ResponseBody, gate::GateError, upstream::UpstreamError};
 
@@ -253,8 +254,13 @@ impl ProviderFailure {
                 let text = "The identity provider did not answer in time.";
                 Answer::new(StatusCode::GATEWAY_TIMEOUT, "temporarily_unavailable", text)
             }
-            Self::Untrusted(_) => {
-                let text = "The identity provider's answer cannot be used.";
+            Self::Untrusted(reason) => {
+                // What a client's developer can do something about is said; the rest is in the log.
+                let text = if reason == JwsError::TooLong.reason() {
+                    "The identity provider's access token is longer than 16 KiB, which is more than a request can carry."
+                } else {
+                    "The identity provider's answer cannot be used."
+                };
                 Answer::new(StatusCode::BAD_GATEWAY, "server_error", text)
             }
         }

@@ -9,7 +9,7 @@ use std::{
 use arc_swap::ArcSwap;
 use futures_util::future::OptionFuture;
 use prometheus_client::registry::Registry;
-use splittoken_provider::KeptKeys;
+use splittoken_provider::{Keepers, KeptKeys, KeyArchive};
 use splittoken_runtime::{Drain, DrainPhase, JsonPage, Readiness, ReadyGuard};
 use splittoken_store::{Store, StoreConfig};
 use splittoken_token::Keyring;
@@ -24,6 +24,7 @@ use crate::{
     config::{Config, ConfigStatus, follow},
     config_view::{StoreView, digest, issuers, view},
     connection::Entrance,
+    key_archive::StoredKeys,
     metrics::Metrics,
     settings::Settings,
     snapshot::Snapshots,
@@ -139,11 +140,14 @@ impl Gateway {
             .transpose()?;
         let health = StoreHealth::default();
         let metrics = Metrics::new(registry, &health);
-        let kept = settings.state_dir.as_deref().map(KeptKeys::in_folder);
-        let shared = Shared::new(settings, Snapshots::new(Arc::clone(&metrics), kept), metrics);
         let cache = Tokens::cache();
         let store_name = store.describe();
         let store = Store::open(store, cache.clone());
+        let kept = Keepers {
+            folder: settings.state_dir.as_deref().map(KeptKeys::in_folder),
+            archive: archive(&store, &keyring),
+        };
+        let shared = Shared::new(settings, Snapshots::new(Arc::clone(&metrics), kept), metrics);
         Ok(Self {
             listener,
             tls_listener,
@@ -292,6 +296,14 @@ impl Gateway {
             })?;
         Ok((handle, thread))
     }
+}
+
+/// A store that others read, too, with a connection of its own.
+fn archive(store: &Store, keyring: &SharedKeyring) -> Option<Arc<dyn KeyArchive>> {
+    if !store.is_shared() {
+        return None;
+    }
+    Some(StoredKeys::new(store.connect(), Arc::clone(keyring)))
 }
 
 fn listen(

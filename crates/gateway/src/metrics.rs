@@ -59,6 +59,7 @@ pub(crate) struct Metrics {
     pub(crate) cache_hits: Counter,
     pub(crate) duration: Histogram,
     pub(crate) connections: Gauge<i64, AtomicI64>,
+    pub(crate) tunnels: Gauge<i64, AtomicI64>,
     pub(crate) unopened: Family<FailureLabels, Counter>,
     pub(crate) alarms: Family<FailureLabels, Counter>,
     pub(crate) config_rejected: Counter<u64, AtomicU64>,
@@ -80,6 +81,7 @@ impl Metrics {
             lookups,
             duration: Histogram::new(BUCKETS),
             connections: Gauge::default(),
+            tunnels: Gauge::default(),
             unopened: Family::default(),
             alarms: Family::default(),
             config_rejected: Counter::default(),
@@ -120,6 +122,11 @@ impl Metrics {
             self.duration.clone(),
         );
         r.register("connections", "Open client connections", self.connections.clone());
+        r.register(
+            "tunnels",
+            "WebSocket connections that are open, beside the others",
+            self.tunnels.clone(),
+        );
         r.register(
             "connections_unopened",
             "Connections that came to nothing before their first request, by reason",

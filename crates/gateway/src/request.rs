@@ -1,10 +1,10 @@
-//! One request, from its head to its answer: gate, table, and then one of two ways.
+//! One request, from its head to its answer: gate, table, and then one of three ways.
 
 use std::{sync::Arc, time::Instant};
 
-use http::{HeaderValue, Request, Response, Version, header, request::Parts};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header, request::Parts};
 use hyper::body::{Body, Incoming};
-use splittoken_routing::{Found, ServedRoute, TokenEndpoint};
+use splittoken_routing::{Found, ServedRoute, ServedRule, TokenEndpoint, announced_method};
 
 use crate::{
     access_log::{Beginning, Trail},
@@ -12,6 +12,7 @@ use crate::{
     body::ResponseBody,
     client_address::Peer,
     connection::Activity,
+    cors::{Sharing, answer_preflight},
     failure::Failure,
     gate::admit,
     http2::as_http1,
@@ -25,6 +26,14 @@ use crate::{
 enum Way {
     Token(Arc<ServedRoute>, TokenEndpoint),
     Api(Matched),
+    /// A preflight for either of them.
+    Preflight(Place),
+}
+
+/// What a preflight announces a request to.
+enum Place {
+    Token(Arc<ServedRoute>),
+    Api(Arc<ServedRule>),
 }
 
 /// Answers one request. There is no error: every failure is an answer.
@@ -50,13 +59,16 @@ pub(crate) async fn answer(
         Ok(response) => response,
         Err(failure) => refuse(worker, &failure, realm.as_ref(), &mut trail),
     };
+    if let Some(sharing) = trail.sharing.take() {
+        sharing.apply(response.headers_mut());
+    }
     if let Some(counters) = trail.rule.as_ref().and_then(|rule| snapshot.counters(rule)) {
         counters.count(response.status());
     }
     if is_http2 {
         // A stream ends by itself, and a connection by GOAWAY.
         response.headers_mut().remove(header::CONNECTION);
-    } else if shared.is_leaving() {
+    } else if shared.is_leaving() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         close(&mut response);
     }
     shared.metrics.duration.observe(started.elapsed().as_secs_f64());
@@ -75,17 +87,38 @@ async fn serve(
     match find(snapshot, &parts)? {
         Way::Api(matched) => {
             trail.rule = Some(Arc::clone(&matched.rule));
-            api_request::serve(worker, peer, snapshot, matched, parts, body, trail).await
+            trail.sharing = Sharing::of(&matched.rule.route, &parts.headers);
+            let request = (parts, body);
+            api_request::serve(worker, peer, snapshot, matched, request, trail).await
         }
         Way::Token(route, endpoint) => {
             trail.endpoint = Some(Arc::clone(&route));
+            trail.sharing = Sharing::of(&route, &parts.headers);
             token_endpoint::serve(worker, snapshot, &route, &endpoint, parts, body).await
+        }
+        Way::Preflight(Place::Api(rule)) => {
+            let response = answer_preflight(&rule.route, &parts.headers);
+            trail.rule = Some(rule);
+            Ok(response)
+        }
+        Way::Preflight(Place::Token(route)) => {
+            let response = answer_preflight(&route, &parts.headers);
+            trail.endpoint = Some(route);
+            Ok(response)
         }
     }
 }
 
 fn find(snapshot: &Snapshot, parts: &Parts) -> Result<Way, Failure> {
     let admitted = admit(parts).map_err(Failure::Gate)?;
+    if let Some(method) = announced_method(&parts.method, &parts.headers) {
+        let announced = snapshot
+            .table
+            .find_announced(&admitted.host, &admitted.path, &method);
+        if let Some(found) = announced {
+            return Ok(Way::Preflight(found.into()));
+        }
+    }
     let found = snapshot
         .table
         .find(&admitted.host, &admitted.path, &parts.method, &parts.headers);
@@ -101,6 +134,15 @@ fn find(snapshot: &Snapshot, parts: &Parts) -> Result<Way, Failure> {
             Ok(Way::Token(Arc::clone(route), endpoint))
         }
         None => Err(Failure::NoRoute),
+    }
+}
+
+impl From<Found<'_>> for Place {
+    fn from(found: Found<'_>) -> Self {
+        match found {
+            Found::TokenEndpoint(route) => Self::Token(Arc::clone(route)),
+            Found::Rule(rule, _) => Self::Api(Arc::clone(rule)),
+        }
     }
 }
 

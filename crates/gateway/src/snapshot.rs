@@ -7,7 +7,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use splittoken_provider::{GivenEndpoints, KeptKeys, Provider, ProviderError, ProviderSettings};
+use splittoken_provider::{GivenEndpoints, Keepers, Provider, ProviderError, ProviderSettings};
 use splittoken_routing::{
     Discovery, IssuerConfig, IssuerSecrets, RouteTable, ServedRoute, ServedRule, Transport, Verification,
 };
@@ -74,12 +74,12 @@ impl Snapshot {
 pub(crate) struct Snapshots {
     current: ArcSwap<Snapshot>,
     metrics: Arc<Metrics>,
-    kept: Option<KeptKeys>,
+    kept: Keepers,
 }
 
 impl Snapshots {
     /// `kept` is where keys outlive the process.
-    pub(crate) fn new(metrics: Arc<Metrics>, kept: Option<KeptKeys>) -> Self {
+    pub(crate) fn new(metrics: Arc<Metrics>, kept: Keepers) -> Self {
         Self {
             current: ArcSwap::default(),
             metrics,

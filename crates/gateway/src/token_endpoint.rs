@@ -130,9 +130,9 @@ fn call_failure(error: &TokenCallError) -> Failure {
     Failure::Provider(match error {
         TokenCallError::Call(CallError::Timeout) => ProviderFailure::Timeout,
         TokenCallError::NoTokenEndpoint
-        | TokenCallError::Call(CallError::Unreachable(_) | CallError::Forbidden(_) | CallError::Tls(_)) => {
-            ProviderFailure::Unreachable(reason)
-        }
+        | TokenCallError::Call(
+            CallError::NoClient(_) | CallError::Unreachable(_) | CallError::Forbidden(_) | CallError::Tls(_),
+        ) => ProviderFailure::Unreachable(reason),
         TokenCallError::Call(_) => ProviderFailure::Untrusted(reason),
     })
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
     pin::pin,
     sync::Arc,
     time::{Duration, Instant},
@@ -69,7 +70,9 @@ pub(crate) struct Control {
     pub(crate) later: Option<Instant>,
     pub(crate) changes: mpsc::Receiver<Change>,
     pub(crate) leads: Leads,
+    pub(crate) owns: watch::Receiver<bool>,
     pub(crate) owner: watch::Receiver<Owner>,
+    pub(crate) api_server: watch::Receiver<BTreeSet<SocketAddr>>,
     pub(crate) reports: watch::Receiver<Arc<Reports>>,
     pub(crate) pods: watch::Sender<BTreeMap<String, Pod>>,
     pub(crate) wanted: watch::Sender<Arc<Wanted>>,
@@ -79,6 +82,7 @@ pub(crate) struct Control {
 
 impl Control {
     pub(crate) async fn run(mut self) -> Result<(), OperatorError> {
+        self.follow_api_server();
         loop {
             self.wait().await;
             if self.listed.len() < Kind::ALL.len() {
@@ -113,7 +117,10 @@ impl Control {
             Ok(()) = self.reports.changed() => self.news = true,
             // A new leader looks at everything: whoever led before may have left something undone.
             Ok(()) = self.leads.changed() => self.dirty = true,
+            // Whoever had the class before said what it knew.
+            Ok(()) = self.owns.changed() => self.news = true,
             Ok(()) = self.owner.changed() => self.follow_owner(),
+            Ok(()) = self.api_server.changed() => self.follow_api_server(),
             () = sleep_until(self.refusals.due().unwrap_or(never).into()) => self.dirty = true,
             () = sleep_until(self.references.due().unwrap_or(never).into()) => self.stale = true,
             () = sleep_until(self.later.unwrap_or(never).into()) => self.news = true,
@@ -137,6 +144,13 @@ impl Control {
             self.world.existing.distrust();
             self.dirty = true;
         }
+    }
+
+    /// Every route says where its gateways may not go.
+    fn follow_api_server(&mut self) {
+        let sockets = self.api_server.borrow_and_update().iter().copied().collect();
+        self.settings.installation.api_server.sockets = sockets;
+        self.dirty = true;
     }
 
     fn take(&mut self, change: Option<Change>) {
@@ -262,19 +276,17 @@ impl Control {
             .count();
         self.metrics.pods.set(gauge(self.world.pods.len()));
         self.metrics.pods_programmed.set(gauge(agreeing));
-        let leads = self.leads.now();
-        self.metrics.leads.set(i64::from(leads));
+        self.metrics.leads.set(i64::from(self.leads.now()));
         if reports.is_empty() && !self.world.pods.is_empty() {
             // They were not asked yet: nothing is known of them, least of all that there are none.
             self.later = None;
             return;
         }
-        let writer = leads.then_some(&self.writer);
+        let writer = self.writer.writes_statuses().then_some(&self.writer);
         let later = self
             .statuses
             .bring_up_to_date(
                 &Known {
-                    class: &self.settings.class,
                     compiled: &self.compiled,
                     objects: &self.world.objects,
                     held: &self.held,

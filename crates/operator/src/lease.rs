@@ -27,7 +27,7 @@ use crate::{
     term::Term,
 };
 
-/// How long a lease lives that nobody renews (as in Kubernetes' own components).
+/// How long a lease of ours lives that nobody renews (as in Kubernetes' own components).
 const LIFE: Duration = Duration::from_secs(15);
 /// A leader that could not renew for so long gives up; well before others may begin.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -65,6 +65,17 @@ pub(crate) fn evaluate(observed: Option<&Observed>, me: &str, now: Instant) -> D
     }
 }
 
+/// What the Lease of a class is called, in the namespace of each installation.
+pub(crate) fn name(class: &str) -> String {
+    format!("splittoken-operator-{class}")
+}
+
+/// How long a lease lives that nobody renews.
+pub(crate) fn life(spec: &LeaseSpec) -> Duration {
+    let seconds = spec.lease_duration_seconds.and_then(|s| u64::try_from(s).ok());
+    seconds.map_or(LIFE, Duration::from_secs)
+}
+
 /// One operator's view of the lease.
 pub(crate) struct Elector {
     api: Api<Lease>,
@@ -89,7 +100,7 @@ impl Elector {
     ) -> Self {
         Self {
             api: Api::namespaced(client, namespace),
-            name: format!("splittoken-operator-{class}"),
+            name: name(class),
             me: me.to_owned(),
             owner,
             lease: None,
@@ -184,11 +195,8 @@ impl Elector {
         }
         let spec = found.as_ref().and_then(|lease| lease.spec.clone());
         self.observed = spec.map(|spec| Observed {
+            life: life(&spec),
             holder: spec.holder_identity.unwrap_or_default(),
-            life: spec
-                .lease_duration_seconds
-                .and_then(|s| u64::try_from(s).ok())
-                .map_or(LIFE, Duration::from_secs),
             since: Instant::now(),
         });
         self.lease = found;

@@ -8,13 +8,17 @@
 //! ```
 //!
 //! One debounced loop over the whole set. What is a good route is said by `splittoken-api`; what is to be written is
-//! decided in plain functions over plain data (`world`, `rendered`, `programmed`, `status`, `lease`, `rotation`); only
-//! `watches`, `references`, `pods`, `writer` and the loop itself do I/O. Writing is for the leader, reading is not. This
-//! room does not know how routes are served.
+//! decided in plain functions over plain data (`world`, `rendered`, `programmed`, `status`, `lease`, `claims`,
+//! `rotation`); only `watches`, `references`, `pods`, `class`, `writer` and the loop itself do I/O. Writing is for the
+//! leader, reading is not, and statuses are written by one installation of a class. This room does not know how routes
+//! are served.
 
 mod anchor;
+mod api_server;
 mod asking;
 mod bootstrap;
+mod claims;
+mod class;
 mod control;
 mod custody;
 mod error;

@@ -54,6 +54,7 @@ pub(crate) struct Metrics {
     pub(crate) pods: Gauge<i64, AtomicI64>,
     pub(crate) pods_programmed: Gauge<i64, AtomicI64>,
     pub(crate) leads: Gauge<i64, AtomicI64>,
+    pub(crate) class_owner: Gauge<i64, AtomicI64>,
 }
 
 impl Metrics {
@@ -72,6 +73,7 @@ impl Metrics {
             pods: Gauge::default(),
             pods_programmed: Gauge::default(),
             leads: Gauge::default(),
+            class_owner: Gauge::default(),
         };
         metrics.register(registry.sub_registry_with_prefix("splittoken_operator"));
         metrics
@@ -110,7 +112,7 @@ impl Metrics {
         );
         r.register(
             "failing",
-            "1 while the last try of such a write failed",
+            "1 while the last try of this failed",
             self.failing.clone(),
         );
         r.register(
@@ -136,6 +138,11 @@ impl Metrics {
             self.pods_programmed.clone(),
         );
         r.register("leads", "1 while this operator writes", self.leads.clone());
+        r.register(
+            "class_owner",
+            "1 while the class is this installation's, which writes the statuses then",
+            self.class_owner.clone(),
+        );
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
     pin::pin,
     sync::Arc,
     time::Duration,
@@ -18,8 +19,10 @@ use tokio::{
 
 use crate::{
     anchor::{self, Anchor, Owner},
+    api_server,
     asking::{self, Wanted},
     bootstrap::Bootstrap,
+    class::Class,
     control::Control,
     custody::{Custody, Held},
     error::{OperatorError, in_full},
@@ -140,8 +143,20 @@ impl Operator {
             &send,
             &mut tasks,
         );
+        let (owns, owns_seen) = watch::channel(false);
+        let class = Class::new(
+            self.client.clone(),
+            &self.namespace,
+            &self.settings.class,
+            &self.settings.identity,
+            &self.readiness,
+            self.metrics.clone(),
+            owns,
+        );
+        tasks.spawn("whoever looks whose class it is", class.run(leads.clone()));
         let first = owner_seen.borrow().anchor().cloned();
         let (revision_key, held) = self.secrets(first.as_ref()).await;
+        let api_server = self.api_server(&mut tasks).await;
         drop(self.starting);
         let following = anchor::follow(
             self.client.clone(),
@@ -183,8 +198,8 @@ impl Operator {
         let asking = asking::run(asker, pods_seen, wanted_seen, reports);
         tasks.spawn("whoever asks the gateway pods", asking);
         let control = Control {
-            writer: Writer::new(self.client.clone(), frame, leads.clone()),
-            statuses: Statuses::new(&self.client, &self.settings.identity),
+            writer: Writer::new(self.client.clone(), frame, leads.clone(), owns_seen.clone()),
+            statuses: Statuses::new(&self.client, &self.settings.class, &self.settings.identity),
             client: self.client,
             settings: self.settings,
             metrics: self.metrics,
@@ -203,7 +218,9 @@ impl Operator {
             later: None,
             changes,
             leads,
+            owns: owns_seen,
             owner: owner_seen,
+            api_server,
             reports: reports_seen,
             pods,
             wanted,
@@ -238,6 +255,19 @@ impl Operator {
             held.push(self.patiently("the password of the store", made).await);
         }
         (revision_key, held)
+    }
+
+    /// Where the API server is, as far as that is kept from tenants. Nothing is rendered before that is known.
+    async fn api_server(&self, tasks: &mut Tasks) -> watch::Receiver<BTreeSet<SocketAddr>> {
+        if self.settings.installation.local_addresses {
+            return watch::channel(BTreeSet::new()).1;
+        }
+        let find = || api_server::find(&self.client);
+        let found = self.patiently("where the API server is", find).await;
+        let (told, seen) = watch::channel(found.clone());
+        let following = api_server::follow(self.client.clone(), self.metrics.clone(), found, told);
+        tasks.spawn("whoever looks where the API server is", following);
+        seen
     }
 
     /// Tries until it works: what is missing may come. Until then the process is not ready, and says why.

@@ -49,6 +49,9 @@ closed_set! {
     }
 }
 
+/// The member that names the class of whoever wrote a status.
+pub(crate) const CLASS: &str = "className";
+
 /// A condition without its times.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Said {
@@ -251,9 +254,9 @@ impl Status {
         self.conditions == other.conditions && self.more == other.more
     }
 
-    /// The patch that brings an object's status there; `None` where it says this already. A condition keeps the time of
+    /// The patch that brings an object's status there, in the name of a class; `None` where it says this already. A condition keeps the time of
     /// its last transition (Kubernetes API conventions), and a list of conditions is always written whole.
-    pub(crate) fn patch(&self, current: &Value, now: &str) -> Option<Value> {
+    pub(crate) fn patch(&self, class: &str, current: &Value, now: &str) -> Option<Value> {
         let before = |kind: &str| {
             let conditions = current["conditions"].as_array().into_iter().flatten();
             conditions
@@ -279,9 +282,14 @@ impl Status {
             })
             .collect();
         let mut status = json!({"observedGeneration": self.generation, "conditions": conditions});
+        status[CLASS] = class.into();
         let (name, value) = &self.more;
         status[*name] = value.clone();
-        let is_there = |(name, value): (&String, &Value)| current.get(name).unwrap_or(&Value::Null) == value;
+        let is_there = |(name, value): (&String, &Value)| match current.get(name) {
+            // Definitions of an older version do not keep it: that is no reason to write for ever.
+            None if name == CLASS => true,
+            found => found.unwrap_or(&Value::Null) == value,
+        };
         let is_same = status.as_object().into_iter().flatten().all(is_there);
         (!is_same).then(|| json!({"status": status}))
     }

@@ -42,6 +42,7 @@ pub(crate) const CONTROLLER: &str = "splittoken-operator";
 
 /// What was said of each object, and when.
 pub(crate) struct Statuses {
+    class: String,
     recorder: Recorder,
     told: BTreeMap<ObjectName, Told>,
     /// Since when each object has its form: a route its revision.
@@ -61,8 +62,6 @@ struct Told {
 
 /// What statuses are made from.
 pub(crate) struct Known<'k> {
-    /// The installation.
-    pub(crate) class: &'k str,
     pub(crate) compiled: &'k Compiled,
     pub(crate) objects: &'k BTreeMap<ObjectName, Object>,
     /// Objects of which nothing can be said for now.
@@ -97,12 +96,13 @@ enum Task<'k> {
 }
 
 impl Statuses {
-    pub(crate) fn new(client: &Client, identity: &str) -> Self {
+    pub(crate) fn new(client: &Client, class: &str, identity: &str) -> Self {
         let reporter = Reporter {
             controller: CONTROLLER.to_owned(),
             instance: Some(identity.to_owned()),
         };
         Self {
+            class: class.to_owned(),
             recorder: Recorder::new(client.clone(), reporter),
             told: BTreeMap::new(),
             since: BTreeMap::new(),
@@ -116,7 +116,7 @@ impl Statuses {
     }
 
     /// Works out all statuses and, with a writer, writes those that say something new. Gives when to come back for what
-    /// was put off.
+    /// was put off. Without a writer somebody else speaks: what was said here before does not count any more.
     pub(crate) async fn bring_up_to_date(
         &mut self,
         known: &Known<'_>,
@@ -124,7 +124,6 @@ impl Statuses {
         metrics: &Metrics,
     ) -> Option<Instant> {
         let &Known {
-            class,
             compiled,
             objects,
             held,
@@ -140,6 +139,10 @@ impl Statuses {
                 ((name.namespace.as_str(), name.name.as_str()), route)
             })
             .collect();
+        if writer.is_none() {
+            self.told.clear();
+            self.failed.clear();
+        }
         let fleet = Fleet::of(reports);
         let attached = attached(&compiled.routes);
         let issuers = by_issuer(reports);
@@ -180,9 +183,10 @@ impl Statuses {
         if only.is_none() {
             show(metrics, counts);
         }
-        let told = self.told.iter().filter(|(name, _)| known.concerns(name));
-        let known_to_us = told.filter_map(|(name, told)| Some((objects.get_key_value(name)?, told)));
-        due.extend(known_to_us.filter_map(|((name, object), told)| farewell(name, object, told, class)));
+        if writer.is_some() {
+            let concerned = objects.iter().filter(|(name, _)| known.concerns(name));
+            due.extend(concerned.filter_map(|(name, object)| farewell(name, object, &self.class)));
+        }
         metrics.statuses_waiting().set(gauge(due.len()));
         if let Some(writer) = writer {
             if due.len() > AT_A_TIME {
@@ -277,7 +281,7 @@ impl Statuses {
         if let Some(at) = again.filter(|at| Instant::now() < *at) {
             return Task::Later(at);
         }
-        let Some(patch) = status.patch(&object.status(), &now()) else {
+        let Some(patch) = status.patch(&self.class, &object.status(), &now()) else {
             self.remember(name, &object.uid, status, found);
             return Task::Nothing;
         };
@@ -323,7 +327,10 @@ impl Statuses {
                 metrics.statuses_waiting().dec();
             }
             match outcome {
-                Ok(true) if news.is_last => drop(self.told.remove(news.name)),
+                Ok(_) if news.is_last => {
+                    self.told.remove(news.name);
+                    self.failed.remove(news.name);
+                }
                 Ok(true) => written.push((news.name, news.object.uid.clone(), news.status)),
                 // Its watch says what is there instead.
                 Ok(false) => {}
@@ -370,19 +377,17 @@ impl Statuses {
     }
 }
 
-/// What remains to be said of an object that has left the class. Where somebody else has said something since, nothing.
-fn farewell<'k>(name: &'k ObjectName, object: &'k Object, told: &Told, class: &str) -> Option<News<'k>> {
-    if &*object.class == class || object.uid != told.uid {
+/// What remains to be said of an object that has left the class, also while no operator ran. Where somebody else has said
+/// something since, nothing.
+fn farewell<'k>(name: &'k ObjectName, object: &'k Object, class: &str) -> Option<News<'k>> {
+    if &*object.class == class || &*object.told_by != class {
         return None;
     }
-    let (current, now) = (object.status(), now());
-    // Our last words stand there unchanged.
-    told.status.patch(&current, &now).is_none().then_some(())?;
     let status = of_left(class, object.generation);
     Some(News {
         name,
         object,
-        patch: status.patch(&current, &now)?,
+        patch: status.patch(class, &object.status(), &now())?,
         status,
         is_last: true,
     })

@@ -54,6 +54,8 @@ pub(crate) struct Object {
     pub(crate) version: Box<str>,
     /// Whose it is.
     pub(crate) class: Box<str>,
+    /// In the name of which class its status was written.
+    pub(crate) told_by: Box<str>,
     /// As JSON text: as values, ten thousand of them would take five times as much memory.
     pub(crate) status: Box<str>,
     /// Stands for its annotations. A new one is how people say "look again".
@@ -167,6 +169,7 @@ impl World {
             uid: text("/metadata/uid").to_owned(),
             version: text("/metadata/resourceVersion").into(),
             class: text("/spec/className").into(),
+            told_by: text("/status/className").into(),
             status: raw["status"].to_string().into(),
             annotations: hash(&raw["metadata"]["annotations"].to_string()),
         };

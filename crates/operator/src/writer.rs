@@ -12,6 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use serde_json::{Value, json};
 use splittoken_api::ObjectName;
 use splittoken_routing::{CompiledRoute, wire};
+use tokio::sync::watch;
 
 use crate::{
     anchor::Anchor,
@@ -33,6 +34,8 @@ pub(crate) struct Writer {
     client: Client,
     frame: Frame,
     leads: Leads,
+    /// Whether the class is this installation's.
+    owns: watch::Receiver<bool>,
 }
 
 /// How a plan went.
@@ -44,8 +47,18 @@ pub(crate) struct Written {
 }
 
 impl Writer {
-    pub(crate) fn new(client: Client, frame: Frame, leads: Leads) -> Self {
-        Self { client, frame, leads }
+    pub(crate) fn new(client: Client, frame: Frame, leads: Leads, owns: watch::Receiver<bool>) -> Self {
+        Self {
+            client,
+            frame,
+            leads,
+            owns,
+        }
+    }
+
+    /// Whether statuses are written here at all: where they are another installation's, that one's words stand.
+    pub(crate) fn writes_statuses(&self) -> bool {
+        self.leads.now() && *self.owns.borrow()
     }
 
     /// Asked before each write: a plan takes a while, and the lease may be lost meanwhile.
@@ -142,7 +155,7 @@ impl Writer {
 
     /// Replaces the status of a route or an issuer. Says whether that very object was still there: one that is gone needs
     /// none, and one that was made anew under its name gets its own. With a `version`, nothing may have happened to it
-    /// since.
+    /// since. Nor does anything happen where the class has gone to another installation meanwhile.
     pub(crate) async fn write_status(
         &self,
         name: &ObjectName,
@@ -151,6 +164,9 @@ impl Writer {
         status: &Value,
     ) -> Result<bool, OperatorError> {
         self.may_write()?;
+        if !self.writes_statuses() {
+            return Ok(false);
+        }
         let kind = if name.kind == Kind::Route.type_meta().1 {
             Kind::Route
         } else {

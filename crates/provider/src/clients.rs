@@ -9,42 +9,55 @@ use std::{
 
 use reqwest::Client;
 use splittoken_reach::Reach;
+use url::Url;
 
 use crate::{ProviderError, ProviderSettings};
 
-/// The client for these settings, made by `make` if there is none.
+/// The client of this kind, made by `make` if there is none.
 pub(crate) fn shared(
-    settings: &ProviderSettings,
+    kind: &Kind,
     make: impl FnOnce() -> Result<Client, ProviderError>,
 ) -> Result<Arc<Client>, ProviderError> {
     static CLIENTS: LazyLock<InUse<Client>> = LazyLock::new(InUse::default);
-    CLIENTS.get(Key::of(settings), make)
+    CLIENTS.get(kind.clone(), make)
 }
 
-/// Everything of the settings that makes a client what it is.
+/// Everything that makes a client what it is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Key {
-    is_plain: bool,
-    plain_http_allowed: bool,
-    ca_certificates: Vec<String>,
-    reach: Reach,
-    connect_timeout: Duration,
+pub(crate) struct Kind {
+    pub(crate) is_plain: bool,
+    pub(crate) plain_http_allowed: bool,
+    pub(crate) ca_certificates: Vec<String>,
+    pub(crate) reach: Reach,
+    /// Where it connects to; 0 where that makes no difference.
+    pub(crate) port: u16,
+    pub(crate) connect_timeout: Duration,
 }
 
-impl Key {
-    fn of(settings: &ProviderSettings) -> Self {
+impl Kind {
+    pub(crate) fn of(settings: &ProviderSettings, port: u16) -> Self {
         Self {
             is_plain: settings.url.starts_with("http://"),
             plain_http_allowed: settings.plain_http_allowed,
             ca_certificates: settings.ca_certificates.clone(),
             reach: settings.reach.clone(),
+            port,
             connect_timeout: settings.connect_timeout,
         }
     }
 }
 
+/// The port that a client for this URL has to know beforehand, because its resolver is asked for names only.
+pub(crate) fn port_for(url: &Url, reach: &Reach) -> u16 {
+    if reach.depends_on_ports() {
+        url.port_or_known_default().unwrap_or_default()
+    } else {
+        0
+    }
+}
+
 /// Things that live as long as somebody uses them.
-struct InUse<T>(Mutex<HashMap<Key, Weak<T>>>);
+struct InUse<T>(Mutex<HashMap<Kind, Weak<T>>>);
 
 impl<T> Default for InUse<T> {
     fn default() -> Self {
@@ -53,14 +66,14 @@ impl<T> Default for InUse<T> {
 }
 
 impl<T> InUse<T> {
-    fn get<E>(&self, key: Key, make: impl FnOnce() -> Result<T, E>) -> Result<Arc<T>, E> {
+    fn get<E>(&self, kind: Kind, make: impl FnOnce() -> Result<T, E>) -> Result<Arc<T>, E> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(thing) = known.get(&key).and_then(Weak::upgrade) {
+        if let Some(thing) = known.get(&kind).and_then(Weak::upgrade) {
             return Ok(thing);
         }
         let thing = Arc::new(make()?);
         known.retain(|_, thing| thing.strong_count() > 0);
-        known.insert(key, Arc::downgrade(&thing));
+        known.insert(kind, Arc::downgrade(&thing));
         Ok(thing)
     }
 }
@@ -69,40 +82,60 @@ impl<T> InUse<T> {
 mod tests {
     use std::convert::Infallible;
 
+    use splittoken_reach::Refused;
+
     use super::*;
 
     #[test]
     fn issuers_that_are_alike_share_and_others_do_not() {
         let in_use = InUse::default();
         let mut count = 0;
-        let mut get = |key: &Key| {
+        let mut get = |kind: &Kind| {
             let make = || {
                 count += 1;
                 Ok::<_, Infallible>(count)
             };
-            in_use.get(key.clone(), make).unwrap()
+            in_use.get(kind.clone(), make).unwrap()
         };
-        let key = Key {
+        let kind = Kind {
             is_plain: false,
             plain_http_allowed: false,
             ca_certificates: Vec::new(),
             reach: Reach::Anywhere,
+            port: 0,
             connect_timeout: Duration::from_secs(2),
         };
-        let other = Key {
+        let other = Kind {
             ca_certificates: vec!["a root of their own".to_owned()],
-            ..key.clone()
+            ..kind.clone()
         };
         // Or an idle connection to where only the other may go would be used.
-        let nearer = Key {
+        let nearer = Kind {
             reach: Reach::default(),
-            ..key.clone()
+            ..kind.clone()
         };
-        let first = get(&key);
-        assert_eq!((*first, *get(&key), *get(&other)), (1, 1, 2));
+        let first = get(&kind);
+        assert_eq!((*first, *get(&kind), *get(&other)), (1, 1, 2));
         assert_eq!(*get(&nearer), 3);
         drop(first);
-        assert_eq!(*get(&key), 4, "nobody used it any more");
+        assert_eq!(*get(&kind), 4, "nobody used it any more");
         assert_eq!(in_use.0.lock().unwrap().len(), 1, "what nobody uses is forgotten");
+    }
+    #[test]
+    fn a_client_is_for_one_port_where_ports_make_a_difference() {
+        let narrow = Reach::Beyond(Refused {
+            sockets: vec!["172.18.0.2:6443".parse().unwrap()],
+            ..Refused::default()
+        });
+        for (text, port) in [
+            ("https://a.example", 443),
+            ("https://a.example:8443", 8443),
+            ("http://a.example", 80),
+        ] {
+            let url = Url::parse(text).unwrap();
+            assert_eq!(port_for(&url, &narrow), port);
+            assert_eq!(port_for(&url, &Reach::default()), 0);
+            assert_eq!(port_for(&url, &Reach::Anywhere), 0);
+        }
     }
 }

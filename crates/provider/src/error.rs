@@ -58,6 +58,9 @@ impl ProviderError {
 /// Why a call to the provider gave no answer to use. Holds neither URL nor body.
 #[derive(Debug, Error)]
 pub enum CallError {
+    /// There is no HTTP client for its port, though there was one for another. Nothing was sent.
+    #[error("no HTTP client for the provider could be made")]
+    NoClient(#[source] ProviderError),
     /// No connection: refused, unroutable, or no such name. The request was not sent.
     #[error("the provider cannot be reached")]
     Unreachable(#[source] reqwest::Error),
@@ -91,6 +94,7 @@ impl CallError {
     /// A closed set of words for metrics and logs.
     pub fn reason(&self) -> &'static str {
         match self {
+            Self::NoClient(error) => error.reason(),
             Self::Unreachable(_) => "provider_unreachable",
             Self::Forbidden(_) => "provider_address",
             Self::Tls(_) => "provider_tls",

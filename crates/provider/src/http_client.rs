@@ -1,51 +1,76 @@
 //! The only file that talks to the provider.
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{collections::HashMap, error::Error, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, header};
+use parking_lot::Mutex;
 use reqwest::{Certificate, Client, RequestBuilder, Response, redirect};
 use splittoken_reach::{Forbidden, Reach};
 use url::Url;
 use zeroize::Zeroizing;
 
 use crate::{
-    CallError, MAX_ANSWER_BYTES, ProviderAnswer, ProviderError, ProviderSettings, clients, error::FetchError,
-    resolver::Resolver, token_call::own_headers,
+    CallError, MAX_ANSWER_BYTES, ProviderAnswer, ProviderError, ProviderSettings,
+    clients::{self, Kind},
+    error::FetchError,
+    resolver::Resolver,
+    token_call::own_headers,
 };
 
 /// Shorter than the 5 s after which Node.js, which many providers run on, closes an idle connection. A token
 /// request that meets the closing connection is lost, since it must not be sent twice.
 const IDLE_CONNECTION: Duration = Duration::from_secs(4);
 
-/// A client with one provider's roots and deadlines, shared by all threads, and by issuers that are alike in these.
+/// An issuer has four URLs. A provider that names other ports at each discovery has no client for each of them.
+const MAX_CLIENTS: usize = 4;
+
+/// Clients with one provider's roots and deadlines, shared by all threads, and by issuers that are alike in these: one
+/// for each port where an address may be refused on one port only, and otherwise one for all.
 #[derive(Debug)]
 pub(crate) struct HttpClient {
-    client: Arc<Client>,
-    reach: Reach,
-    request_timeout: Duration,
+    settings: Arc<ProviderSettings>,
+    clients: Mutex<HashMap<u16, Arc<Client>>>,
 }
 
 impl HttpClient {
-    pub(crate) fn new(settings: &ProviderSettings) -> Result<Self, ProviderError> {
+    pub(crate) fn new(settings: Arc<ProviderSettings>) -> Result<Self, ProviderError> {
         // Without one the builder below would panic.
         if rustls::crypto::CryptoProvider::get_default().is_none() {
             return Err(ProviderError::NoCryptoProvider);
         }
+        let issuer = Url::parse(&settings.url).ok();
+        let port = issuer.map_or(0, |url| clients::port_for(&url, &settings.reach));
+        // At once, so that it is told what is wrong with the roots.
+        let first = client(&settings, port)?;
         Ok(Self {
-            client: clients::shared(settings, || make(settings))?,
-            reach: settings.reach.clone(),
-            request_timeout: settings.request_timeout,
+            settings,
+            clients: Mutex::new(HashMap::from([(port, first)])),
         })
+    }
+
+    /// The client for this URL, if it may be connected to. A client resolves names by way of our resolver, and connects
+    /// to addresses without asking it.
+    fn client(&self, url: &Url) -> Result<Arc<Client>, CallError> {
+        let reach = &self.settings.reach;
+        reach.check_literal(url).map_err(CallError::Forbidden)?;
+        let port = clients::port_for(url, reach);
+        let mut clients = self.clients.lock();
+        if let Some(client) = clients.get(&port) {
+            return Ok(Arc::clone(client));
+        }
+        let client = client(&self.settings, port).map_err(CallError::NoClient)?;
+        if clients.len() >= MAX_CLIENTS {
+            clients.clear();
+        }
+        clients.insert(port, Arc::clone(&client));
+        Ok(client)
     }
 
     /// The body of a 200 answer.
     pub(crate) async fn get(&self, url: &Url, limit: usize) -> Result<Zeroizing<Vec<u8>>, FetchError> {
-        self.check(url)?;
-        let request = self
-            .client
-            .get(url.clone())
-            .headers(own_headers(HeaderMap::new()));
+        let client = self.client(url)?;
+        let request = client.get(url.clone()).headers(own_headers(HeaderMap::new()));
         let whole = async {
             let response = send(request).await?;
             match response.status().as_u16() {
@@ -53,7 +78,7 @@ impl HttpClient {
                 status => Err(FetchError::Status(status)),
             }
         };
-        tokio::time::timeout(self.request_timeout, whole)
+        tokio::time::timeout(self.settings.request_timeout, whole)
             .await
             .unwrap_or(Err(CallError::Timeout.into()))
     }
@@ -65,10 +90,10 @@ impl HttpClient {
         headers: HeaderMap,
         body: Bytes,
     ) -> Result<ProviderAnswer, CallError> {
-        self.check(url)?;
+        let client = self.client(url)?;
         let headers = own_headers(headers);
         let request = || {
-            self.client
+            client
                 .post(url.clone())
                 .headers(headers.clone())
                 .body(body.clone())
@@ -87,24 +112,22 @@ impl HttpClient {
                 body,
             })
         };
-        tokio::time::timeout(self.request_timeout, whole)
+        tokio::time::timeout(self.settings.request_timeout, whole)
             .await
             .unwrap_or(Err(CallError::Timeout))
     }
-
-    /// The client resolves names by way of our resolver, and connects to addresses without asking it.
-    fn check(&self, url: &Url) -> Result<(), CallError> {
-        self.reach.check_literal(url).map_err(CallError::Forbidden)
-    }
 }
 
-fn make(settings: &ProviderSettings) -> Result<Client, ProviderError> {
-    let own_roots = parse_roots(&settings.ca_certificates)?;
-    let client = match build(settings, own_roots) {
+fn client(settings: &ProviderSettings, port: u16) -> Result<Arc<Client>, ProviderError> {
+    let kind = Kind::of(settings, port);
+    clients::shared(&kind, || make(&kind))
+}
+
+fn make(kind: &Kind) -> Result<Client, ProviderError> {
+    let own_roots = parse_roots(&kind.ca_certificates)?;
+    let client = match build(kind, own_roots) {
         // An issuer in the clear, say in a mesh, needs no roots; a slim image may have none.
-        Err(_) if settings.ca_certificates.is_empty() && settings.url.starts_with("http://") => {
-            build(settings, Some(Vec::new()))
-        }
+        Err(_) if kind.ca_certificates.is_empty() && kind.is_plain => build(kind, Some(Vec::new())),
         built => built,
     };
     client.map_err(ProviderError::Client)
@@ -133,10 +156,10 @@ fn parse_roots(pems: &[String]) -> Result<Option<Vec<Certificate>>, ProviderErro
     Ok((!pems.is_empty()).then_some(roots))
 }
 
-fn build(settings: &ProviderSettings, roots: Option<Vec<Certificate>>) -> reqwest::Result<Client> {
+fn build(kind: &Kind, roots: Option<Vec<Certificate>>) -> reqwest::Result<Client> {
     let builder = Client::builder()
         .http1_only()
-        .https_only(!settings.plain_http_allowed)
+        .https_only(!kind.plain_http_allowed)
         .no_proxy()
         // Another crate of the process may switch these features on.
         .no_gzip()
@@ -146,11 +169,14 @@ fn build(settings: &ProviderSettings, roots: Option<Vec<Certificate>>) -> reqwes
         .referer(false)
         .redirect(redirect::Policy::none())
         .retry(reqwest::retry::never())
-        .connect_timeout(settings.connect_timeout)
+        .connect_timeout(kind.connect_timeout)
         .pool_idle_timeout(IDLE_CONNECTION);
-    let builder = match &settings.reach {
+    let builder = match &kind.reach {
         Reach::Anywhere => builder,
-        reach @ Reach::Beyond(_) => builder.dns_resolver(Arc::new(Resolver { reach: reach.clone() })),
+        reach @ Reach::Beyond(_) => builder.dns_resolver(Arc::new(Resolver {
+            reach: reach.clone(),
+            port: kind.port,
+        })),
     };
     match roots {
         Some(roots) => builder.tls_certs_only(roots).build(),

@@ -2,8 +2,10 @@
 //! is down still verifies the tokens that are there.
 
 use std::{
-    fs, io,
+    fmt, fs, io,
     path::{Path, PathBuf},
+    pin::Pin,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -22,11 +24,35 @@ pub struct KeptKeys {
     folder: PathBuf,
 }
 
-/// A JWK Set that was fetched by an earlier process.
-#[derive(Debug)]
-pub(crate) struct Kept {
-    pub(crate) document: Vec<u8>,
-    pub(crate) age: Duration,
+/// A JWK Set that another process has fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// As the issuer published it.
+    pub document: Vec<u8>,
+    /// How long ago.
+    pub age: Duration,
+}
+
+/// What an archive will have done.
+pub type Archiving<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Where the last JWK Sets lie for gateways that start on another machine. It must be as hard to write to as a token is
+/// to forge.
+pub trait KeyArchive: fmt::Debug + Send + Sync {
+    /// What lies there for a source of keys, if anything does.
+    fn read<'a>(&'a self, source: &'a str) -> Archiving<'a, Option<Kept>>;
+
+    /// Puts a JWK Set there that was fetched just now. Says whether that worked.
+    fn write<'a>(&'a self, source: &'a str, document: &'a [u8]) -> Archiving<'a, bool>;
+}
+
+/// Where keys outlive the process, if anywhere.
+#[derive(Clone, Debug, Default)]
+pub struct Keepers {
+    /// On this machine.
+    pub folder: Option<KeptKeys>,
+    /// Beyond it.
+    pub archive: Option<Arc<dyn KeyArchive>>,
 }
 
 impl KeptKeys {

@@ -5,7 +5,7 @@ use splittoken_token::KeySet;
 use tokio::sync::watch;
 
 use crate::{
-    Epoch, KeptKeys, ProviderAnswer, ProviderError, ProviderSettings, ProviderState, TokenCall,
+    Epoch, Keepers, ProviderAnswer, ProviderError, ProviderSettings, ProviderState, TokenCall,
     TokenCallError,
     refresh::{EndGuard, Refresher},
     shared::Shared,
@@ -24,11 +24,11 @@ impl Provider {
     ///
     /// The process must have installed a default `rustls` crypto provider.
     pub fn new(settings: ProviderSettings) -> Result<Arc<Self>, ProviderError> {
-        Self::keeping(settings, None)
+        Self::keeping(settings, Keepers::default())
     }
 
     /// One that keeps its keys for the next process, and begins with those that the last one kept.
-    pub fn keeping(settings: ProviderSettings, kept: Option<KeptKeys>) -> Result<Arc<Self>, ProviderError> {
+    pub fn keeping(settings: ProviderSettings, kept: Keepers) -> Result<Arc<Self>, ProviderError> {
         Ok(Arc::new(Self {
             shared: Arc::new(Shared::new(settings, kept)?),
             alive: watch::Sender::new(()),

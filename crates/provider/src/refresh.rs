@@ -7,7 +7,7 @@ use std::{
 };
 
 use splittoken_token::MAX_JWKS_BYTES;
-use tokio::task::spawn_blocking;
+use tokio::{task::spawn_blocking, time::timeout};
 use tracing::{info, warn};
 use url::Url;
 use zeroize::Zeroizing;
@@ -16,15 +16,20 @@ use crate::{
     discovery::{self, DiscoveryError, MAX_DOCUMENT_BYTES, Wanted},
     endpoint::Endpoints,
     error::{FetchError, with_causes},
-    rotation::Change,
+    rotation::{Change, KEEP},
     schedule::Timer,
-    shared::Shared,
+    shared::{Shared, begin},
 };
 
 /// Endpoints seldom move, and a 404 hastens this.
 const DISCOVERY_INTERVAL: Duration = Duration::from_secs(3600);
 /// Lower settings count as this.
 const JWKS_SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long an archive is waited for. Keys must not be late for the sake of those who start later.
+const ARCHIVE: Duration = Duration::from_secs(1);
+/// Keys that stay the same are put into the archive again after this long.
+const ARCHIVE_INTERVAL: Duration = Duration::from_secs(3600);
 
 pub(crate) struct Refresher {
     shared: Arc<Shared>,
@@ -46,6 +51,9 @@ impl Refresher {
 
     /// Goes on until dropped.
     pub(crate) async fn run(mut self) {
+        if self.jwks.is_some() {
+            begin_from_archive(&self.shared).await;
+        }
         loop {
             self.refresh_endpoints().await;
             self.refresh_keys().await;
@@ -140,6 +148,7 @@ impl Refresher {
                     self.shared.suspect_endpoints();
                 }
                 report_failure(&self.shared, now, &e);
+                begin_from_archive(&self.shared).await;
             }
         }
         self.shared
@@ -197,13 +206,45 @@ async fn fetch_keys(shared: &Shared) -> Result<Change, FetchError> {
     if change.some_key_left {
         shared.epoch.step();
     }
+    archive(shared, &document, !change.came.is_empty() || change.some_key_left).await;
     keep(shared, document).await;
     Ok(change)
 }
 
+/// Takes the keys that another gateway has fetched, where none are known: the provider may be down.
+async fn begin_from_archive(shared: &Shared) {
+    let Some(archive) = &shared.kept.archive else {
+        return;
+    };
+    if !shared.rotation.load().is_unknown() {
+        return;
+    }
+    let found = timeout(ARCHIVE, archive.read(&shared.settings.source())).await;
+    let young = found.ok().flatten().filter(|found| found.age < KEEP);
+    if let Some(rotation) = young.and_then(|found| begin(&found, &shared.settings)) {
+        shared.rotation.store(Arc::new(rotation));
+    }
+}
+
+/// Puts the keys where gateways on other machines find them: when they have changed, and often enough to be young there.
+async fn archive(shared: &Shared, document: &[u8], is_news: bool) {
+    let Some(archive) = &shared.kept.archive else {
+        return;
+    };
+    let last = *shared.archived_at.lock();
+    if last.is_some_and(|at| at.elapsed() < ARCHIVE_INTERVAL) && !is_news {
+        return;
+    }
+    let written = timeout(ARCHIVE, archive.write(&shared.settings.source(), document)).await;
+    // What has not worked is tried again after the next fetch.
+    *shared.archived_at.lock() = (written == Ok(true)).then(Instant::now);
+}
+
 /// Keeps the keys for the next process. That this fails is no reason not to use them.
 async fn keep(shared: &Shared, document: Zeroizing<Vec<u8>>) {
-    let Some(kept) = shared.kept.clone() else { return };
+    let Some(kept) = shared.kept.folder.clone() else {
+        return;
+    };
     let settings = shared.settings.clone();
     let written = spawn_blocking(move || kept.write(&settings, &document)).await;
     if let Ok(Err(error)) = written {

@@ -44,6 +44,11 @@ impl Rotation {
         &self.keys
     }
 
+    /// Whether no keys are known, old ones included.
+    pub(crate) fn is_unknown(&self) -> bool {
+        self.fetched_at.is_none()
+    }
+
     pub(crate) fn is_published(&self, id: &str) -> bool {
         self.ids.contains(id)
     }

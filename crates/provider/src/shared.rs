@@ -1,7 +1,10 @@
 //! What the background task and the serving threads share.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Instant,
 };
 
@@ -12,7 +15,7 @@ use tokio::sync::{Notify, watch};
 use url::Url;
 
 use crate::{
-    Epoch, KeptKeys, ProviderError, ProviderSettings,
+    Epoch, Keepers, Kept, ProviderError, ProviderSettings,
     cooldown::{Cooldown, Decision},
     endpoint::{Endpoints, parse_endpoint, parse_issuer},
     health::Health,
@@ -21,7 +24,7 @@ use crate::{
 };
 
 pub(crate) struct Shared {
-    pub(crate) settings: ProviderSettings,
+    pub(crate) settings: Arc<ProviderSettings>,
     pub(crate) http: HttpClient,
     /// Where discovery starts, if it is wanted.
     pub(crate) issuer: Option<Url>,
@@ -39,7 +42,9 @@ pub(crate) struct Shared {
     pub(crate) endpoint_gone: AtomicBool,
     pub(crate) progress: watch::Sender<Progress>,
     /// Where keys outlive the process, if anywhere.
-    pub(crate) kept: Option<KeptKeys>,
+    pub(crate) kept: Keepers,
+    /// When the keys were put into the archive last.
+    pub(crate) archived_at: Mutex<Option<Instant>>,
 }
 
 /// How far the background task has come.
@@ -54,7 +59,8 @@ pub(crate) struct Progress {
 }
 
 impl Shared {
-    pub(crate) fn new(settings: ProviderSettings, kept: Option<KeptKeys>) -> Result<Self, ProviderError> {
+    pub(crate) fn new(settings: ProviderSettings, kept: Keepers) -> Result<Self, ProviderError> {
+        let settings = Arc::new(settings);
         let issuer = settings
             .discovery
             .then(|| parse_issuer(&settings.url, settings.allowed()))
@@ -66,7 +72,7 @@ impl Shared {
         let given = parse_given(&settings)?;
         let hmac_key = settings.hmac_key.as_ref();
         Ok(Self {
-            http: HttpClient::new(&settings)?,
+            http: HttpClient::new(Arc::clone(&settings))?,
             issuer,
             hmac_keys: hmac_key
                 .map(|key| KeySet::hmac(key, &settings.algorithms))
@@ -74,8 +80,10 @@ impl Shared {
             endpoints: ArcSwap::from_pointee(given.clone()),
             given,
             rotation: ArcSwap::from_pointee(
-                kept.as_ref()
-                    .map(|kept| begin(kept, &settings))
+                kept.folder
+                    .as_ref()
+                    .and_then(|kept| settings.needs_jwks().then(|| kept.read(&settings)).flatten())
+                    .and_then(|kept| begin(&kept, &settings))
                     .unwrap_or_default(),
             ),
             epoch: Epoch::default(),
@@ -86,6 +94,7 @@ impl Shared {
             endpoint_gone: AtomicBool::new(false),
             progress: watch::Sender::default(),
             kept,
+            archived_at: Mutex::default(),
             settings,
         })
     }
@@ -130,11 +139,8 @@ impl Shared {
     }
 }
 
-/// The keys that the last process kept, as old as they are. Fetching begins all the same.
-fn begin(kept: &KeptKeys, settings: &ProviderSettings) -> Rotation {
-    let Some(found) = settings.needs_jwks().then(|| kept.read(settings)).flatten() else {
-        return Rotation::default();
-    };
+/// The keys that another process kept, as old as they are. Fetching begins all the same.
+pub(crate) fn begin(found: &Kept, settings: &ProviderSettings) -> Option<Rotation> {
     // A machine that started later than that has no such instant; the keys then count as just fetched.
     let fetched = Instant::now().checked_sub(found.age).unwrap_or_else(Instant::now);
     match Rotation::default().replaced_by(&found.document, &settings.algorithms, fetched) {
@@ -144,11 +150,11 @@ fn begin(kept: &KeptKeys, settings: &ProviderSettings) -> Rotation {
                 age_seconds = found.age.as_secs(),
                 "beginning with kept keys"
             );
-            rotation
+            Some(rotation)
         }
         Err(error) => {
             tracing::warn!(issuer = settings.name, %error, "the kept keys cannot be read");
-            Rotation::default()
+            None
         }
     }
 }

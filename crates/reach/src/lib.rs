@@ -6,6 +6,7 @@
 //! Pure: plain functions over addresses. Whoever resolves and connects hands in what it found.
 
 mod own;
+mod written;
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -14,15 +15,26 @@ use thiserror::Error;
 use url::{Host, Url};
 
 use own::{embedded, is_machine_own};
+use written::Written;
 
-/// Which addresses may be connected to.
+/// Which addresses may be connected to. Written as two members, which are to be flattened into whatever holds it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "Written", into = "Written")]
 pub enum Reach {
     /// Any: for routes of whoever runs the gateway.
     Anywhere,
     /// None that means something of its own to the machine that connects (loopback, link-local, metadata services,
     /// multicast), and none of these.
-    Beyond(Vec<IpAddr>),
+    Beyond(Refused),
+}
+
+/// Addresses that may not be connected to, beside those that never may.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Refused {
+    /// On every port.
+    pub addresses: Vec<IpAddr>,
+    /// On one port: what else the machine has to offer may be used.
+    pub sockets: Vec<SocketAddr>,
 }
 
 /// An address that may not be connected to. Does not name it: what a name means inside of a network is not for
@@ -36,17 +48,23 @@ pub struct Forbidden;
 /// The narrower one: what says nothing is not trusted.
 impl Default for Reach {
     fn default() -> Self {
-        Self::Beyond(Vec::new())
+        Self::Beyond(Refused::default())
     }
 }
 
 impl Reach {
-    /// Whether this address may be connected to.
-    pub fn admits(&self, address: IpAddr) -> bool {
+    /// Whether this address may be connected to on this port.
+    pub fn admits(&self, socket: SocketAddr) -> bool {
         let Self::Beyond(refused) = self else { return true };
+        let (address, port) = (socket.ip(), socket.port());
         // An IPv6 address may lead to the IPv4 address that is written in it.
-        let is_refused = |address: IpAddr| is_machine_own(address) || refused.contains(&address);
+        let is_refused = |address: IpAddr| is_machine_own(address) || refused.contains(address, port);
         !is_refused(address) && !embedded(address).is_some_and(is_refused)
+    }
+
+    /// Whether an address may be allowed on one port and not on another.
+    pub fn depends_on_ports(&self) -> bool {
+        matches!(self, Self::Beyond(refused) if !refused.sockets.is_empty())
     }
 
     /// Those of the addresses of a name that may be connected to. That there was none at all is left to the caller.
@@ -54,9 +72,8 @@ impl Reach {
         &self,
         addresses: impl IntoIterator<Item = SocketAddr>,
     ) -> Result<Vec<SocketAddr>, Forbidden> {
-        let (admitted, refused): (Vec<_>, Vec<_>) = addresses
-            .into_iter()
-            .partition(|address| self.admits(address.ip()));
+        let (admitted, refused): (Vec<_>, Vec<_>) =
+            addresses.into_iter().partition(|address| self.admits(*address));
         if admitted.is_empty() && !refused.is_empty() {
             return Err(Forbidden);
         }
@@ -70,7 +87,9 @@ impl Reach {
             Some(Host::Ipv6(ip)) => IpAddr::V6(ip),
             Some(Host::Domain(_)) | None => return Ok(()),
         };
-        if self.admits(address) {
+        // A scheme without a port of its own is none that anybody here speaks.
+        let port = url.port_or_known_default().unwrap_or_default();
+        if self.admits(SocketAddr::new(address, port)) {
             Ok(())
         } else {
             Err(Forbidden)
@@ -84,6 +103,14 @@ impl Reach {
             return Err(Forbidden);
         }
         self.check_literal(url)
+    }
+}
+
+impl Refused {
+    fn contains(&self, address: IpAddr, port: u16) -> bool {
+        // Not by `==`: an IPv6 socket also has a scope, which changes nothing here.
+        let is_here = |socket: &SocketAddr| socket.ip() == address && socket.port() == port;
+        self.addresses.contains(&address) || self.sockets.iter().any(is_here)
     }
 }
 

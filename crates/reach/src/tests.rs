@@ -4,9 +4,16 @@ fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-/// A cluster's API server by its Service, and another by IPv6.
+fn socket(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+/// A cluster's API server by its Service and where it really is, and another by IPv6.
 fn reach() -> Reach {
-    Reach::Beyond(vec![ip("10.96.0.1"), ip("fd00:96::1")])
+    Reach::Beyond(Refused {
+        addresses: vec![ip("10.96.0.1"), ip("fd00:96::1")],
+        sockets: vec![socket("172.18.0.2:6443"), socket("[fd00:18::2]:6443")],
+    })
 }
 
 #[test]
@@ -50,8 +57,11 @@ fn what_is_the_machine_s_own_is_refused_in_every_form() {
         "2002:7f00:1::",
         "2002:a9fe:a9fe::1",
     ] {
-        assert!(!reach().admits(ip(text)), "{text}");
-        assert!(Reach::Anywhere.admits(ip(text)), "{text}");
+        for port in [1, 443, 6443] {
+            let socket = SocketAddr::new(ip(text), port);
+            assert!(!reach().admits(socket), "{socket}");
+            assert!(Reach::Anywhere.admits(socket), "{socket}");
+        }
     }
 }
 
@@ -80,8 +90,29 @@ fn everything_else_may_be_reached() {
         "64:ff9b::101:101",
         "2002:a00:1::1",
     ] {
-        assert!(reach().admits(ip(text)), "{text}");
+        assert!(reach().admits(SocketAddr::new(ip(text), 6443)), "{text}");
     }
+}
+
+#[test]
+fn a_socket_is_refused_in_every_form_and_its_neighbours_are_not() {
+    for text in [
+        "172.18.0.2:6443",
+        "[::ffff:172.18.0.2]:6443",
+        "[::172.18.0.2]:6443",
+        "[64:ff9b::ac12:2]:6443",
+        "[2002:ac12:2::]:6443",
+        "[fd00:18::2]:6443",
+        "[fd00:18::2%3]:6443",
+    ] {
+        assert!(!reach().admits(socket(text)), "{text}");
+        assert!(Reach::Anywhere.admits(socket(text)), "{text}");
+        let neighbour = SocketAddr::new(socket(text).ip(), 443);
+        assert!(reach().admits(neighbour), "{neighbour}");
+    }
+    assert!(reach().admits(socket("172.18.0.3:6443")));
+    assert!(reach().depends_on_ports());
+    assert!(!Reach::default().depends_on_ports() && !Reach::Anywhere.depends_on_ports());
 }
 
 #[test]
@@ -94,6 +125,8 @@ fn of_several_addresses_the_good_ones_are_used() {
     assert_eq!(Reach::Anywhere.pick(mixed.clone()), Ok(mixed));
     assert_eq!(reach().pick(sockets(&["127.0.0.1", "10.96.0.1"])), Err(Forbidden));
     assert_eq!(reach().pick(sockets(&[])), Ok(vec![]), "no such name");
+    let beside = vec![socket("172.18.0.2:6443"), socket("172.18.0.2:443")];
+    assert_eq!(reach().pick(beside), Ok(vec![socket("172.18.0.2:443")]));
 }
 
 #[test]
@@ -131,12 +164,64 @@ fn a_url_is_looked_at_however_its_address_is_written() {
 }
 
 #[test]
+fn a_url_without_a_port_has_that_of_its_scheme() {
+    let reach = Reach::Beyond(Refused {
+        sockets: vec![socket("172.18.0.2:443"), socket("[fd00:18::2]:80")],
+        ..Refused::default()
+    });
+    for (url, expected) in [
+        ("https://172.18.0.2/x", false),
+        ("https://172.18.0.2:443", false),
+        ("http://172.18.0.2:443", false),
+        ("https://[::ffff:172.18.0.2]", false),
+        ("http://[fd00:18::2]/", false),
+        ("http://172.18.0.2", true),
+        ("https://172.18.0.2:8443", true),
+        ("https://[fd00:18::2]", true),
+    ] {
+        let url = Url::parse(url).unwrap();
+        assert_eq!(reach.check_url(&url).is_ok(), expected, "{url}");
+        assert_eq!(reach.check_literal(&url).is_ok(), expected, "{url}");
+    }
+}
+
+#[test]
 fn nothing_said_is_the_narrower_one_and_the_wire_keeps_both() {
-    assert!(!Reach::default().admits(ip("127.0.0.1")));
+    assert!(!Reach::default().admits(socket("127.0.0.1:80")));
+    assert_eq!(serde_json::from_str::<Reach>("{}").unwrap(), Reach::default());
     for reach in [Reach::Anywhere, Reach::default(), reach()] {
         let text = serde_json::to_string(&reach).unwrap();
         assert_eq!(serde_json::from_str::<Reach>(&text).unwrap(), reach, "{text}");
     }
+}
+
+/// The member that every version reads, and the one that only some do.
+#[test]
+fn versions_that_know_of_sockets_and_others_read_each_other() {
+    #[derive(Deserialize)]
+    struct Former {
+        reach: FormerReach,
+    }
+    #[derive(Debug, PartialEq, Deserialize)]
+    enum FormerReach {
+        Anywhere,
+        Beyond(Vec<IpAddr>),
+    }
+    let read = |reach: &Reach| {
+        let text = serde_json::to_string(reach).unwrap();
+        serde_json::from_str::<Former>(&text).unwrap().reach
+    };
+    let addresses = vec![ip("10.96.0.1"), ip("fd00:96::1")];
+    assert_eq!(read(&reach()), FormerReach::Beyond(addresses.clone()));
+    assert_eq!(read(&Reach::Anywhere), FormerReach::Anywhere);
+    let former = r#"{"reach": {"Beyond": ["10.96.0.1", "fd00:96::1"]}}"#;
+    let expected = Reach::Beyond(Refused {
+        addresses,
+        sockets: vec![],
+    });
+    assert_eq!(serde_json::from_str::<Reach>(former).unwrap(), expected);
+    let former = serde_json::to_string(&expected).unwrap();
+    assert!(!former.contains("sockets"), "the same text as ever: {former}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use splittoken_reach::Reach;
 
 use crate::{
-    Hostname,
+    Cors, Hostname,
     issuer::{IssuerConfig, IssuerSecrets},
 };
 
@@ -29,8 +29,11 @@ pub struct RouteConfig {
     /// How long a cached token may be served while the store is unreachable.
     #[serde(with = "millis")]
     pub max_stale: Duration,
+    /// What pages of other origins may do with it; `None` leaves that to the upstreams.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cors: Option<Cors>,
     /// Which addresses its backends may have; the narrower kind where a text says nothing of it.
-    #[serde(default)]
+    #[serde(flatten)]
     pub reach: Reach,
     /// Where API requests go. Shared with the table that serves them.
     pub rules: Vec<Arc<Rule>>,
@@ -133,8 +136,17 @@ pub struct Rule {
     pub timeouts: Timeouts,
     /// Further tries after a failure that may be tried again.
     pub max_retries: u32,
+    /// Whether a request may turn its connection into a WebSocket. Not written where it may not, which most may not.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub websocket: bool,
     /// Where requests go.
     pub backends: Vec<Backend>,
+}
+
+// The signature that `serde(skip_serializing_if)` asks for.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// One alternative of a rule. Everything it names must hold.

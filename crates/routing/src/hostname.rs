@@ -160,12 +160,13 @@ impl<'a> Host<'a> {
 }
 
 /// RFC 3986 §3.2.3 lets a port be empty; a sign, which Rust's parser takes, is not a digit.
-fn is_port(port: &str) -> bool {
+pub(crate) fn is_port(port: &str) -> bool {
     let digits_only = port.bytes().all(|b| b.is_ascii_digit());
     port.is_empty() || (digits_only && port.parse::<u16>().is_ok_and(|port| port > 0))
 }
 
-fn split_port(authority: &str) -> Result<(&str, Option<&str>), HostnameError> {
+/// Host, with the brackets of IPv6, and port.
+pub(crate) fn split_port(authority: &str) -> Result<(&str, Option<&str>), HostnameError> {
     if authority.starts_with('[') {
         let end = authority.find(']').ok_or(HostnameError::Characters)?;
         let (host, rest) = authority.split_at(end + 1);

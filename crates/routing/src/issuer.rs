@@ -41,7 +41,7 @@ pub struct IssuerConfig {
     /// PEM certificates to trust in place of the system's; empty means the system's.
     pub ca_certificates: Vec<String>,
     /// Which addresses it may have; the narrower kind where a text says nothing of it.
-    #[serde(default)]
+    #[serde(flatten)]
     pub reach: Reach,
     /// How long records may live.
     pub lifetime: Lifetime,

@@ -11,8 +11,10 @@
 //! could not serve.
 
 mod config;
+mod cors;
 mod hostname;
 mod issuer;
+mod origin;
 mod path;
 mod policy;
 mod precedence;
@@ -26,8 +28,10 @@ pub use config::{
     RequestHeaders, RouteConfig, RouteMatch, RouteName, RouteSecrets, Rule, Timeouts, TokenEndpoint,
     UnusableBackend,
 };
+pub use cors::{ANY, Cors, ServedCors, announced_method, origin};
 pub use hostname::{Host, Hostname, HostnameError};
 pub use issuer::{Discovery, Endpoints, IssuerConfig, IssuerSecrets, Lifetime, Transport, Verification};
+pub use origin::{AllowedOrigin, OriginError};
 pub use path::{CanonicalPath, PathError};
 pub use policy::{Denied, authorize, claim_header_value};
 pub use served::{HeaderEdits, ServedRoute, ServedRule, TableError};

@@ -4,8 +4,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header::InvalidHeaderName
 use thiserror::Error;
 
 use crate::{
-    Backend, CompiledRoute, FORMAT, HeaderMatch, PathMatch, RequestHeaders, RouteConfig, RouteMatch,
-    RouteName, Rule,
+    Backend, CompiledRoute, Cors, FORMAT, Found, HeaderMatch, PathMatch, RequestHeaders, RouteConfig,
+    RouteMatch, RouteName, Rule, ServedCors,
     path::{CanonicalPath, PathError},
 };
 
@@ -70,6 +70,8 @@ pub struct ServedRoute {
     pub claim_headers: Vec<HeaderName>,
     /// Whether any rule of the route is for some methods only.
     pub names_methods: bool,
+    /// What browsers are told of its answers.
+    pub cors: Option<ServedCors>,
 }
 
 /// A rule as it is served.
@@ -151,8 +153,24 @@ impl Alternative {
         })
     }
 
+    pub(crate) fn found(&self) -> Found<'_> {
+        Found::Rule(&self.rule, self.path_segments)
+    }
+
+    pub(crate) fn cors(&self) -> Option<&Cors> {
+        self.rule.route.config.cors.as_ref()
+    }
+
+    pub(crate) fn takes(&self, method: &Method) -> bool {
+        self.methods.is_empty() || self.methods.contains(method)
+    }
+
+    pub(crate) fn asks_for_headers(&self) -> bool {
+        !self.headers.is_empty()
+    }
+
     pub(crate) fn matches(&self, method: &Method, headers: &HeaderMap) -> bool {
-        (self.methods.is_empty() || self.methods.contains(method))
+        self.takes(method)
             && self
                 .headers
                 .iter()
@@ -182,6 +200,7 @@ pub(crate) fn serve_route(route: &CompiledRoute, issuer: usize) -> Result<Served
         issuer,
         claim_headers,
         names_methods,
+        cors: config.cors.as_ref().map(ServedCors::new),
         config,
     })
 }

@@ -122,6 +122,18 @@ impl RouteTable {
             .find(path.for_matching(), method, headers)
     }
 
+    /// What would serve the request that a preflight announces, if its route speaks of CORS. The values of its headers are
+    /// not known yet: where they decide between routes whose CORS differs, nothing can be said.
+    pub fn find_announced(
+        &self,
+        host: &Host<'_>,
+        path: &CanonicalPath<'_>,
+        method: &Method,
+    ) -> Option<Found<'_>> {
+        self.host(host.as_str())?
+            .find_announced(path.for_matching(), method)
+    }
+
     fn host(&self, host: &str) -> Option<&VirtualHost> {
         if let Some(found) = self.exact.get(host) {
             return Some(found);
@@ -207,6 +219,36 @@ impl VirtualHost {
         if let Some(route) = self.token_endpoints.get(path) {
             return Some(Found::TokenEndpoint(route));
         }
+        self.alternatives(path)
+            .find(|alternative| alternative.matches(method, headers))
+            .map(Alternative::found)
+    }
+
+    fn find_announced(&self, path: &str, method: &Method) -> Option<Found<'_>> {
+        if let Some(route) = self.token_endpoints.get(path) {
+            return route.cors.is_some().then_some(Found::TokenEndpoint(route));
+        }
+        let mut candidates = self.alternatives(path).filter(|one| one.takes(method));
+        let Some(first) = candidates.next() else {
+            // Nothing can come of that request. The preflight is told what it would be told of others to this path.
+            let first = self.alternatives(path).next()?;
+            return first.cors().map(|_| first.found());
+        };
+        let cors = first.cors()?;
+        let mut last = first;
+        while last.asks_for_headers()
+            && let Some(next) = candidates.next()
+        {
+            if next.cors() != Some(cors) {
+                return None;
+            }
+            last = next;
+        }
+        Some(first.found())
+    }
+
+    /// What takes this path, in order of precedence.
+    fn alternatives(&self, path: &str) -> impl Iterator<Item = &Alternative> {
         let exact = self.exact.get(path).into_iter();
         // A client may send a path of ten thousand segments; each look-up reads a whole prefix of it.
         let prefixes = ancestors(path)
@@ -215,8 +257,7 @@ impl VirtualHost {
         exact
             .chain(prefixes)
             .flatten()
-            .find(|(_, alternative)| alternative.matches(method, headers))
-            .map(|(_, alternative)| Found::Rule(&alternative.rule, alternative.path_segments))
+            .map(|(_, alternative)| alternative)
     }
 }
 

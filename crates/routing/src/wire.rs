@@ -171,6 +171,7 @@ pub fn object_name(route: &RouteName) -> String {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use splittoken_reach::{Reach, Refused};
     use splittoken_token::SecretBytes;
 
     use super::*;
@@ -215,6 +216,29 @@ mod tests {
                 route
             );
         }
+    }
+
+    /// A text that says nothing of it, as that of [`route`], is of the narrower kind.
+    #[test]
+    fn where_it_may_lead_travels_along_for_the_route_and_its_issuer() {
+        let silent = route(RouteSecrets::default());
+        assert_eq!(silent.config.reach, Reach::default());
+        let mut config = RouteConfig::clone(&silent.config);
+        config.reach = Reach::Beyond(Refused {
+            addresses: vec!["10.96.0.1".parse().unwrap()],
+            sockets: vec!["172.18.0.2:6443".parse().unwrap()],
+        });
+        config.issuer.reach = Reach::Anywhere;
+        let route = CompiledRoute {
+            config: Arc::new(config),
+            ..silent
+        };
+        let written = write(&route).unwrap().config;
+        assert_eq!(Visible::read(&written).unwrap().join(None).unwrap(), route);
+        let json: serde_json::Value = serde_json::from_str(&written).unwrap();
+        assert_eq!(json["config"]["reach"], json!({"Beyond": ["10.96.0.1"]}));
+        assert_eq!(json["config"]["reach_sockets"], json!(["172.18.0.2:6443"]));
+        assert_eq!(json["config"]["issuer"]["reach"], "Anywhere");
     }
 
     #[test]

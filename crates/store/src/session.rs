@@ -102,6 +102,11 @@ impl Store {
         }
     }
 
+    /// Whether other processes see what is stored.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.0, Backend::Redis(_))
+    }
+
     /// The server's `maxmemory-policy` if it is one that drops sessions (anything but `noeviction`).
     pub fn evicting_policy(&self) -> Option<String> {
         match &self.0 {
@@ -158,6 +163,17 @@ impl StoreSession {
             }
             Backend::Redis(session) => session.bury(id, tombstone, expires_at).await,
         }
+    }
+
+    /// Stores a record whatever is there, until `expires_at`. For records that are about no token: those of tokens are
+    /// only ever put where there is none, or buried.
+    pub async fn replace(
+        &self,
+        id: LookupId,
+        record: &[u8],
+        expires_at: SystemTime,
+    ) -> Result<(), StoreError> {
+        self.bury(id, record, expires_at).await
     }
 
     /// Whether the store can be reached, from what is known: no I/O.

@@ -11,12 +11,12 @@ use zeroize::Zeroizing;
 
 use crate::{Keyring, Keys, LookupId, derive::expand};
 
-const VERSION: u8 = 1;
+pub(crate) const VERSION: u8 = 1;
 const KIND_LIVE: u8 = 1;
 const KIND_TOMBSTONE: u8 = 2;
 const HEAD: usize = 4;
-const NONCE: usize = 12;
-const TAG: usize = 16;
+pub(crate) const NONCE: usize = 12;
+pub(crate) const TAG: usize = 16;
 /// Plaintexts are filled with zeros to a multiple of this, so that lengths tell little.
 const PADDING: usize = 64;
 const TOMBSTONE_LEN: usize = HEAD + 8 + 32;

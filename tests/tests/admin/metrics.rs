@@ -1,6 +1,7 @@
 //! What is counted is what happened, and the table of `docs/gateway.md` is what there is.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
 
@@ -92,7 +93,13 @@ fn the_page_documents_exactly_what_there_is() -> Result<()> {
 /// A gateway to which everything has happened that is counted, even a record that is not one.
 fn busy_gateway() -> Result<Gateway> {
     let shop = splittoken_tests::shop::Shop::start()?;
-    let gateway = shop.gateway()?;
+    let gateway = shop
+        .builder(shop.route())
+        .arguments(&["--http2-cleartext"])
+        .start()?;
+    splittoken_tests::shop::connected(&gateway, wait::START)?;
+    // A connection that comes to nothing.
+    drop(TcpStream::connect(gateway.address())?);
     let mut caller = splittoken_tests::caller::Caller::of(&gateway)?;
     let token = caller.issue()?;
     ensure!(caller.status(&token)? == 200);

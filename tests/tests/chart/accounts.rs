@@ -64,6 +64,13 @@ fn nobody_may_do_more_than_their_work() -> Result<()> {
         operator.may("get", "secrets", &other)?,
         "that is how it reads what routes name"
     );
+    // Where the API server is, and only there.
+    let slices = "endpointslices.discovery.k8s.io";
+    ensure!(operator.may("list", slices, "default")? && !gateway.may("list", slices, "default")?);
+    ensure!(!operator.may("list", slices, own)? && !operator.may("list", slices, &other)?);
+    for verb in ["watch", "create", "update", "patch", "delete"] {
+        ensure!(!operator.may(verb, slices, "default")?, "{verb}");
+    }
     // Not of any Lease, but of its own.
     ensure!(!operator.may("update", "leases.coordination.k8s.io", own)?);
 
@@ -84,6 +91,26 @@ fn nobody_may_do_more_than_their_work() -> Result<()> {
             );
         }
     }
+    Ok(())
+}
+
+/// Whether another installation has the class is seen in all namespaces, and nothing else of their Leases.
+#[test]
+fn of_all_leases_the_operator_may_list_those_of_its_class() -> Result<()> {
+    let release = Release::install(json!({}))?;
+    let (operator, gateway) = (release.account("operator")?, release.account("gateway")?);
+    let leases = "/apis/coordination.k8s.io/v1/leases";
+    let named = |name: &str| format!("{leases}?fieldSelector=metadata.name%3Dsplittoken-operator-{name}");
+    let ours = named(release.namespace());
+    ensure!(
+        operator.get(&ours)?.status == 200,
+        "{}",
+        operator.get(&ours)?.text()
+    );
+    for path in [leases.to_owned(), named("other"), format!("{ours}&watch=true")] {
+        assert_eq!(operator.get(&path)?.status, 403, "{path}");
+    }
+    assert_eq!(gateway.get(&ours)?.status, 403);
     Ok(())
 }
 

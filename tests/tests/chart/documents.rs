@@ -5,7 +5,7 @@ use std::fs;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use splittoken_tests::helm::{Helm, RELEASE, chart};
+use splittoken_tests::helm::{Helm, NAMESPACE, RELEASE, chart};
 use splittoken_tests::markdown::{blocks, commands, table};
 
 fn page(name: &str) -> Result<String> {
@@ -60,11 +60,13 @@ fn rendered_permissions() -> Result<Vec<Permission>> {
         list.filter_map(Value::as_str).map(str::to_owned).collect()
     };
     let mut found = Vec::new();
-    for (binding, role, place) in [
-        ("ClusterRoleBinding", "ClusterRole", "cluster"),
-        ("RoleBinding", "Role", "release"),
-    ] {
+    for (binding, role) in [("ClusterRoleBinding", "ClusterRole"), ("RoleBinding", "Role")] {
         for binding in rendered.all(binding) {
+            let place = match binding["metadata"]["namespace"].as_str() {
+                None => "cluster".to_owned(),
+                Some(NAMESPACE) => "release".to_owned(),
+                Some(other) => format!("`{other}`"),
+            };
             let account = binding["subjects"][0]["name"].as_str().context("no subject")?;
             let component = account.strip_prefix(&format!("{RELEASE}-"));
             let name = binding["roleRef"]["name"].as_str().context("no role")?;
@@ -81,7 +83,7 @@ fn rendered_permissions() -> Result<Vec<Permission>> {
                 let on = texts(&rule["resources"]).into_iter().map(whole);
                 found.push((
                     component.unwrap_or(account).to_owned(),
-                    place.to_owned(),
+                    place.clone(),
                     on.chain(texts(&rule["resourceNames"])).collect(),
                     texts(&rule["verbs"]).into_iter().collect(),
                 ));

@@ -41,6 +41,11 @@ pub(super) fn there(kube: &Kube, namespace: &str) -> Result<Vec<(String, Value)>
             found.push((kind, object));
         }
     }
+    for kind in ["Role", "RoleBinding"] {
+        for object in kube.list(kind, "default", OURS)? {
+            found.push((kind, object));
+        }
+    }
     let name = |(kind, object): (&str, Value)| {
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
         (format!("{kind} {name}"), object)

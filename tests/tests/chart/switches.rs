@@ -31,6 +31,27 @@ fn a_changed_policy_changes_the_operator_s_pods_and_no_others() -> Result<()> {
     Ok(())
 }
 
+/// Two releases of one name may have one each: the namespace is part of the name.
+#[test]
+fn where_the_api_server_is_may_be_read_unless_it_may_be_connected_to() -> Result<()> {
+    let name = "splittoken-system:splittoken-operator";
+    for (allowed, expected) in [(false, 1), (true, 0)] {
+        let rendered = template(&json!({"policy": {"localAddresses": allowed}}))?;
+        for kind in ["Role", "RoleBinding"] {
+            let objects = rendered.all(kind);
+            let there = objects.filter(|object| object["metadata"]["namespace"] == "default");
+            let names: Vec<_> = there.map(|object| &object["metadata"]["name"]).collect();
+            assert_eq!(names, vec![name; expected], "{kind}");
+        }
+    }
+    let rendered = template(&Value::Null)?;
+    assert_eq!(
+        rendered.get("RoleBinding", name)?["subjects"][0],
+        json!({"kind": "ServiceAccount", "name": "splittoken-operator", "namespace": "splittoken-system"})
+    );
+    Ok(())
+}
+
 /// A pod that is killed while it drains would fail requests.
 #[test]
 fn pods_have_more_time_to_end_than_the_gateway_takes() -> Result<()> {

@@ -1,11 +1,16 @@
 //! Teams on one installation: what one does is no matter of another's.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use splittoken_tests::cluster::{Cluster, Release};
-use splittoken_tests::secret;
+use splittoken_tests::{secret, wait};
 
 use crate::shop::Shop;
+
+/// The cluster's DNS may remember for half a minute that there was no such name, and gateways ask less and less often.
+const RESOLVED: Duration = Duration::from_secs(180);
 
 #[test]
 fn a_tenant_takes_neither_a_host_nor_a_service_nor_a_secret_of_another() -> Result<()> {
@@ -117,4 +122,66 @@ fn the_gateways_do_not_connect_to_the_api_server_for_a_tenant() -> Result<()> {
     let message = tenant.kubectl(&["get", "splittokenissuer/login", &message])?;
     ensure!(message.contains("the address is not allowed here"), "{message}");
     Ok(())
+}
+
+/// Not by its Service, but where it really is: by its address, and by a name that a tenant has made for that.
+#[test]
+fn nor_do_they_connect_to_what_stands_behind_its_service() -> Result<()> {
+    let _release = Release::installed()?;
+    let cluster = Cluster::shared()?;
+    let tenant = cluster.namespace("prying")?;
+    let told = |path: &str| {
+        let output = format!("--output=jsonpath={{.items[0].{path}}}");
+        let selector = "--selector=kubernetes.io/service-name=kubernetes";
+        cluster.kubectl(&["get", "endpointslices", "--namespace=default", selector, &output])
+    };
+    let (address, port) = (told("endpoints[0].addresses[0]")?, told("ports[0].port")?);
+    let (address, port) = (address.trim(), port.trim().parse::<u16>()?);
+    let issuer = |name: &str, url: String| {
+        json!({
+            "apiVersion": "splittoken.dev/v1alpha1", "kind": "SplitTokenIssuer", "metadata": {"name": name},
+            "spec": {"url": url},
+        })
+    };
+    let kind = if address.contains(':') { "IPv6" } else { "IPv4" };
+    let host = if kind == "IPv6" {
+        format!("[{address}]")
+    } else {
+        address.to_owned()
+    };
+    tenant.apply(&[
+        issuer("direct", format!("https://{host}:{port}")),
+        issuer("by-name", format!("https://trap.prying.svc:{port}")),
+        json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": {"name": "trap"},
+            "spec": {"clusterIP": "None", "ipFamilies": [kind], "ports": [{"port": port}]},
+        }),
+        json!({
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+            "metadata": {"name": "trap", "labels": {"kubernetes.io/service-name": "trap"}},
+            "addressType": kind, "endpoints": [{"addresses": [address]}], "ports": [{"port": port}],
+        }),
+        json!({
+            "apiVersion": "splittoken.dev/v1alpha1", "kind": "SplitTokenRoute", "metadata": {"name": "orders"},
+            "spec": {
+                "hostnames": ["prying.example"],
+                "issuerRef": {"name": "by-name"},
+                "tokenEndpoints": {"token": {}},
+                "rules": [{"name": "api", "backendRefs": [{"name": "orders", "port": 80}]}],
+            },
+        }),
+    ])?;
+    let accepted = "{.status.conditions[?(@.type=='Accepted')].reason}";
+    let wanted = format!("--for=jsonpath={accepted}=UnsupportedValue");
+    tenant.kubectl(&["wait", &wanted, "splittokenissuer/direct", "--timeout=30s"])?;
+    // Until the cluster's DNS knows the name, it leads nowhere.
+    let mut message = String::new();
+    let output = "--output=jsonpath={.status.conditions[?(@.type=='Reachable')].message}";
+    wait::until_true(RESOLVED, "the name to lead to the API server", || {
+        message = tenant
+            .kubectl(&["get", "splittokenissuer/by-name", output])
+            .unwrap_or_else(|error| error.to_string());
+        message.contains("the address is not allowed here")
+    })
+    .with_context(|| message.clone())
 }

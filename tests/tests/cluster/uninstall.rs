@@ -44,11 +44,12 @@ fn an_uninstall_leaves_the_routes_and_nothing_else() -> Result<()> {
         left.is_empty()
     })
     .with_context(|| format!("left: {left:#?}"))?;
-    let cluster_wide = ["clusterroles,clusterrolebindings", "--output=name"];
+    let roles = "clusterroles,clusterrolebindings,roles,rolebindings";
+    let elsewhere = [roles, "--all-namespaces", "--output=name"];
     let selector = "--selector=app.kubernetes.io/name=splittoken";
     let roles = release
         .cluster
-        .kubectl(&[&["get", selector][..], &cluster_wide].concat())?;
+        .kubectl(&[&["get", selector][..], &elsewhere].concat())?;
     assert_eq!(roles.trim(), "", "left");
 
     // `crds.keep` keeps what teams wrote, and a new release takes it up.

@@ -120,6 +120,7 @@ fn the_server_fills_in_the_documented_defaults() -> Result<()> {
             "tokenEndpoints": {"token": {}},
             "rules": [{"name": "all", "backendRefs": [{"name": "orders", "port": 80}], "timeouts": {}, "retries": {}}],
             "policies": {"storeUnavailable": {}},
+            "cors": {"allowOrigins": ["*"]},
         }),
     ))?;
     for (pointer, expected) in [
@@ -129,6 +130,8 @@ fn the_server_fills_in_the_documented_defaults() -> Result<()> {
         ("/tokenEndpoints/token/idToken", json!("PassThrough")),
         ("/tokenEndpoints/token/onNonJWT", json!("Reject")),
         ("/policies/storeUnavailable/maxStale", json!("10s")),
+        ("/cors/allowCredentials", json!(false)),
+        ("/cors/maxAge", json!(5)),
         ("/rules/0/matches/0/path/type", json!("PathPrefix")),
         ("/rules/0/matches/0/path/value", json!("/")),
         ("/rules/0/authentication", json!("Required")),

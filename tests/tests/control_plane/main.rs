@@ -3,6 +3,7 @@
 //! One binary, so that most of these tests share one API server. Each has a class and namespaces of its own.
 
 mod addresses;
+mod class;
 mod crds;
 mod custody;
 mod faults;

@@ -8,7 +8,7 @@ use splittoken_tests::apiserver::ApiServer;
 use splittoken_tests::installation::{Installation, Operator, install_crds, install_reference_grants};
 use splittoken_tests::wait;
 
-use super::{apply_and_expect, rendered, wait_rendered};
+use super::{apply_and_expect, expect, rendered, wait_rendered};
 
 /// A watch that is refused is tried again after up to half a minute.
 const AGAIN: Duration = Duration::from_secs(90);
@@ -29,8 +29,8 @@ fn wait_ready(operator: &Operator) -> Result<()> {
     })
 }
 
-/// Everything that an operator does, less what `without` names.
-fn role(plane: &Installation, without: &[&str]) -> Value {
+/// Everything that an operator does, less what `without` names: resources, or `list leases`.
+pub(super) fn role(plane: &Installation, without: &[&str]) -> Value {
     let all = [
         ("", "services", "list watch"),
         ("", "namespaces", "list watch"),
@@ -38,6 +38,8 @@ fn role(plane: &Installation, without: &[&str]) -> Value {
         ("", "configmaps", "get list watch create patch delete"),
         ("", "secrets", "get list watch create patch delete"),
         ("coordination.k8s.io", "leases", "get create update"),
+        ("coordination.k8s.io", "leases", "list"),
+        ("discovery.k8s.io", "endpointslices", "list"),
         ("events.k8s.io", "events", "create patch"),
         ("gateway.networking.k8s.io", "referencegrants", "list watch"),
         ("splittoken.dev", "splittokenroutes", "list watch"),
@@ -45,7 +47,13 @@ fn role(plane: &Installation, without: &[&str]) -> Value {
         ("splittoken.dev", "splittokenroutes/status", "patch"),
         ("splittoken.dev", "splittokenissuers/status", "patch"),
     ];
-    let rules = all.iter().filter(|(_, resource, _)| !without.contains(resource));
+    let is_left_out = |resource: &str, verbs: &str| {
+        let with_verbs = format!("{verbs} {resource}");
+        without.contains(&resource) || without.contains(&with_verbs.as_str())
+    };
+    let rules = all
+        .iter()
+        .filter(|(_, resource, verbs)| !is_left_out(resource, verbs));
     let rules = rules.map(|(group, resource, verbs)| {
         json!({"apiGroups": [group], "resources": [resource], "verbs": verbs.split(' ').collect::<Vec<_>>()})
     });
@@ -56,7 +64,7 @@ fn role(plane: &Installation, without: &[&str]) -> Value {
 }
 
 /// A `ServiceAccount` with that role; gives its token.
-fn account(plane: &Installation) -> Result<String> {
+pub(super) fn account(plane: &Installation) -> Result<String> {
     plane.kube.apply(&json!({
         "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "operator", "namespace": plane.name},
     }))?;
@@ -117,6 +125,40 @@ fn a_missing_permission_is_named_and_nothing_is_swept_before_it_comes() -> Resul
         .find(|line| line.contains("403") && !line.contains("services") && !line.contains("leases"));
     ensure!(other.is_none(), "the role is not enough: {other:?}");
     Ok(())
+}
+
+/// Whose class it is has to be known once. What is known then holds.
+#[test]
+fn an_operator_that_cannot_see_whose_class_it_is_says_so_and_writes_no_status() -> Result<()> {
+    let server = ApiServer::shared()?;
+    let plane = Installation::at(server)?;
+    let kube = &plane.kube;
+    kube.apply(&role(&plane, &["list leases"]))?;
+    let credentials = server.kubeconfig_of(&account(&plane)?)?;
+    let backend = json!({"url": "http://upstream.example"});
+    let route = |name: &str| plane.route(&plane.name, name, "https://iam.example", &backend);
+    kube.apply(&route("a"))?;
+    let mut operator = plane.operator_of(&credentials, "urlBackends: true")?;
+    wait_told(
+        &mut operator,
+        "whose class it is: cannot list the Leases splittoken-operator-",
+    )?;
+    wait_told(&mut operator, "(RBAC)")?;
+    let name = format!("{}/a", plane.name);
+    wait_rendered(&plane, &name, "there", |found| found.is_some())?;
+    assert_eq!(operator.metric("status_writes_total")?, 0);
+
+    kube.apply(&role(&plane, &[]))?;
+    wait_ready(&operator)?;
+    expect(&plane, &route("a"), "Accepted", "Accepted")?;
+
+    kube.apply(&role(&plane, &["list leases"]))?;
+    let before = operator.text().matches("cannot see whose class it is").count();
+    wait::until_true(AGAIN, "the operator to see that it may not list", || {
+        operator.text().matches("cannot see whose class it is").count() > before
+    })?;
+    apply_and_expect(&plane, &route("b"), "Accepted", "Accepted")?;
+    wait_ready(&operator)
 }
 
 /// Least privilege: outside of its own namespace an operator may read a Secret by its name, and if even that is

@@ -92,15 +92,25 @@ fn play_pod(address: SocketAddr, object: &str) -> Result<()> {
 fn a_route_that_leaves_the_class_is_not_ready_any_more_and_left_alone() -> Result<()> {
     let stage = Stage::new()?;
     let plane = &stage.installation;
-    let _operator = plane.operator(URLS)?;
+    let mut operator = plane.operator(URLS)?;
     let _pod = plane.pod(1)?;
     let mut route = stage.route("orders");
+    let mut unseen = stage.route("unseen");
     stage.served(&route)?;
+    let told = stage.served(&unseen)?;
+    assert_eq!(told["status"]["className"], plane.class.as_str());
     route["spec"]["className"] = json!("nobody");
     let told = apply_and_expect(plane, &route, "Accepted", "OtherClass")?;
     assert_eq!(condition(&told, "Ready")?["status"], "False");
+    // One that leaves while no operator runs is told by the next.
+    operator.process().terminate()?;
+    operator.process().wait(AT_ONCE)?;
+    unseen["spec"]["className"] = json!("nobody");
+    plane.kube.apply(&unseen)?;
+    let _operator = plane.operator(URLS)?;
+    expect(plane, &unseen, "Accepted", "OtherClass")?;
     // Whoever serves it now has the last word.
-    let theirs = json!({"observedGeneration": 2, "conditions": []});
+    let theirs = json!({"className": "nobody", "observedGeneration": 2, "conditions": []});
     plane
         .kube
         .merge_status("SplitTokenRoute", &plane.name, "orders", &theirs)?;

@@ -18,6 +18,8 @@ fn both() -> Result<(Stand, Token)> {
     Ok((stand, token))
 }
 
+type Headers<'h> = Vec<(&'h str, &'h str)>;
+
 fn target(stand: &Stand, path: &str) -> String {
     format!("http://{}{path}", stand.gateway.host())
 }
@@ -84,7 +86,7 @@ fn the_gate_is_the_same() -> Result<()> {
     let mut many: Vec<(&str, &str)> = many.iter().map(|name| (name.as_str(), "1")).collect();
     many.push(auth);
     let host = stand.gateway.host();
-    let cases: Vec<(&str, u16, &str, String, Vec<(&str, &str)>)> = vec![
+    let cases: Vec<(&str, u16, &str, String, Headers<'_>)> = vec![
         (
             "another Host",
             400,

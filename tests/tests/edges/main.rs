@@ -1,9 +1,13 @@
-//! What clients speak with the gateway beside plain HTTP/1.1: TLS, HTTP/2, the PROXY protocol.
+//! What clients speak with the gateway beside plain HTTP/1.1: TLS, HTTP/2, the PROXY protocol, and CORS with browsers.
 
+mod cors;
 mod http2;
 mod leaving;
+mod pages;
 mod proxy_protocol;
 mod tls;
+mod token_end;
+mod websocket;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

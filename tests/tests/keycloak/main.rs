@@ -2,6 +2,7 @@
 //!
 //! One binary, so that all of these tests share one Keycloak.
 
+mod algorithms;
 mod hmac;
 mod itself;
 mod policies;

@@ -1,13 +1,17 @@
 //! What changes in Redis is known at every gateway at once, although all of them have it in their caches.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use splittoken_tests::caller::Caller;
 use splittoken_tests::load::quantile;
+use splittoken_tests::raw::Client;
 use splittoken_tests::redis::Connection;
 use splittoken_tests::shop::{Shop, disconnected, metric};
+use splittoken_tests::stand::request;
 use splittoken_tests::wait;
+use splittoken_tests::wire::Step;
 use splittoken_token::tombstone;
 
 use super::{REFUSED, lookup_id, overwrite, read, refused_after};
@@ -110,6 +114,52 @@ fn what_was_found_to_be_revoked_does_not_come_back_in_an_outage() -> Result<()> 
     disconnected(&gateway, wait::START)?;
     assert_eq!(caller.status(&other)?, 200, "served stale");
     assert_eq!(caller.status(&revoked)?, 503);
+    Ok(())
+}
+
+/// Whoever is in the middle of a long answer is not there for ever.
+#[test]
+fn a_stream_ends_when_its_token_is_revoked() -> Result<()> {
+    let shop = Shop::start()?;
+    let gateway = shop.gateway()?;
+    let mut caller = Caller::of(&gateway)?;
+    let (revoked, other) = (caller.issue()?, caller.issue()?);
+    let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n";
+    let end = [Step::Wait(Duration::from_secs(15)), Step::send("0\r\n\r\n")];
+    shop.upstream
+        .steps([vec![Step::send(head)], end.to_vec()].concat());
+    let listen = |token: &str| {
+        let start = Instant::now();
+        let mut client = Client::connect(gateway.address())?;
+        let credential = format!("Authorization: Bearer {token}");
+        client.send(request(&gateway.host(), "GET /events", &[&credential], ""))?;
+        let is_whole = client.read().is_ok_and(|answer| answer.is_some());
+        anyhow::Ok((start.elapsed(), is_whole))
+    };
+    let keyring = read(&shop.keyring)?;
+    let id = lookup_id(&keyring, &revoked)?;
+    let grave = tombstone(
+        &keyring,
+        keyring.write_kid(),
+        id,
+        splittoken_tests::hostile::now() + 600,
+    );
+    let grave = grave.context("no pepper")?;
+    let mut redis = shop.redis.connect()?;
+    let (ended, whole) = thread::scope(|scope| {
+        let ended = scope.spawn(|| listen(&revoked));
+        let whole = scope.spawn(|| listen(&other));
+        thread::sleep(Duration::from_secs(1));
+        let buried = overwrite(&mut redis, &id.redis_key(), &grave);
+        buried.map(|()| (ended.join(), whole.join()))
+    })?;
+    let (Ok(ended), Ok(whole)) = (ended, whole) else {
+        anyhow::bail!("a client panicked");
+    };
+    let (took, is_whole) = ended?;
+    eprintln!("a stream whose token was revoked after 1 s ended after {took:?}");
+    assert!(!is_whole && took < Duration::from_secs(12), "{took:?}");
+    assert!(whole?.1, "the other one was cut");
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 mod access;
 mod invalidation;
+mod keys;
 mod peppers;
 mod records;
 mod sharing;

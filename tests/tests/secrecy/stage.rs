@@ -135,7 +135,7 @@ impl Stage {
 
     /// What lies in Redis at this time.
     pub(super) fn redis_s_content(&self) -> Result<()> {
-        let dump = self.redis.dump()?;
+        let dump = self.redis.dump_all()?;
         ensure!(!dump.is_empty(), "nothing was stored");
         for (key, value) in dump {
             self.written.add("Redis' content", [key, value].join(&b'\n'));

@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use splittoken_routing::{Hostname, RouteName, TokenEndpoint};
+use splittoken_routing::{Cors, Hostname, RouteName, TokenEndpoint};
 
 use crate::object::ObjectName;
 
@@ -36,6 +36,7 @@ pub(super) struct Endpoint {
     pub(super) route: RouteName,
     pub(super) issuer: Option<ObjectName>,
     pub(super) config: TokenEndpoint,
+    pub(super) cors: Option<Cors>,
 }
 
 #[derive(Clone)]

@@ -3,6 +3,7 @@
 mod backends;
 mod certificates;
 mod claims;
+mod cors;
 mod issuer;
 mod revision;
 mod route;

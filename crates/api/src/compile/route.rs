@@ -1,13 +1,14 @@
 use std::sync::Arc;
 
 use splittoken_routing::{
-    CanonicalPath, CompiledRoute, FORMAT, Hostname, IdTokenPolicy, OnNonJwt, RefreshTokenPolicy, RouteConfig,
-    RouteName, RouteSecrets, TokenEndpoint,
+    CanonicalPath, CompiledRoute, Cors, FORMAT, Hostname, IdTokenPolicy, OnNonJwt, RefreshTokenPolicy,
+    RouteConfig, RouteName, RouteSecrets, TokenEndpoint,
 };
 
 use super::{
     CompileOptions, Issuers,
     claims::{Claims, Endpoint, MatchKey, Place},
+    cors,
     issuer::Resolved,
     issuer_name,
     revision::revision,
@@ -50,6 +51,7 @@ pub(super) fn compile(
         },
         object,
         route,
+        cors: None,
         problems: Vec::new(),
         warnings: Vec::new(),
     };
@@ -68,6 +70,7 @@ struct Draft<'a> {
     name: RouteName,
     object: &'a ObjectName,
     route: &'a SplitTokenRoute,
+    cors: Option<Cors>,
     problems: Vec<Problem>,
     warnings: Vec<Warning>,
 }
@@ -83,6 +86,8 @@ impl Draft<'_> {
         let hostnames = self.hostnames();
         self.check_installation(&hostnames, issuers, options);
         self.check_paths();
+        let cors = spec.cors.as_ref();
+        self.cors = cors.map(|cors| cors::compile(cors, &mut self.problems));
         let token_endpoint = spec
             .token_endpoints
             .as_ref()
@@ -103,6 +108,7 @@ impl Draft<'_> {
                 issuer,
                 token_endpoint: token_endpoint.clone(),
                 max_stale: spec.policies.store_unavailable.max_stale.get(),
+                cors: self.cors.clone(),
                 reach: options.installation.reach(),
                 rules,
             };
@@ -350,7 +356,7 @@ impl Draft<'_> {
     /// Whether it makes no difference which of the two endpoints answers.
     fn is_alike(&self, older: &Endpoint, config: &TokenEndpoint) -> bool {
         let issuer = issuer_name(self.route, &self.object.namespace);
-        issuer.is_some() && issuer == older.issuer && *config == older.config
+        issuer.is_some() && issuer == older.issuer && *config == older.config && self.cors == older.cors
     }
 
     fn take_paths(&mut self, place: &Place, endpoint: Option<&TokenEndpoint>, claims: &mut Claims) {
@@ -360,6 +366,7 @@ impl Draft<'_> {
                 route: self.name.clone(),
                 issuer,
                 config: config.clone(),
+                cors: self.cors.clone(),
             };
             claims.take_endpoint(place, &matching_form(&config.path), taken);
         }
@@ -392,6 +399,15 @@ impl Draft<'_> {
                     .push(Warning::new(field, WarningReason::IdTokenPassThrough, message));
             }
         }
+        if spec.cors.as_ref().is_some_and(keeps_tokens_out) && spec.rules.iter().any(takes_tokens) {
+            let message = "does not name Authorization: browsers let no page of another origin send a token";
+            let field = "spec.cors.allowHeaders";
+            self.warnings.push(Warning::new(
+                field,
+                WarningReason::CorsWithoutAuthorization,
+                message,
+            ));
+        }
         for (index, rule) in spec.rules.iter().enumerate() {
             if rule.backend_refs.iter().all(|backend| backend.weight == 0) {
                 let field = rule_field(index, ".backendRefs");
@@ -401,6 +417,15 @@ impl Draft<'_> {
             }
         }
     }
+}
+
+fn keeps_tokens_out(cors: &crd::Cors) -> bool {
+    let lets_in = |name: &String| name == "*" || name.eq_ignore_ascii_case("authorization");
+    !cors.allow_headers.iter().any(lets_in)
+}
+
+fn takes_tokens(rule: &crd::Rule) -> bool {
+    rule.authentication != crd::Authentication::Disabled
 }
 
 /// The form of a path in which two spellings of it are equal.

@@ -48,6 +48,7 @@ pub(super) fn compile(
             idle: rule.timeouts.idle.limit(),
         },
         max_retries: u32::try_from(rule.retries.max_retries).unwrap_or(0),
+        websocket: rule.upgrades.contains(&crd::Upgrade::WebSocket),
     }
 }
 

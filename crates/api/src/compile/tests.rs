@@ -8,6 +8,7 @@ use crate::{
 };
 
 mod conflicts;
+mod cors;
 mod installation;
 mod issuers;
 mod revisions;

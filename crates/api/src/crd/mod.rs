@@ -1,6 +1,7 @@
 //! The custom resource types of `splittoken.dev/v1alpha1`.
 
 mod allowed_routes;
+mod cors;
 mod issuer;
 mod matching;
 mod references;
@@ -10,6 +11,7 @@ mod rule;
 pub use allowed_routes::{
     AllowedRoutes, LabelOperator, LabelRequirement, LabelSelector, NamespacesFrom, RouteNamespaces,
 };
+pub use cors::{Cors, CorsMethod};
 pub use issuer::{
     CaCertificateRef, CaCertificateSource, Discovery, Issuer, IssuerEndpoints, IssuerTimeouts, IssuerTls,
     Jwks, Lifetime, SecretKeyRef, SplitTokenIssuer, SplitTokenIssuerSpec, Transport, Verification,
@@ -21,7 +23,7 @@ pub use route::{
 };
 pub use rule::{
     Authentication, Authorization, BackendRef, ClaimEncoding, ClaimOperator, ClaimRequirement, ClaimToHeader,
-    HeaderSet, PathRewrite, RequestHeaders, Retries, Rule, RuleTimeouts,
+    HeaderSet, PathRewrite, RequestHeaders, Retries, Rule, RuleTimeouts, Upgrade,
 };
 
 /// The API group of both kinds.

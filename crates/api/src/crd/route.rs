@@ -2,7 +2,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Issuer, Rule, default_class};
+use super::{Cors, Issuer, Rule, default_class};
 use crate::{
     cel_rules::rules,
     duration::{GepDuration, seconds},
@@ -66,6 +66,9 @@ pub struct SplitTokenRouteSpec {
     /// What holds for the whole route.
     #[serde(default)]
     pub policies: Policies,
+    /// What pages of other origins may do with this route. Without it, that is the upstreams' own business.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cors: Option<Cors>,
     /// Where API requests go.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(

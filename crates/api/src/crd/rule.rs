@@ -70,6 +70,10 @@ pub struct Rule {
     /// Further tries.
     #[serde(default)]
     pub retries: Retries,
+    /// What a request may turn its connection into; without it, nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 8), extend("x-kubernetes-list-type" = "set"))]
+    pub upgrades: Vec<Upgrade>,
     /// Where requests go, by weight.
     #[schemars(length(min = 1, max = 16))]
     pub backend_refs: Vec<BackendRef>,
@@ -77,6 +81,14 @@ pub struct Rule {
 
 fn default_matches() -> Vec<RuleMatch> {
     vec![RuleMatch::default()]
+}
+
+/// A protocol that a connection may change to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Upgrade {
+    /// RFC 6455. The connection ends when the token does.
+    #[serde(rename = "websocket")]
+    WebSocket,
 }
 
 /// Whether a rule needs a token.

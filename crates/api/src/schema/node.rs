@@ -36,6 +36,7 @@ pub(super) enum Kind {
     Array(ArrayNode),
     String(StringNode),
     Integer { min: i64, max: i64 },
+    Boolean,
 }
 
 #[derive(Debug)]
@@ -77,6 +78,7 @@ impl Node {
             "array" => Kind::Array(reader.array()?),
             "string" => Kind::String(reader.string()?),
             "integer" => reader.integer()?,
+            "boolean" => reader.boolean()?,
             _ => return Err(reader.unusable("type")),
         };
         Ok(Self {
@@ -186,6 +188,11 @@ impl<'a> Reader<'a> {
             min: bound("minimum", i64::MIN)?,
             max: bound("maximum", i64::MAX)?,
         })
+    }
+
+    fn boolean(&self) -> Result<Kind, SchemaError> {
+        self.only(&[])?;
+        Ok(Kind::Boolean)
     }
 
     fn only(&self, known: &[&str]) -> Result<(), SchemaError> {

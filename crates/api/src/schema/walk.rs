@@ -26,6 +26,7 @@ pub(super) fn check(node: &Node, value: &Value, path: &str, errors: &mut Vec<Fie
                 ));
             }
         }
+        (Kind::Boolean, Value::Bool(_)) => {}
         (kind, value) => errors.push(type_error(kind, value, path)),
     }
 }
@@ -133,6 +134,7 @@ fn type_error(kind: &Kind, value: &Value, path: &str) -> FieldError {
         Kind::Array(_) => "a list",
         Kind::String(_) => "text (quote it)",
         Kind::Integer { .. } => "a whole number",
+        Kind::Boolean => "true or false",
     };
     let found = match value {
         Value::Null => "nothing",

@@ -1,4 +1,5 @@
 use std::{
+    collections::BTreeSet,
     env, fs,
     net::{IpAddr, ToSocketAddrs},
     path::Path,
@@ -25,7 +26,7 @@ pub(super) fn run(arguments: OperatorArguments) -> anyhow::Result<()> {
         Some(path) => policy(path)?,
         None => Installation::default(),
     };
-    installation.api_server = api_server(env::var("KUBERNETES_SERVICE_HOST").ok().as_deref())?;
+    installation.api_server.addresses = api_server(env::var("KUBERNETES_SERVICE_HOST").ok().as_deref())?;
     let settings = Settings {
         class: arguments.installation.class,
         namespace: arguments.installation.namespace,
@@ -83,7 +84,9 @@ fn api_server(host: Option<&str>) -> anyhow::Result<Vec<IpAddr>> {
     let addresses = (host, 0)
         .to_socket_addrs()
         .with_context(|| format!("KUBERNETES_SERVICE_HOST {host} does not resolve"))?;
-    Ok(addresses.map(|address| address.ip()).collect())
+    // In one order, whatever the resolver's: another order would be another revision of every route.
+    let addresses: BTreeSet<IpAddr> = addresses.map(|address| address.ip()).collect();
+    Ok(addresses.into_iter().collect())
 }
 
 /// In a pod the host's name is the pod's, and no other pod has it.

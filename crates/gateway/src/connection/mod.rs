@@ -11,16 +11,20 @@ mod socket;
 mod transport;
 mod watched;
 
-use std::{convert::Infallible, future::poll_fn, pin::pin, sync::Arc, task::Poll};
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+};
 
 use hyper::{
+    body::Incoming,
     server::conn::{http1, http2},
-    service::service_fn,
+    service::{HttpService, service_fn},
 };
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo},
-    server::graceful::GracefulConnection,
-};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 
 pub(crate) use activity::{Activity, Command, InFlight, Ticks};
 pub(crate) use opening::Entrance;
@@ -31,8 +35,12 @@ use crate::{
     client_address::Peer,
     request::answer,
     settings::{MAX_HEADER_BYTES, MAX_HEADERS, MAX_STREAMS, READ_BUFFER},
+    tracked::Tracked,
     worker::Worker,
 };
+
+/// What hyper reads from and writes to.
+type Io = TokioIo<Watched>;
 
 /// Serves the requests of a connection until it ends or is told to.
 pub(crate) async fn serve(worker: Arc<Worker>, opened: Opened, activity: &Arc<Activity>) {
@@ -48,7 +56,10 @@ pub(crate) async fn serve(worker: Arc<Worker>, opened: Opened, activity: &Arc<Ac
         async move { Ok::<_, Infallible>(answer(&worker, &peer, &activity, request).await) }
     });
     let ended = match opened.version {
-        Version::Http1 => drive(http1().serve_connection(io, service), activity).await,
+        Version::Http1 => {
+            let connection = http1().serve_connection(io, service);
+            drive(connection.with_upgrades(), activity).await
+        }
         Version::Http2 => {
             activity.multiplex();
             drive(http2().serve_connection(io, service), activity).await
@@ -60,10 +71,7 @@ pub(crate) async fn serve(worker: Arc<Worker>, opened: Opened, activity: &Arc<Ac
 }
 
 /// Drives a connection until it ends or is told to.
-async fn drive<C>(connection: C, activity: &Activity) -> Result<(), hyper::Error>
-where
-    C: GracefulConnection<Error = hyper::Error> + Future<Output = Result<(), hyper::Error>>,
-{
+async fn drive(connection: impl Serving, activity: &Activity) -> Result<(), hyper::Error> {
     let mut connection = pin!(connection);
     let mut is_finishing = false;
     poll_fn(|cx| {
@@ -77,10 +85,35 @@ where
             return polled;
         }
         is_finishing = true;
-        connection.as_mut().graceful_shutdown();
+        connection.as_mut().finish();
         connection.as_mut().poll(cx)
     })
     .await
+}
+
+/// A connection of either version.
+trait Serving: Future<Output = Result<(), hyper::Error>> {
+    /// What is in flight is finished, and nothing else begun.
+    fn finish(self: Pin<&mut Self>);
+}
+
+impl<S> Serving for http1::UpgradeableConnection<Io, S>
+where
+    S: HttpService<Incoming, ResBody = Tracked, Error = Infallible>,
+{
+    fn finish(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl<S> Serving for http2::Connection<Io, S, TokioExecutor>
+where
+    S: HttpService<Incoming, ResBody = Tracked, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    fn finish(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
 }
 
 fn http1() -> http1::Builder {

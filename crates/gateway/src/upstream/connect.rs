@@ -1,4 +1,4 @@
-use std::{io, net::IpAddr, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -70,10 +70,19 @@ impl From<hyper::Error> for UpstreamError {
     }
 }
 
+/// What becomes of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// It serves one request after another.
+    Requests,
+    /// It may become a tunnel.
+    Tunnel,
+}
+
 /// A new connection, and where it leads.
 pub(crate) struct Connection {
     pub(crate) sender: SendRequest<RequestBody>,
-    pub(crate) peer: IpAddr,
+    pub(crate) peer: SocketAddr,
 }
 
 /// Opens a connection to `address` (`host:port`), as far as `reach` goes, and spawns the task that drives it.
@@ -81,6 +90,7 @@ pub(crate) async fn connect(
     address: &str,
     reach: &Reach,
     limit: Option<Duration>,
+    purpose: Purpose,
 ) -> Result<Connection, UpstreamError> {
     let stream = match limit {
         None => open(address, reach).await,
@@ -89,7 +99,7 @@ pub(crate) async fn connect(
             .unwrap_or(Err(UpstreamError::ConnectTimeout)),
     }?;
     stream.set_nodelay(true).map_err(UpstreamError::Connect)?;
-    let peer = stream.peer_addr().map_err(UpstreamError::Connect)?.ip();
+    let peer = stream.peer_addr().map_err(UpstreamError::Connect)?;
     let mut builder = Builder::new();
     builder.max_header_size(MAX_RESPONSE_HEADERS);
     let (sender, connection) = builder
@@ -97,7 +107,11 @@ pub(crate) async fn connect(
         .await
         .map_err(UpstreamError::Protocol)?;
     tokio::spawn(async move {
-        if let Err(error) = connection.await {
+        let ended = match purpose {
+            Purpose::Requests => connection.await,
+            Purpose::Tunnel => connection.with_upgrades().await,
+        };
+        if let Err(error) = ended {
             tracing::debug!(%error, "an upstream's connection ended");
         }
     });
@@ -131,7 +145,9 @@ mod tests {
         // What the system makes of the odd ones is for it to say; none may get through.
         for host in ["localhost", "127.0.0.1", "[::ffff:127.0.0.1]", "127.1", "0"] {
             let address = format!("{host}:{port}");
-            let refused = connect(&address, &Reach::default(), None).await.err();
+            let refused = connect(&address, &Reach::default(), None, Purpose::Requests)
+                .await
+                .err();
             assert!(
                 matches!(
                     refused,
@@ -140,7 +156,13 @@ mod tests {
                 "{host}"
             );
         }
-        let found = connect(&format!("localhost:{port}"), &Reach::default(), None).await;
+        let found = connect(
+            &format!("localhost:{port}"),
+            &Reach::default(),
+            None,
+            Purpose::Requests,
+        )
+        .await;
         assert_eq!(found.err().unwrap().reason(), "upstream_address");
         let nobody = timeout(Duration::from_millis(20), listener.accept());
         assert!(nobody.await.is_err(), "somebody connected");
@@ -149,10 +171,15 @@ mod tests {
     #[tokio::test]
     async fn where_everything_is_allowed_a_connection_says_where_it_leads() {
         let (_listener, port) = listener().await;
-        let connection = connect(&format!("localhost:{port}"), &Reach::Anywhere, None)
-            .await
-            .unwrap();
-        assert!(connection.peer.is_loopback());
+        let connection = connect(
+            &format!("localhost:{port}"),
+            &Reach::Anywhere,
+            None,
+            Purpose::Requests,
+        )
+        .await
+        .unwrap();
+        assert!(connection.peer.ip().is_loopback());
     }
 
     #[tokio::test]
@@ -161,7 +188,9 @@ mod tests {
         let address = format!("127.0.0.1:{port}");
         let pool = std::sync::Arc::new(crate::upstream::Pool::default());
         let fresh = || async {
-            let connection = connect(&address, &Reach::Anywhere, None).await.unwrap();
+            let connection = connect(&address, &Reach::Anywhere, None, Purpose::Requests)
+                .await
+                .unwrap();
             let mut lease = pool.adopt(&address, connection, 0);
             lease.sender.ready().await.unwrap();
             lease.give_back();

@@ -4,6 +4,6 @@ mod connect;
 mod pool;
 mod send;
 
-pub(crate) use connect::UpstreamError;
+pub(crate) use connect::{Purpose, UpstreamError};
 pub(crate) use pool::{Lease, Pool};
 pub(crate) use send::{Limits, send};

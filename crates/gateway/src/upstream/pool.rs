@@ -1,7 +1,7 @@
 use std::{
     collections::HashMap,
     fmt,
-    net::IpAddr,
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -40,7 +40,7 @@ pub(crate) struct Pool {
 struct Idle {
     sender: SendRequest<RequestBody>,
     address: Arc<str>,
-    peer: IpAddr,
+    peer: SocketAddr,
     dies: Instant,
     since: Instant,
 }
@@ -49,7 +49,7 @@ struct Idle {
 pub(crate) struct Lease {
     pub(crate) sender: SendRequest<RequestBody>,
     address: Arc<str>,
-    peer: IpAddr,
+    peer: SocketAddr,
     dies: Instant,
     pool: Arc<Pool>,
     /// Whether it had served before: then the other side may have closed it unseen.

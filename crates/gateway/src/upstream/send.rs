@@ -6,7 +6,7 @@ use splittoken_reach::Reach;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    connect::{UpstreamError, connect},
+    connect::{Purpose, UpstreamError, connect},
     pool::{Lease, Pool},
 };
 use crate::body::RequestBody;
@@ -23,6 +23,8 @@ pub(crate) struct Limits<'r> {
     pub(crate) connect: Option<Duration>,
     /// Further tries.
     pub(crate) retries: u32,
+    /// What becomes of the connection.
+    pub(crate) purpose: Purpose,
 }
 
 /// How a try failed, and whether another may follow.
@@ -58,7 +60,7 @@ pub(crate) async fn send<'a>(
             })),
         };
         let failed = match outcome {
-            Ok((response, _)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            Ok((response, _)) if is_unasked(&response, limits.purpose) => {
                 return Err(UpstreamError::Switched);
             }
             Ok(answer) => return Ok(answer),
@@ -72,6 +74,10 @@ pub(crate) async fn send<'a>(
         }
         tries_left -= 1;
     }
+}
+
+fn is_unasked(response: &Response<Incoming>, purpose: Purpose) -> bool {
+    response.status() == StatusCode::SWITCHING_PROTOCOLS && purpose != Purpose::Tunnel
 }
 
 fn deadline(started: Instant, limits: Limits<'_>) -> Option<Instant> {
@@ -89,9 +95,13 @@ async fn attempt(
     random: u64,
 ) -> Result<(Response<Incoming>, Lease), Failed> {
     loop {
-        let mut lease = match pool.take(address, limits.reach) {
+        let pooled = match limits.purpose {
+            Purpose::Requests => pool.take(address, limits.reach),
+            Purpose::Tunnel => None,
+        };
+        let mut lease = match pooled {
             Some(lease) => lease,
-            None => match connect(address, limits.reach, limits.connect).await {
+            None => match connect(address, limits.reach, limits.connect, limits.purpose).await {
                 Ok(connection) => pool.adopt(address, connection, random),
                 Err(error) => {
                     if let UpstreamError::Forbidden(why) = &error {

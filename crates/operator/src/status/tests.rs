@@ -42,7 +42,7 @@ fn a_route_is_ready_when_every_pod_serves_it() {
         ),
     ] {
         let patch = of_route(&clean(), 3, Some(&programmed), None)
-            .patch(&Value::Null, NOW)
+            .patch("ours", &Value::Null, NOW)
             .unwrap();
         let condition = condition(&patch, "Ready");
         assert_eq!(
@@ -52,7 +52,7 @@ fn a_route_is_ready_when_every_pod_serves_it() {
         assert_eq!(condition["observedGeneration"], 3);
     }
     let pending = of_route(&clean(), 3, Some(&Programmed::Pending(2, 3)), None);
-    let patch = pending.patch(&Value::Null, NOW).unwrap();
+    let patch = pending.patch("ours", &Value::Null, NOW).unwrap();
     assert_eq!(
         condition(&patch, "Programmed")["message"],
         "2 of 3 gateway pods serve this revision"
@@ -63,14 +63,14 @@ fn a_route_is_ready_when_every_pod_serves_it() {
 fn a_status_is_written_on_transitions_only() {
     let endpoint = Some("https://api.example.com/auth/token");
     let ready = of_route(&clean(), 3, Some(&Programmed::Everywhere(3)), endpoint);
-    let written = ready.patch(&Value::Null, THEN).unwrap()["status"].clone();
-    assert_eq!(ready.patch(&written, NOW), None, "nothing new");
+    let written = ready.patch("ours", &Value::Null, THEN).unwrap()["status"].clone();
+    assert_eq!(ready.patch("ours", &written, NOW), None, "nothing new");
     // Another number of pods is no transition.
     let scaled = of_route(&clean(), 3, Some(&Programmed::Everywhere(30)), endpoint);
-    assert_eq!(scaled.patch(&written, NOW), None);
+    assert_eq!(scaled.patch("ours", &written, NOW), None);
     // What does not change keeps its time.
     let pending = of_route(&clean(), 4, Some(&Programmed::Pending(0, 3)), endpoint);
-    let patch = pending.patch(&written, NOW).unwrap();
+    let patch = pending.patch("ours", &written, NOW).unwrap();
     assert_eq!(condition(&patch, "Accepted")["lastTransitionTime"], THEN);
     assert_eq!(condition(&patch, "Programmed")["lastTransitionTime"], NOW);
     assert_eq!(patch["status"]["observedGeneration"], 4);
@@ -93,7 +93,7 @@ fn an_issuer_is_reachable_as_the_gateways_see_it() {
         (vec![&good, &bad], 1, "Unreachable"),
     ] {
         let patch = of_issuer(&clean(), 1, &reports, routes)
-            .patch(&Value::Null, NOW)
+            .patch("ours", &Value::Null, NOW)
             .unwrap();
         assert_eq!(condition(&patch, "Reachable")["reason"], reason);
         assert_eq!(patch["status"]["attachedRoutes"], routes);
@@ -161,10 +161,21 @@ fn a_warning_stands_in_the_condition_that_is_true_and_is_no_transition() {
         conclude(vec![Said::from(condition)], 3, ("tokenEndpoint", json!(endpoint)))
     };
     assert!(ready(&"x".repeat(5000)).conditions[0].message.len() < 1024);
-    let written = ready("").patch(&Value::Null, THEN).unwrap()["status"].clone();
+    let written = ready("").patch("ours", &Value::Null, THEN).unwrap()["status"].clone();
     let warned = ready("spec.rules[1]: matches nothing");
-    let patch = warned.patch(&written, NOW).unwrap();
+    let patch = warned.patch("ours", &written, NOW).unwrap();
     assert_eq!(condition(&patch, "Accepted")["lastTransitionTime"], THEN);
     assert!(warned.ready().0 && !warned.is_transition_from(&written));
-    assert_eq!(warned.patch(&patch["status"], NOW), None);
+    assert_eq!(warned.patch("ours", &patch["status"], NOW), None);
+}
+
+/// One that was written before there was a class in it, or whose definition does not know it, stays as it is.
+#[test]
+fn a_status_names_the_class_but_is_not_written_for_that_alone() {
+    let status = of_route(&clean(), 1, None, None);
+    let mut written = status.patch("ours", &Value::Null, NOW).unwrap()["status"].clone();
+    assert_eq!(written[CLASS], "ours");
+    assert!(status.patch("other", &written, NOW).is_some(), "it is another's");
+    written.as_object_mut().unwrap().remove(CLASS);
+    assert_eq!(status.patch("ours", &written, NOW), None);
 }

@@ -1,13 +1,16 @@
 use serde_json::json;
 
-use splittoken_reach::Reach;
+use splittoken_reach::{Reach, Refused};
 
 use super::*;
 
 const ISSUER: &str = "https://idp.example/realms/a";
 const HTTPS: Allowed<'static> = Allowed {
     plain_http: false,
-    reach: &Reach::Beyond(Vec::new()),
+    reach: &Reach::Beyond(Refused {
+        addresses: Vec::new(),
+        sockets: Vec::new(),
+    }),
 };
 
 fn read(document: &Value, given: &Endpoints) -> Result<Endpoints, DiscoveryError> {

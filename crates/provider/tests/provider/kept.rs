@@ -3,11 +3,13 @@
 use std::{
     fs::{self, File},
     path::Path,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
 
-use splittoken_provider::{FillError, KeptKeys, Provider, ProviderSettings};
+use splittoken_provider::{
+    Archiving, FillError, Keepers, Kept, KeptKeys, KeyArchive, Provider, ProviderSettings,
+};
 use splittoken_token::Jws;
 
 use super::support::{
@@ -17,7 +19,11 @@ use super::support::{
 };
 
 fn start(settings: &ProviderSettings, folder: &Path) -> Arc<Provider> {
-    let provider = Provider::keeping(settings.clone(), Some(KeptKeys::in_folder(folder))).unwrap();
+    let keepers = Keepers {
+        folder: Some(KeptKeys::in_folder(folder)),
+        archive: None,
+    };
+    let provider = Provider::keeping(settings.clone(), keepers).unwrap();
     tokio::spawn(provider.run(std::future::pending()));
     provider
 }
@@ -88,4 +94,77 @@ async fn keys_that_are_a_day_old_or_no_keys_are_not_used() {
         .unwrap();
     let _kept = KeptKeys::in_folder(folder.path());
     assert!(!file.exists(), "what is too old is forgotten");
+}
+
+/// An archive in memory, with what was put there.
+#[derive(Debug, Default)]
+struct Shelf {
+    found: Option<Kept>,
+    put: Mutex<Vec<Vec<u8>>>,
+}
+
+impl KeyArchive for Shelf {
+    fn read<'a>(&'a self, _: &'a str) -> Archiving<'a, Option<Kept>> {
+        Box::pin(async { self.found.clone() })
+    }
+
+    fn write<'a>(&'a self, _: &'a str, document: &'a [u8]) -> Archiving<'a, bool> {
+        self.put.lock().unwrap().push(document.to_vec());
+        Box::pin(async { true })
+    }
+}
+
+fn beside(shelf: &Arc<Shelf>, settings: &ProviderSettings) -> Arc<Provider> {
+    let keepers = Keepers {
+        folder: None,
+        archive: Some(Arc::clone(shelf) as Arc<dyn KeyArchive>),
+    };
+    let provider = Provider::keeping(settings.clone(), keepers).unwrap();
+    tokio::spawn(provider.run(std::future::pending()));
+    provider
+}
+
+#[tokio::test]
+async fn keys_in_an_archive_are_as_old_as_they_are() {
+    let signer = Signer::new("a");
+    let server = Server::start().await;
+    server.reply("/jwks", Reply::status("503 Service Unavailable", ""));
+    for (hours, is_good) in [(0, true), (23, true), (24, false), (1000, false)] {
+        let shelf = Arc::new(Shelf {
+            found: Some(Kept {
+                document: jwks(&[&signer]).into(),
+                age: Duration::from_secs(hours * 3600),
+            }),
+            ..Shelf::default()
+        });
+        let provider = beside(&shelf, &given(&server.url));
+        let outcome = fill(&provider, &signer.token(&server.url)).await;
+        assert_eq!(outcome.is_ok(), is_good, "{hours} hours: {outcome:?}");
+        assert!(
+            shelf.put.lock().unwrap().is_empty(),
+            "old keys are not put there anew"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_in_an_archive_is_not_believed_over_the_provider() {
+    let (old, new) = (Signer::new("old"), Signer::new("new"));
+    let server = Server::start().await;
+    server.reply("/jwks", Reply::ok(&jwks(&[&new])));
+    let shelf = Arc::new(Shelf {
+        found: Some(Kept {
+            document: jwks(&[&old]).into(),
+            age: Duration::from_secs(60),
+        }),
+        ..Shelf::default()
+    });
+    let provider = beside(&shelf, &given(&server.url));
+    assert_eq!(fill(&provider, &new.token(&server.url)).await, Ok(()));
+    assert!(
+        fill(&provider, &old.token(&server.url)).await.is_err(),
+        "a key that has left"
+    );
+    // Once, and not with every fetch.
+    assert_eq!(*shelf.put.lock().unwrap(), [Vec::from(jwks(&[&new]))]);
 }

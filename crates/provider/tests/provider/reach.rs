@@ -4,7 +4,7 @@ use std::net::{IpAddr, ToSocketAddrs};
 
 use bytes::Bytes;
 use http::HeaderMap;
-use splittoken_provider::{Provider, ProviderSettings, Reach, TokenCall};
+use splittoken_provider::{Provider, ProviderSettings, Reach, Refused, TokenCall};
 
 use super::support::{eventually, full_text, given, server::Server, settings, start};
 
@@ -21,11 +21,18 @@ fn own_name() -> (String, Vec<IpAddr>) {
 /// Settings of a provider under that name, where its addresses are refused.
 fn refused(server: &Server, settings: fn(&str) -> ProviderSettings) -> ProviderSettings {
     let (name, addresses) = own_name();
-    let port = server.url.rsplit(':').next().unwrap();
+    let reach = Reach::Beyond(Refused {
+        addresses,
+        ..Refused::default()
+    });
     ProviderSettings {
-        reach: Reach::Beyond(addresses),
-        ..settings(&format!("http://{name}:{port}"))
+        reach,
+        ..settings(&format!("http://{name}:{}", port_of(server)))
     }
+}
+
+fn port_of(server: &Server) -> u16 {
+    server.url.rsplit(':').next().unwrap().parse().unwrap()
 }
 
 #[tokio::test]

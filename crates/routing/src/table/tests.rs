@@ -6,9 +6,9 @@ use splittoken_token::{Algorithm, Realm};
 
 use super::*;
 use crate::{
-    Authentication, Backend, Discovery, Endpoints, FORMAT, HeaderMatch, IdTokenPolicy, Lifetime, OnNonJwt,
-    RefreshTokenPolicy, RequestHeaders, RouteConfig, RouteMatch, RouteSecrets, Rule, Timeouts, TokenEndpoint,
-    Transport, UnusableBackend, Verification,
+    AllowedOrigin, Authentication, Backend, Cors, Discovery, Endpoints, FORMAT, HeaderMatch, IdTokenPolicy,
+    Lifetime, OnNonJwt, RefreshTokenPolicy, RequestHeaders, RouteConfig, RouteMatch, RouteSecrets, Rule,
+    Timeouts, TokenEndpoint, Transport, UnusableBackend, Verification,
 };
 
 fn issuer(name: &str) -> IssuerConfig {
@@ -52,6 +52,7 @@ fn rule(name: &str, matches: Vec<RouteMatch>) -> Rule {
             connect: None,
             idle: None,
         },
+        websocket: false,
         max_retries: 1,
         backends: vec![],
     }
@@ -85,6 +86,7 @@ fn route(name: &str, hosts: &[&str], rules: Vec<Rule>) -> CompiledRoute {
         issuer: issuer("iam"),
         token_endpoint: None,
         max_stale: Duration::from_secs(10),
+        cors: None,
         reach: Reach::default(),
         rules: rules.into_iter().map(Arc::new).collect(),
     };
@@ -218,15 +220,19 @@ fn methods_then_headers_then_age_then_name() {
     }
 }
 
-#[test]
-fn a_token_endpoint_comes_before_rules_and_the_older_route_keeps_it() {
-    let endpoint = TokenEndpoint {
+fn token_endpoint() -> TokenEndpoint {
+    TokenEndpoint {
         path: "/oauth/token".to_owned(),
         grant_types: vec![],
         refresh_token: RefreshTokenPolicy::PassThrough,
         id_token: IdTokenPolicy::PassThrough,
         on_non_jwt: OnNonJwt::Reject,
-    };
+    }
+}
+
+#[test]
+fn a_token_endpoint_comes_before_rules_and_the_older_route_keeps_it() {
+    let endpoint = token_endpoint();
     let mut old = route("old", &["h"], vec![rule("exact", vec![exact("/oauth/token")])]);
     Arc::make_mut(&mut old.config).token_endpoint = Some(endpoint.clone());
     let mut new = route("a-new", &["h"], vec![]);
@@ -235,6 +241,115 @@ fn a_token_endpoint_comes_before_rules_and_the_older_route_keeps_it() {
     let table = RouteTable::build(&[new, old]).unwrap();
     assert_eq!(find(&table, "h", "/oauth/token").as_deref(), Some("token old"));
     assert_eq!(find(&table, "h", "/oauth/token/"), None);
+}
+
+fn announced(table: &RouteTable, path: &str, method: &Method) -> Option<String> {
+    let path = CanonicalPath::parse(path).unwrap();
+    match table.find_announced(&Host::parse("h").unwrap(), &path, method)? {
+        Found::TokenEndpoint(route) => Some(format!("token {}", route.config.name.name)),
+        Found::Rule(rule, _) => Some(rule.config.name.clone()),
+    }
+}
+
+fn with_cors(mut route: CompiledRoute, origin: &str) -> CompiledRoute {
+    Arc::make_mut(&mut route.config).cors = Some(Cors {
+        allow_origins: vec![AllowedOrigin::parse(origin).unwrap()],
+        allow_credentials: false,
+        allow_methods: vec![],
+        allow_headers: vec![],
+        expose_headers: vec![],
+        max_age: 5,
+    });
+    route
+}
+
+#[test]
+fn a_preflight_belongs_to_the_request_that_it_announces() {
+    let for_methods = |path: &str, methods: &[&str]| RouteMatch {
+        methods: methods.iter().map(|m| (*m).to_owned()).collect(),
+        ..prefix(path)
+    };
+    let rules = vec![
+        rule("get", vec![for_methods("/a", &["GET"])]),
+        rule("put", vec![for_methods("/a", &["PUT"])]),
+        rule("all", vec![prefix("/b")]),
+    ];
+    let silent = vec![rule("delete", vec![for_methods("/a", &["DELETE"])])];
+    let mut shop = with_cors(route("shop", &["h"], rules), "*");
+    Arc::make_mut(&mut shop.config).token_endpoint = Some(token_endpoint());
+    let table = RouteTable::build(&[shop, route("silent", &["h"], silent)]).unwrap();
+    for (path, method, found) in [
+        ("/a", Method::GET, Some("get")),
+        ("/a/x", Method::PUT, Some("put")),
+        // Of a route without CORS.
+        ("/a", Method::DELETE, None),
+        // No rule takes that method: whoever comes first at the path.
+        ("/a", Method::POST, Some("get")),
+        // Nothing takes that path.
+        ("/c", Method::GET, None),
+        ("/b", Method::PATCH, Some("all")),
+        ("/oauth/token", Method::POST, Some("token shop")),
+    ] {
+        assert_eq!(
+            announced(&table, path, &method).as_deref(),
+            found,
+            "{method} {path}"
+        );
+    }
+    let mut silent = route("silent", &["h"], vec![rule("all", vec![prefix("/")])]);
+    Arc::make_mut(&mut silent.config).token_endpoint = Some(token_endpoint());
+    let table = RouteTable::build(&[silent]).unwrap();
+    assert_eq!(announced(&table, "/oauth/token", &Method::POST), None);
+    let silent = route(
+        "silent",
+        &["h"],
+        vec![rule("get", vec![for_methods("/", &["GET"])])],
+    );
+    let table = RouteTable::build(&[silent]).unwrap();
+    assert_eq!(announced(&table, "/", &Method::PUT), None);
+}
+
+#[test]
+fn headers_that_are_not_known_yet_decide_only_where_it_makes_no_difference() {
+    let canary = || {
+        let mut canary = prefix("/");
+        canary.headers = vec![HeaderMatch {
+            name: "x-canary".to_owned(),
+            value: "1".to_owned(),
+        }];
+        rule("canary", vec![canary])
+    };
+    let all = || rule("all", vec![prefix("/")]);
+    let fallback = || rule("fallback", vec![prefix("/")]);
+    let find = |routes: &[CompiledRoute]| {
+        let table = RouteTable::build(routes).unwrap();
+        announced(&table, "/", &Method::PUT)
+    };
+    let one = "https://one.example";
+    let both = with_cors(route("r", &["h"], vec![canary(), all()]), one);
+    assert_eq!(find(&[both]).as_deref(), Some("canary"));
+    let first = with_cors(route("a", &["h"], vec![canary()]), one);
+    let same = with_cors(route("b", &["h"], vec![all()]), one);
+    let other = with_cors(route("b", &["h"], vec![all()]), "https://two.example");
+    let silent = route("b", &["h"], vec![all()]);
+    assert_eq!(find(&[first.clone(), same.clone()]).as_deref(), Some("canary"));
+    assert_eq!(find(std::slice::from_ref(&first)).as_deref(), Some("canary"));
+    assert_eq!(find(&[first.clone(), other]), None);
+    assert_eq!(find(&[first.clone(), silent]), None);
+    assert_eq!(find(&[route("a", &["h"], vec![canary()]), same.clone()]), None);
+    // What comes after a match without headers is never asked.
+    let after = route("c", &["h"], vec![fallback()]);
+    assert_eq!(find(&[first, same, after]).as_deref(), Some("canary"));
+}
+
+#[test]
+fn a_route_of_a_time_before_cors_is_read_and_written_as_ever() {
+    let text = serde_json::to_string(&route("a", &["h"], vec![]).config).unwrap();
+    assert!(!text.contains("cors"), "{text}");
+    assert_eq!(serde_json::from_str::<RouteConfig>(&text).unwrap().cors, None);
+    let config = with_cors(route("a", &["h"], vec![]), "https://*.example.com:8443").config;
+    let text = serde_json::to_string(&config).unwrap();
+    assert_eq!(serde_json::from_str::<RouteConfig>(&text).unwrap(), *config);
 }
 
 #[test]

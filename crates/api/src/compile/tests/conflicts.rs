@@ -226,6 +226,16 @@ fn two_token_endpoints_at_one_place_must_be_alike() {
         [("spec.tokenEndpoints.token.path", Reason::PathConflict)]
     );
 
+    // Whose pages may ask there would depend on which of them is older.
+    let open = |name| shared(name).with("/spec/cors", json!({"allowOrigins": ["*"]}));
+    let compiled = Set::new([issuer("login", "n"), open("a"), open("b")]).compile();
+    assert_eq!(compiled.served().len(), 2);
+    let compiled = Set::new([issuer("login", "n"), shared("a"), open("b")]).compile();
+    assert_eq!(
+        compiled.problems("n/b"),
+        [("spec.tokenEndpoints.token.path", Reason::PathConflict)]
+    );
+
     // Private issuers make different realms even with equal URLs.
     let private = |name| endpoint(route(name, "n", "x.example"), "/t");
     let compiled = Set::new([private("a"), private("b")]).compile();

@@ -1,5 +1,8 @@
 //! What the platform team allows, and what namespaces allow each other.
 
+use splittoken_reach::Refused;
+use splittoken_routing::CompiledRoute;
+
 use super::*;
 
 const OLD: &str = "2025-01-01T00:00:00Z";
@@ -254,13 +257,24 @@ fn services_that_lead_elsewhere_are_not_followed() {
     }
 }
 
+/// Its Service, and where it really is.
+fn api_server() -> Refused {
+    Refused {
+        addresses: vec!["10.96.0.1".parse().unwrap()],
+        sockets: vec![
+            "172.18.0.2:9000".parse().unwrap(),
+            "172.18.0.2:443".parse().unwrap(),
+        ],
+    }
+}
+
 #[test]
 fn what_is_on_the_gateway_s_own_machine_is_refused_unless_the_policy_allows_it() {
     let refused = |object: Value, field: &str| {
         let mut set = Set::new([object]);
         set.installation = Installation {
             url_backends: true,
-            api_server: vec!["10.96.0.1".parse().unwrap()],
+            api_server: api_server(),
             ..Installation::default()
         };
         let compiled = set.compile();
@@ -284,6 +298,8 @@ fn what_is_on_the_gateway_s_own_machine_is_refused_unless_the_policy_allows_it()
         "169.254.169.254",
         "[::ffff:10.96.0.1]",
         "10.96.0.1",
+        "172.18.0.2",
+        "[::ffff:172.18.0.2]",
     ] {
         let backend = format!("http://{host}:9000");
         refused(
@@ -308,10 +324,14 @@ fn what_may_be_reached_travels_with_the_route_and_is_part_of_its_revision() {
     )]);
     set.installation = Installation::default();
     let narrow = set.compile().routes.remove(0);
-    assert!(!narrow.config.reach.admits("127.0.0.1".parse().unwrap()));
+    let admits = |route: &CompiledRoute, socket: &str| route.config.reach.admits(socket.parse().unwrap());
+    assert!(!admits(&narrow, "127.0.0.1:80"));
     assert_eq!(narrow.config.reach, narrow.config.issuer.reach);
-    set.installation.api_server = vec!["10.96.0.1".parse().unwrap()];
+    assert!(admits(&narrow, "10.96.0.1:80") && admits(&narrow, "172.18.0.2:443"));
+    set.installation.api_server = api_server();
     let narrower = set.compile().routes.remove(0);
-    assert!(!narrower.config.reach.admits("10.96.0.1".parse().unwrap()));
+    assert!(!admits(&narrower, "10.96.0.1:80") && !admits(&narrower, "172.18.0.2:443"));
+    assert!(admits(&narrower, "172.18.0.2:80"), "what else is on that machine");
+    assert_eq!(narrower.config.reach, narrower.config.issuer.reach);
     assert_ne!(narrow.revision, narrower.revision);
 }
