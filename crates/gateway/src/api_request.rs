@@ -7,7 +7,7 @@ use http::{
     request::Parts,
     uri::{InvalidUri, PathAndQuery},
 };
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use splittoken_routing::{Authentication, CanonicalPath, ServedRule, authorize, claim_header_value};
 
 use crate::{
@@ -62,7 +62,9 @@ pub(crate) async fn serve(
     let vigil = token
         .as_ref()
         .and_then(|token| vigil(worker, snapshot, &matched.rule, &parts.headers, token));
-    let tunnel = rule.config.websocket.then(|| upgrade::take(&mut parts)).flatten();
+    // A handshake has no body (RFC 6455 §4.1): of one that has, two programs may see the end in two places.
+    let may_tunnel = rule.config.websocket && body.is_end_stream();
+    let tunnel = may_tunnel.then(|| upgrade::take(&mut parts)).flatten();
     if let (Some(wanted), Some(token)) = (&rule.config.authorization, &token) {
         authorize(wanted, &token.claims)
             .map_err(|denied| Failure::Denied(denied, rule.scope_hint.clone()))?;

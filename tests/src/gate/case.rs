@@ -60,6 +60,13 @@ impl Case {
         self
     }
 
+    /// More answers behind those.
+    #[must_use]
+    pub fn then(mut self, answers: &[u16]) -> Self {
+        self.answers.extend(answers);
+        self
+    }
+
     fn new(name: impl Into<String>, sent: impl Into<String>, end: End, answers: &[u16]) -> Self {
         Self {
             name: name.into(),

@@ -19,6 +19,7 @@ mod token_requests;
 mod tokens;
 mod upstreams;
 mod vectors;
+mod websocket;
 mod witness;
 
 use anyhow::Result;
@@ -28,6 +29,7 @@ use splittoken_tests::route::Route;
 use splittoken_tests::stand::{Addresses, Stand};
 
 /// Rules of different strictness side by side: `/public` for everybody, `/admin` for a scope, `/items` by its methods,
+/// WebSocket at `/ws`,
 /// everything else with a token.
 fn policies(to: &Addresses) -> String {
     let backends = json!([{"url": to.upstream}]);
@@ -40,6 +42,7 @@ fn policies(to: &Addresses) -> String {
         {"name": "admin", "matches": at("/admin"), "authorization": scope("admin"), "backendRefs": backends},
         {"name": "look", "matches": reading, "authentication": "Disabled", "backendRefs": backends},
         {"name": "change", "matches": at("/items"), "authorization": scope("items"), "backendRefs": backends},
+        {"name": "ws", "matches": at("/ws"), "upgrades": ["websocket"], "backendRefs": backends},
         {"name": "rest", "claimsToHeaders": claims, "backendRefs": backends},
     ]);
     let route = Route::new(&to.issuer, &to.upstream);
