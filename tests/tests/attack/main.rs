@@ -10,6 +10,7 @@ mod heads;
 mod http2;
 mod logs;
 mod methods;
+mod mutations;
 mod paths;
 mod pipelines;
 mod provider;

@@ -45,12 +45,12 @@ impl Attempt {
 }
 
 /// A gate that takes HTTP/2.
-struct Hall {
-    gate: Gate,
+pub(crate) struct Hall {
+    pub(crate) gate: Gate,
 }
 
 impl Hall {
-    fn open() -> Result<Self> {
+    pub(crate) fn open() -> Result<Self> {
         let stand = Stand::built(policies, |gateway| gateway.arguments(&["--http2-cleartext"]))?;
         Ok(Self {
             gate: Gate::of(stand)?,
@@ -77,7 +77,7 @@ impl Hall {
     }
 
     /// With other values, `None` for none, and with what is new behind all others.
-    fn changed(&self, changes: &[(&str, Option<&str>)]) -> Vec<u8> {
+    pub(crate) fn changed(&self, changes: &[(&str, Option<&str>)]) -> Vec<u8> {
         let mut fields = self.good();
         for (name, value) in changes {
             let at = fields.iter().position(|(found, _)| found == name);
@@ -99,7 +99,7 @@ impl Hall {
     }
 
     /// A good request, whole.
-    fn request(&self, stream: u32) -> Frame {
+    pub(crate) fn request(&self, stream: u32) -> Frame {
         Frame::headers(stream, encoded(&self.good())).last()
     }
 
