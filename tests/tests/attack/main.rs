@@ -5,6 +5,7 @@
 //! good request afterwards on a connection of its own. `docs/security.md` lists the classes.
 
 mod credentials;
+mod floods;
 mod framing;
 mod heads;
 mod http2;
