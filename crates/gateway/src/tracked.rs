@@ -14,16 +14,10 @@ use crate::{
     connection::InFlight,
 };
 
-/// The most bytes that a stream of HTTP/2 is given at once. They are kept until its client has made room for all of
-/// them, so that this is what a client can have us keep for each of its streams.
-const PIECE: usize = 16 * 1024;
-
 /// A response's body that tells the connection, and the access log if there is one, how it goes and when it is gone.
 #[derive(Debug)]
 pub(crate) struct Tracked {
     body: ResponseBody,
-    /// What the body has given and the client has no room for yet.
-    rest: Bytes,
     in_flight: InFlight,
     entry: Option<Box<Entry>>,
 }
@@ -32,26 +26,9 @@ impl Tracked {
     pub(crate) fn new(body: ResponseBody, in_flight: InFlight, entry: Option<Box<Entry>>) -> Self {
         Self {
             body,
-            rest: Bytes::new(),
             in_flight,
             entry,
         }
-    }
-
-    /// The next piece.
-    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if self.rest.is_empty() {
-            let frame = match Pin::new(&mut self.body).poll_frame(cx) {
-                Poll::Ready(Some(Ok(frame))) if self.in_flight.is_multiplexed() => frame,
-                other => return other,
-            };
-            match frame.into_data() {
-                Ok(data) => self.rest = data,
-                Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
-            }
-        }
-        let length = self.rest.len().min(PIECE);
-        Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(length)))))
     }
 }
 
@@ -63,7 +40,7 @@ impl Body for Tracked {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let polled = self.poll_piece(cx);
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
         self.in_flight
             .note_piece(matches!(polled, Poll::Ready(Some(Ok(_)))));
         if let Some(entry) = &mut self.entry {
@@ -77,17 +54,11 @@ impl Body for Tracked {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.body.is_end_stream()
+        self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        let mut hint = self.body.size_hint();
-        let rest = self.rest.len() as u64;
-        if let Some(upper) = hint.upper() {
-            hint.set_upper(upper + rest);
-        }
-        hint.set_lower(hint.lower() + rest);
-        hint
+        self.body.size_hint()
     }
 }
 

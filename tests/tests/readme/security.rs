@@ -22,8 +22,8 @@ fn named(page: &str) -> BTreeSet<&str> {
 fn exists(test: &str) -> Result<bool> {
     let (modules, name) = test.rsplit_once("::").context("no module")?;
     let file = tests().join(modules.replace("::", "/")).with_extension("rs");
-    let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
-    Ok(functions(&text).contains(&name))
+    let source = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+    Ok(functions(&source).contains(&name))
 }
 
 /// The functions behind `#[test]`.

@@ -91,15 +91,10 @@ pub(crate) struct InFlight {
 }
 
 impl InFlight {
-    /// Whether it shares its connection with others, side by side.
-    pub(crate) fn is_multiplexed(&self) -> bool {
-        self.activity.is_multiplexed.load(Relaxed)
-    }
-
     /// Notes that the client has room for more of the response, and whether it was given a piece for that. On a stream
     /// of HTTP/2 the next one is not asked for before there is room again, and the socket knows nothing of that.
     pub(crate) fn note_piece(&mut self, is_given: bool) {
-        if !self.is_multiplexed() {
+        if !self.activity.is_multiplexed.load(Relaxed) {
             return;
         }
         let mut waiting = self.activity.waiting.lock();

@@ -272,7 +272,7 @@ fn bodies_that_nobody_takes_fill_nothing() -> Result<()> {
     Ok(())
 }
 
-/// Nobody reads: what is kept for each stream is a piece, and not an answer.
+/// Nobody reads: what is kept for each stream are pieces, and not an answer.
 #[test]
 fn answers_that_nobody_has_room_for_fill_nothing() -> Result<()> {
     let hall = Hall::open()?;
@@ -285,6 +285,15 @@ fn answers_that_nobody_has_room_for_fill_nothing() -> Result<()> {
             answer("200 OK", &[], "ok")
         })]
     });
+    // Connections to the upstream that have become used to large answers.
+    let mut reader = Frames::connect_with(hall.gate.stand.gateway.address(), &[(4, 0x7fff_ffff)])?;
+    reader.send(&[Frame::window(0, 0x7fff_0000)]);
+    reader.send(&(0..100).map(|at| hall.request(2 * at + 1)).collect::<Vec<_>>());
+    let mut left = 100;
+    while left > 0 {
+        let frame = reader.read()?.context("closed")?;
+        left -= u32::from(frame.kind == frames::DATA && frame.flags & frames::END_STREAM != 0);
+    }
     for (name, window) in [
         ("no room at all", 0),
         ("room for a byte", 1),
