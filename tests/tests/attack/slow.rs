@@ -305,6 +305,11 @@ fn slow_clients() -> Vec<Slow<'static>> {
             Box::new(move |place| place.frames(0, &[place.get(1, "/megabyte")], pings)),
         ),
         (
+            "HTTP/2: no room for a small answer, and PINGs",
+            [60, 90],
+            Box::new(move |place| place.frames(0, &[place.get(1, "/a")], pings)),
+        ),
+        (
             "HTTP/2: room for a byte a second",
             [60, 90],
             Box::new(|place| {
