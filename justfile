@@ -33,6 +33,11 @@ lint:
 deny:
     cargo deny --all-features --locked check bans licenses sources
 
+# Throw bytes at the functions that take what strangers send, each for so many seconds. The tests do it briefly.
+fuzz seconds="60":
+    SPLITTOKEN_FUZZ_SECONDS={{seconds}} cargo test --locked --no-fail-fast -p splittoken-fuzz
+    SPLITTOKEN_FUZZ_SECONDS={{seconds}} cargo test --locked -p splittoken-gateway --lib gate::
+
 # Check the dependencies for known holes. Needs the advisory database, which is fetched from its Git repository.
 advisories:
     cargo deny --locked check advisories

@@ -2,16 +2,18 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
 };
-use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+use rustls::{RootCertStore, ServerConfig};
 
 /// A certificate authority that nobody trusts who was not told to.
 #[derive(Debug)]
@@ -99,6 +101,39 @@ impl Certified {
         Ok(())
     }
 
+    /// The settings of a TLS server with this certificate that agrees to one of these protocols and lets in only clients
+    /// with a certificate of `clients`; and the names that it is asked for.
+    pub fn server(
+        &self,
+        protocols: &[&str],
+        clients: Option<&Authority>,
+    ) -> Result<(Arc<ServerConfig>, Asked)> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let certificate = CertificateDer::from_pem_slice(self.pem.as_bytes())?;
+        let key = PrivateKeyDer::from_pem_slice(self.key_pem.as_bytes())?;
+        let key = CertifiedKey::from_der(vec![certificate], key, &provider)?;
+        let asked = Asked::default();
+        let noting = Noting {
+            key: Arc::new(key),
+            asked: asked.clone(),
+        };
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()?;
+        let builder = match clients {
+            None => builder.with_no_client_auth(),
+            Some(authority) => {
+                let mut roots = RootCertStore::empty();
+                roots.add(CertificateDer::from_pem_slice(authority.pem.as_bytes())?)?;
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+                builder.with_client_cert_verifier(verifier.build()?)
+            }
+        };
+        let mut config = builder.with_cert_resolver(Arc::new(noting));
+        let protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec());
+        config.alpn_protocols = protocols.collect();
+        Ok((Arc::new(config), asked))
+    }
+
     /// The settings of a TLS server with this certificate, HTTP/1.1 only.
     pub fn server_config(&self) -> Result<Arc<ServerConfig>> {
         let certificate = CertificateDer::from_pem_slice(self.pem.as_bytes())?;
@@ -109,5 +144,35 @@ impl Certified {
             .with_no_client_auth()
             .with_single_cert(vec![certificate], key)?;
         Ok(Arc::new(config))
+    }
+}
+
+/// The names that a server was asked for: one for each handshake.
+#[derive(Debug, Clone, Default)]
+pub struct Asked(Arc<Mutex<Vec<Option<String>>>>);
+
+impl Asked {
+    /// All so far.
+    pub fn all(&self) -> Vec<Option<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Shows its one certificate and notes what it was asked for.
+#[derive(Debug)]
+struct Noting {
+    key: Arc<CertifiedKey>,
+    asked: Asked,
+}
+
+impl ResolvesServerCert for Noting {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let name = hello.server_name().map(str::to_owned);
+        self.asked
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(name);
+        Some(Arc::clone(&self.key))
     }
 }

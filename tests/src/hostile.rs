@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Result;
+use rustls::ServerConfig;
 use serde_json::{Value, json};
 
 use crate::certs::Authority;
@@ -31,6 +32,13 @@ impl Hostile {
     /// Listens with TLS, with a certificate of `authority` for 127.0.0.1.
     pub fn start_tls(authority: &Authority, keys: &[&Key]) -> Result<Self> {
         Self::start_with(Some(authority), keys)
+    }
+
+    /// The same, for clients with a certificate of `clients` only.
+    pub fn start_mutual(authority: &Authority, clients: &Authority, keys: &[&Key]) -> Result<Self> {
+        let certificate = authority.certify(&["127.0.0.1"])?;
+        let (tls, _) = certificate.server(&["http/1.1"], Some(clients))?;
+        Self::start_over(Some(tls), keys)
     }
 
     /// The issuer, `http://127.0.0.1:PORT` or `https://…`.
@@ -105,6 +113,10 @@ impl Hostile {
         let tls = certificate
             .map(|certificate| certificate.server_config())
             .transpose()?;
+        Self::start_over(tls, keys)
+    }
+
+    fn start_over(tls: Option<Arc<ServerConfig>>, keys: &[&Key]) -> Result<Self> {
         let scheme = if tls.is_some() { "https" } else { "http" };
         let refusal = answer(
             "400 Bad Request",

@@ -1,19 +1,27 @@
 //! An HTTP/2 client without TLS, one connection at a time. For what other clients say of ours, there is curl.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
+use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Full};
-use hyper::Request;
+use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http2::{SendRequest, handshake};
+use hyper::header::HeaderMap;
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::timeout;
 
 use crate::http::Answer;
+use crate::http2_upstream::Fed;
+
+type Sent = BoxBody<Bytes, Infallible>;
 
 /// How long one answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -22,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Http2 {
     runtime: Runtime,
-    sender: SendRequest<Full<Bytes>>,
+    sender: SendRequest<Sent>,
 }
 
 impl Http2 {
@@ -52,6 +60,48 @@ impl Http2 {
     ) -> Result<Answer> {
         let request = request(method, target, headers, body.into())?;
         self.runtime.block_on(answer(&mut self.sender, request))
+    }
+
+    /// One POST whose body the returned sender feeds; dropped, that ends it. Returns when the head of the answer is there.
+    pub fn stream(
+        &mut self,
+        target: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<(UnboundedSender<Frame<Bytes>>, Stream<'_>)> {
+        let (sender, body) = Fed::new();
+        let stream = self.post(target, headers, body)?;
+        Ok((sender, stream))
+    }
+
+    /// One POST with these frames.
+    pub fn send(
+        &mut self,
+        target: &str,
+        headers: &[(&str, &str)],
+        frames: Vec<Frame<Bytes>>,
+    ) -> Result<Stream<'_>> {
+        let (sender, body) = Fed::new();
+        for frame in frames {
+            sender
+                .send(frame)
+                .map_err(|_| anyhow::anyhow!("nobody listens"))?;
+        }
+        drop(sender);
+        self.post(target, headers, body)
+    }
+
+    fn post(&mut self, target: &str, headers: &[(&str, &str)], body: Fed) -> Result<Stream<'_>> {
+        let request = request("POST", target, headers, Bytes::new())?.map(|_| body.boxed());
+        let sender = &mut self.sender;
+        let answer = self.runtime.block_on(async {
+            sender.ready().await?;
+            let sent = sender.send_request(request);
+            anyhow::Ok(timeout(PATIENCE, sent).await.context("no answer")??)
+        });
+        Ok(Stream {
+            response: answer?,
+            runtime: &self.runtime,
+        })
     }
 
     /// GET; `None` where it turns out before anything was sent that the connection is over.
@@ -112,6 +162,43 @@ impl Http2 {
     }
 }
 
+/// An answer whose body is still on its way.
+#[derive(Debug)]
+pub struct Stream<'c> {
+    runtime: &'c Runtime,
+    response: Response<Incoming>,
+}
+
+impl Stream<'_> {
+    /// The status.
+    pub fn status(&self) -> u16 {
+        self.response.status().as_u16()
+    }
+
+    /// The header fields.
+    pub fn headers(&self) -> &HeaderMap {
+        self.response.headers()
+    }
+
+    /// The next piece of the body; `None` at its end.
+    pub fn piece(&mut self) -> Result<Option<Frame<Bytes>>> {
+        let next = async { timeout(PATIENCE, self.response.body_mut().frame()).await };
+        Ok(self.runtime.block_on(next).context("nothing came")?.transpose()?)
+    }
+
+    /// What is left of the body, and the trailers.
+    pub fn rest(mut self) -> Result<(Vec<u8>, HeaderMap)> {
+        let (mut body, mut trailers) = (Vec::new(), HeaderMap::new());
+        while let Some(frame) = self.piece()? {
+            match frame.into_data() {
+                Ok(data) => body.extend_from_slice(&data),
+                Err(frame) => trailers = frame.into_trailers().unwrap_or_default(),
+            }
+        }
+        Ok((body, trailers))
+    }
+}
+
 /// The server has said up to which request it serves; what comes after that is for another connection
 /// (RFC 9113 §6.8).
 fn is_unsent(error: &anyhow::Error) -> bool {
@@ -119,20 +206,15 @@ fn is_unsent(error: &anyhow::Error) -> bool {
     error.is_some_and(|error| error.is_canceled() || error.is_closed())
 }
 
-fn request(
-    method: &str,
-    target: &str,
-    headers: &[(&str, &str)],
-    body: Bytes,
-) -> Result<Request<Full<Bytes>>> {
+fn request(method: &str, target: &str, headers: &[(&str, &str)], body: Bytes) -> Result<Request<Sent>> {
     let mut request = Request::builder().method(method).uri(target);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    Ok(request.body(Full::new(body))?)
+    Ok(request.body(Full::new(body).boxed())?)
 }
 
-async fn answer(sender: &mut SendRequest<Full<Bytes>>, request: Request<Full<Bytes>>) -> Result<Answer> {
+async fn answer(sender: &mut SendRequest<Sent>, request: Request<Sent>) -> Result<Answer> {
     let whole = async {
         sender.ready().await?;
         let response = sender.send_request(request).await?;

@@ -27,6 +27,7 @@ pub mod helm;
 pub mod hostile;
 pub mod http;
 pub mod http2;
+pub mod http2_upstream;
 pub mod installation;
 pub mod jwt;
 pub mod keycloak;

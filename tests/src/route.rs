@@ -79,6 +79,19 @@ impl Route {
         self
     }
 
+    /// Adds a Secret with a certificate and its key.
+    #[must_use]
+    pub fn tls_secret(mut self, name: &str, certificate: &str, key: &str) -> Self {
+        self.documents.push(json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "type": "kubernetes.io/tls",
+            "metadata": {"name": name, "namespace": "default"},
+            "data": {"tls.crt": STANDARD.encode(certificate), "tls.key": STANDARD.encode(key)},
+        }));
+        self
+    }
+
     /// Adds a `ConfigMap` with one entry.
     #[must_use]
     pub fn config_map(mut self, name: &str, key: &str, value: &str) -> Self {

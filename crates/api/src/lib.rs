@@ -48,6 +48,6 @@ pub use installation::{HostnameGrant, Installation, InstallationError, IssuerPre
 pub use manifest::{Document, ManifestError, ManifestFile};
 pub use object::ObjectName;
 pub use resources::{Inserted, Resources};
-pub use services::{ClusterServices, NoServices, ServiceFault, Services};
+pub use services::{ClusterServices, NoServices, ServiceAddress, ServiceFault, Services};
 pub use status::{IssuerStatus, ObjectStatus, RouteStatus};
 pub use verdict::{Condition, ConditionType, Problem, Reason, Verdict, Warning, WarningReason};

@@ -173,28 +173,24 @@ impl Resources {
     pub fn references(&self, class: &str, installation: &Installation) -> BTreeSet<ObjectName> {
         let routes = self.routes.iter().filter_map(|(name, route)| {
             let spec = &route.as_ref().ok()?.spec;
-            let issuer = (spec.class_name == class).then_some(spec.issuer.as_ref()?)?;
             let labels = self.namespace_labels(&name.namespace);
-            installation.allows_namespace(&labels).then_some((name, issuer))
+            let is_served = spec.class_name == class && installation.allows_namespace(&labels);
+            is_served.then(|| spec.references(&name.namespace))
         });
         let issuers = self.issuers.iter().filter_map(|(name, issuer)| {
             let spec = &issuer.as_ref().ok()?.spec;
-            (spec.class_name == class).then_some((name, &spec.issuer))
+            (spec.class_name == class).then(|| spec.issuer.references(&name.namespace))
         });
-        routes
-            .chain(issuers)
-            .flat_map(|(name, issuer)| issuer.references(&name.namespace))
-            .collect()
+        routes.chain(issuers).flatten().collect()
     }
 
     /// The Secrets and `ConfigMap`s that one route or issuer refers to itself.
     pub fn references_of(&self, object: &ObjectName) -> Vec<ObjectName> {
         let route = self.routes.get(object).and_then(|route| route.as_ref().ok());
         let issuer = self.issuers.get(object).and_then(|issuer| issuer.as_ref().ok());
-        let issuer = route
-            .and_then(|route| route.spec.issuer.as_ref())
-            .or(issuer.map(|issuer| &issuer.spec.issuer));
-        issuer.map_or_else(Vec::new, |issuer| issuer.references(&object.namespace))
+        let of_route = route.map(|route| route.spec.references(&object.namespace));
+        let of_issuer = issuer.map(|issuer| issuer.spec.issuer.references(&object.namespace));
+        of_route.or(of_issuer).unwrap_or_default()
     }
 
     /// The routes and issuers of which nothing can be said without these Secrets and `ConfigMap`s.

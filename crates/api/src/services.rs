@@ -7,14 +7,23 @@ use serde_json::Value;
 
 /// Says where a Service can be reached. What it knows must be known before: nothing is looked up here.
 pub trait Services {
-    /// `host:port` to connect to. `selectorless` says whether a Service may do without a selector.
+    /// Where to connect to. `selectorless` says whether a Service may do without a selector.
     fn address(
         &self,
         namespace: &str,
         name: &str,
         port: u16,
         selectorless: bool,
-    ) -> Result<String, ServiceFault>;
+    ) -> Result<ServiceAddress, ServiceFault>;
+}
+
+/// A port of a Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceAddress {
+    /// `host:port` to connect to.
+    pub address: String,
+    /// Whether it says that HTTP/2 is spoken there without TLS (`appProtocol: kubernetes.io/h2c`, KEP-3726).
+    pub is_h2c: bool,
 }
 
 /// Why a Service cannot be a backend.
@@ -37,10 +46,13 @@ pub enum ServiceFault {
 pub struct NoServices;
 
 impl Services for NoServices {
-    fn address(&self, _: &str, _: &str, _: u16, _: bool) -> Result<String, ServiceFault> {
+    fn address(&self, _: &str, _: &str, _: u16, _: bool) -> Result<ServiceAddress, ServiceFault> {
         Err(ServiceFault::Unknown)
     }
 }
+
+/// HTTP/2 without TLS, known beforehand.
+const H2C: &str = "kubernetes.io/h2c";
 
 /// The Services of a cluster.
 #[derive(Clone, Debug, Default)]
@@ -57,6 +69,8 @@ struct Service {
     ports: BTreeSet<u16>,
     /// Where pods listen, for the ports that say so by number.
     target_ports: BTreeMap<u16, u16>,
+    /// Where HTTP/2 is spoken without TLS.
+    h2c_ports: BTreeSet<u16>,
 }
 
 impl ClusterServices {
@@ -93,7 +107,7 @@ impl Services for ClusterServices {
         name: &str,
         port: u16,
         selectorless: bool,
-    ) -> Result<String, ServiceFault> {
+    ) -> Result<ServiceAddress, ServiceFault> {
         let service = self.0.get(&(namespace.to_owned(), name.to_owned()));
         let service = service.ok_or(ServiceFault::Unknown)?;
         if service.is_external_name {
@@ -105,16 +119,20 @@ impl Services for ClusterServices {
         if !service.ports.contains(&port) {
             return Err(ServiceFault::NoPort);
         }
-        match service.cluster_ip {
-            Some(IpAddr::V4(ip)) => Ok(format!("{ip}:{port}")),
-            Some(IpAddr::V6(ip)) => Ok(format!("[{ip}]:{port}")),
+        let address = match service.cluster_ip {
+            Some(IpAddr::V4(ip)) => format!("{ip}:{port}"),
+            Some(IpAddr::V6(ip)) => format!("[{ip}]:{port}"),
             None if service.is_headless => {
                 // Nothing translates the port on the way to a pod. A port by name may differ from pod to pod.
                 let target = service.target_ports.get(&port).unwrap_or(&port);
-                Ok(format!("{name}.{namespace}.svc:{target}"))
+                format!("{name}.{namespace}.svc:{target}")
             }
-            None => Err(ServiceFault::NoAddress),
-        }
+            None => return Err(ServiceFault::NoAddress),
+        };
+        Ok(ServiceAddress {
+            address,
+            is_h2c: service.h2c_ports.contains(&port),
+        })
     }
 }
 
@@ -126,8 +144,8 @@ impl Service {
         let ports = spec["ports"].as_array().into_iter().flatten();
         // HTTP runs over TCP, which is what a port is that does not say so.
         let ports = ports.filter(|port| port["protocol"].as_str().is_none_or(|protocol| protocol == "TCP"));
-        let ports: Vec<(u16, Option<u16>)> = ports
-            .filter_map(|port| Some((number(&port["port"])?, number(&port["targetPort"]))))
+        let ports: Vec<(u16, &Value)> = ports
+            .filter_map(|port| Some((number(&port["port"])?, port)))
             .collect();
         let cluster_ip = spec["clusterIP"].as_str().unwrap_or_default();
         Self {
@@ -140,7 +158,12 @@ impl Service {
             ports: ports.iter().map(|(port, _)| *port).collect(),
             target_ports: ports
                 .iter()
-                .filter_map(|(port, target)| Some((*port, (*target)?)))
+                .filter_map(|(at, port)| Some((*at, number(&port["targetPort"])?)))
+                .collect(),
+            h2c_ports: ports
+                .iter()
+                .filter(|(_, port)| port["appProtocol"] == H2C)
+                .map(|(port, _)| *port)
                 .collect(),
         }
     }
@@ -155,7 +178,8 @@ mod tests {
     fn address(spec: &Value, port: u16) -> Result<String, ServiceFault> {
         let mut services = ClusterServices::default();
         assert!(services.put(&json!({"metadata": {"namespace": "shop", "name": "orders"}, "spec": spec})));
-        services.address("shop", "orders", port, false)
+        let found = services.address("shop", "orders", port, false)?;
+        Ok(found.address)
     }
 
     #[test]
@@ -171,6 +195,26 @@ mod tests {
     }
 
     #[test]
+    fn a_port_says_that_it_is_for_http_2() {
+        let mut services = ClusterServices::default();
+        let mut service = json!({
+            "metadata": {"namespace": "shop", "name": "orders"},
+            "spec": {"clusterIP": "10.96.0.7", "selector": {"a": "b"}, "ports": [
+                {"port": 80, "appProtocol": "http"}, {"port": 81, "appProtocol": "kubernetes.io/h2c"},
+            ]},
+        });
+        services.put(&service);
+        let is_h2c = |services: &ClusterServices, port| {
+            let found = services.address("shop", "orders", port, false);
+            found.unwrap().is_h2c
+        };
+        assert!(!is_h2c(&services, 80) && is_h2c(&services, 81));
+        service["spec"]["ports"][0]["appProtocol"] = json!("kubernetes.io/h2c");
+        assert!(services.put(&service), "a change that matters");
+        assert!(is_h2c(&services, 80));
+    }
+
+    #[test]
     fn what_leads_elsewhere_is_no_backend() {
         let external = json!({"type": "ExternalName", "externalName": "x.example", "ports": [{"port": 80}]});
         assert_eq!(address(&external, 80), Err(ServiceFault::ExternalName));
@@ -179,7 +223,7 @@ mod tests {
         let mut services = ClusterServices::default();
         services.put(&json!({"metadata": {"namespace": "shop", "name": "orders"}, "spec": bare}));
         assert_eq!(
-            services.address("shop", "orders", 80, true).unwrap(),
+            services.address("shop", "orders", 80, true).unwrap().address,
             "10.96.0.7:80"
         );
         let udp = json!({"clusterIP": "10.96.0.7", "selector": {"a": "b"}, "ports": [{"port": 80, "protocol": "UDP"}]});

@@ -11,7 +11,8 @@ pub struct RouteStatus {
     pub object: ObjectStatus,
     /// The URL to give to clients that ask for tokens, where the route has such an endpoint and an exact hostname.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
+    // The longest hostname and the longest path fit.
+    #[schemars(length(max = 1300))]
     pub token_endpoint: Option<String>,
 }
 

@@ -29,6 +29,7 @@ fn every_example_passes_on_its_own() {
         "authorization.yaml",
         "browser.yaml",
         "entra.yaml",
+        "grpc.yaml",
         "hs256.yaml",
         "keycloak.yaml",
         "kubernetes.yaml",
@@ -36,6 +37,7 @@ fn every_example_passes_on_its_own() {
         "quickstart.yaml",
         "shared-issuer.yaml",
         "streams.yaml",
+        "upstream-tls.yaml",
     ] {
         assert!(names.contains(&name), "{name} is missing");
     }

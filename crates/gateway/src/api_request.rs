@@ -16,11 +16,11 @@ use crate::{
     client_address::Peer,
     credential::{Credential, credential, has_query_token},
     failure::Failure,
-    headers::{clean_request, clean_response, remove_method_overrides},
+    headers::{clean_request, clean_response, remove_method_overrides, wants_trailers},
     snapshot::Snapshot,
     tokens::Rehydrated,
     upgrade::{self, Tunnel},
-    upstream::{Limits, Purpose, UpstreamError, send},
+    upstream::{Lease, Limits, Purpose, UpstreamError, send},
     vigil::Vigil,
     worker::Worker,
 };
@@ -69,6 +69,7 @@ pub(crate) async fn serve(
         authorize(wanted, &token.claims)
             .map_err(|denied| Failure::Denied(denied, rule.scope_hint.clone()))?;
     }
+    let wants_trailers = wants_trailers(&parts.headers);
     edit_headers(rule, peer, token.as_deref(), &mut parts.headers);
     let purpose = if tunnel.is_some() {
         upgrade::ask(&mut parts.headers);
@@ -81,8 +82,8 @@ pub(crate) async fn serve(
     parts.version = Version::HTTP_11;
 
     let idle = rule.config.timeouts.idle;
-    let request = Request::from_parts(parts, RequestBody::new(body, idle));
-    let (mut response, lease) = forward(worker, rule, request, purpose).await?;
+    let request = Request::from_parts(parts, RequestBody::new(body, &matched.rule));
+    let (mut response, lease) = forward(worker, snapshot, rule, request, (purpose, wants_trailers)).await?;
     if let Some(client) = tunnel.filter(|_| response.status() == StatusCode::SWITCHING_PROTOCOLS) {
         if !upgrade::is_agreed(&response) {
             return Err(Failure::Upstream(UpstreamError::Switched));
@@ -231,18 +232,18 @@ fn target(uri: &Uri, path: Option<&str>) -> Result<Uri, InvalidUri> {
 
 async fn forward(
     worker: &Worker,
+    snapshot: &Snapshot,
     rule: &ServedRule,
     request: Request<RequestBody>,
-    purpose: Purpose,
-) -> Result<(Response<Incoming>, crate::upstream::Lease), Failure> {
+    (purpose, wants_trailers): (Purpose, bool),
+) -> Result<(Response<Incoming>, Lease), Failure> {
     let backend = rule
         .backend(worker.random.next())
         .ok_or(Failure::NoBackend("no_backend"))?;
     let mut first = Some(
-        backend
-            .address
-            .as_deref()
-            .map_err(|_| Failure::NoBackend("backend_unusable"))?,
+        snapshot
+            .target(rule, backend)
+            .ok_or(Failure::NoBackend("backend_unusable"))?,
     );
     // Another try may go elsewhere; a share that goes nowhere falls back to the first choice.
     let chosen = first;
@@ -250,7 +251,7 @@ async fn forward(
         first.take().or_else(|| {
             let again = rule
                 .backend(worker.random.next())
-                .and_then(|backend| backend.address.as_deref().ok());
+                .and_then(|backend| snapshot.target(rule, backend));
             again.or(chosen)
         })
     };
@@ -263,7 +264,8 @@ async fn forward(
         retries: rule.config.max_retries,
         purpose,
     };
-    send(&worker.pool, request, limits, pick, worker.random.next())
+    let random = worker.random.next();
+    send(&worker.pool, request, wants_trailers, limits, pick, random)
         .await
         .map_err(Failure::Upstream)
 }

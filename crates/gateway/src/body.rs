@@ -3,16 +3,23 @@
 use std::{
     fmt, io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use splittoken_routing::ServedRule;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::{upstream::Lease, vigil::Vigil};
+use crate::{
+    headers::{clean_request_trailers, clean_response_trailers},
+    upstream::Lease,
+    vigil::Vigil,
+};
 
 /// A stream of this age is looked after even if it never has to wait for the upstream.
 const LONG: Duration = Duration::from_secs(2);
@@ -22,7 +29,7 @@ pub(crate) type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What a request carries to an upstream.
 #[derive(Debug, Default)]
-pub(crate) struct RequestBody(Option<Timed>);
+pub(crate) struct RequestBody(Option<(Timed, Arc<ServedRule>)>);
 
 /// What a response carries to a client.
 // A box would be an allocation for each request, to save the common one from a move.
@@ -126,12 +133,21 @@ impl Timed {
 
 impl RequestBody {
     /// The body of `incoming`, or none at all where it is empty: so that a request may be sent again.
-    pub(crate) fn new(incoming: Incoming, idle: Option<Duration>) -> Self {
-        Self((!incoming.is_end_stream()).then(|| Timed::new(incoming, idle)))
+    pub(crate) fn new(incoming: Incoming, rule: &Arc<ServedRule>) -> Self {
+        let idle = rule.config.timeouts.idle;
+        Self((!incoming.is_end_stream()).then(|| (Timed::new(incoming, idle), Arc::clone(rule))))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_none()
+    }
+}
+
+/// The trailers, where it is they that have come.
+fn trailers(polled: &mut Poll<Option<Result<Frame<Bytes>, BodyError>>>) -> Option<&mut HeaderMap> {
+    match polled {
+        Poll::Ready(Some(Ok(frame))) => frame.trailers_mut(),
+        _ => None,
     }
 }
 
@@ -143,20 +159,26 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match &mut self.0 {
-            Some(body) => body.poll(cx),
-            None => Poll::Ready(None),
+        let Some((body, rule)) = &mut self.0 else {
+            return Poll::Ready(None);
+        };
+        let mut polled = body.poll(cx);
+        if let Some(trailers) = trailers(&mut polled) {
+            clean_request_trailers(trailers, |name| rule.answers_for(name));
         }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.as_ref().is_none_or(|timed| timed.body.is_end_stream())
+        self.0
+            .as_ref()
+            .is_none_or(|(timed, _)| timed.body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
         self.0
             .as_ref()
-            .map_or_else(|| SizeHint::with_exact(0), |timed| timed.body.size_hint())
+            .map_or_else(|| SizeHint::with_exact(0), |(timed, _)| timed.body.size_hint())
     }
 }
 
@@ -188,7 +210,10 @@ impl ResponseBody {
 
 impl Streamed {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let polled = self.timed.poll(cx);
+        let mut polled = self.timed.poll(cx);
+        if let Some(trailers) = trailers(&mut polled) {
+            clean_response_trailers(trailers);
+        }
         match &polled {
             Poll::Ready(None) => give_back(&mut self.lease),
             Poll::Ready(Some(Ok(_))) if self.timed.body.is_end_stream() => give_back(&mut self.lease),

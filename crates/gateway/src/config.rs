@@ -131,7 +131,7 @@ fn take_over(shared: &Shared, table: &Arc<RouteTable>) {
 }
 
 fn report(shared: &Shared, status: &ConfigStatus, problem: Option<Problem>) {
-    let is_whole = status.rejected().is_empty() && shared.snapshots.load().failures().next().is_none();
+    let is_whole = status.rejected().is_empty() && shared.snapshots.load().is_whole();
     let is_failing = problem.is_some() || !is_whole;
     shared.metrics.config_failing.set(i64::from(is_failing));
     let mut current = status.problem.lock();

@@ -267,6 +267,10 @@ impl ProviderFailure {
     }
 }
 
+/// What an answer says to people, for those who read no JSON.
+#[derive(Clone)]
+pub(crate) struct Said(pub(crate) String);
+
 /// An answer in the making: JSON with the members that RFC 6749 §5.2 names.
 pub(crate) struct Answer(Response<ResponseBody>);
 
@@ -275,6 +279,7 @@ impl Answer {
         let body = json!({"error": error, "error_description": description}).to_string();
         let mut response = Response::new(ResponseBody::full(body));
         *response.status_mut() = status;
+        response.extensions_mut().insert(Said(description.to_owned()));
         response
             .headers_mut()
             .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

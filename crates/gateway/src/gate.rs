@@ -259,4 +259,40 @@ mod tests {
         trace.method = Method::TRACE;
         assert_eq!(admit(&trace).unwrap_err(), GateError::Method);
     }
+
+    /// A request as lines: method and target, then headers.
+    fn read(input: &[u8]) -> Option<Parts> {
+        let mut lines = input.split(|byte| *byte == b'\n');
+        let mut words = lines.next()?.split(|byte| *byte == b' ');
+        let mut request = Request::builder().method(words.next()?).uri(words.next()?);
+        for line in lines.filter(|line| !line.is_empty()) {
+            let colon = line.iter().position(|byte| *byte == b':')?;
+            request = request.header(&line[..colon], line[colon + 1..].trim_ascii());
+        }
+        Some(request.body(()).ok()?.into_parts().0)
+    }
+
+    /// What comes through has one host, one credential, one reading of its path, and nothing that is aimed at our headers.
+    #[test]
+    fn nothing_comes_through_that_has_two_readings() {
+        splittoken_fuzz::run("gate", |input| {
+            let Some(parts) = read(input) else { return };
+            let Ok(admitted) = admit(&parts) else { return };
+            let count = |name| parts.headers.get_all(name).iter().count();
+            assert_eq!(count(header::HOST), 1);
+            assert!(count(header::AUTHORIZATION) <= 1 && count(header::TRANSFER_ENCODING) <= 1);
+            assert!(!parts.headers.keys().any(|name| name.as_str().contains('_')));
+            let path = admitted.path.as_str();
+            assert_eq!(CanonicalPath::parse(path).unwrap().as_str(), path);
+            for value in parts.headers.get_all(header::CONNECTION) {
+                let text = value.to_str().unwrap().to_ascii_lowercase();
+                let names = text.split(',').map(str::trim);
+                assert!(
+                    names
+                        .into_iter()
+                        .all(|name| !["authorization", "host", "cookie"].contains(&name))
+                );
+            }
+        });
+    }
 }

@@ -72,6 +72,51 @@ pub(crate) fn remove_method_overrides(headers: &mut HeaderMap) {
     }
 }
 
+/// Whether a client that gets this far understands trailers (RFC 9110 §10.1.4).
+pub(crate) fn wants_trailers(headers: &HeaderMap) -> bool {
+    let lists = headers.get_all(header::TE).iter();
+    let mut codings = lists
+        .filter_map(|list| list.to_str().ok())
+        .flat_map(|list| list.split(','));
+    codings.any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
+}
+
+/// Removes from the trailers of a request what would mean something as a header: whoever joins them with the headers
+/// must not be deceived (RFC 9110 §6.5.1). `is_ours` are those that the rule answers for.
+pub(crate) fn clean_request_trailers(trailers: &mut HeaderMap, is_ours: impl Fn(&HeaderName) -> bool) {
+    remove_connection_headers(trailers, |name| {
+        // As at the gate: some servers read `_` as `-`.
+        let is_ambiguous = name.as_str().contains('_');
+        let is_method = METHOD_OVERRIDES.contains(&name.as_str());
+        is_ambiguous || is_method || is_ours_alone(name) || is_of_the_head(name) || is_ours(name)
+    });
+}
+
+/// The same for a response's.
+pub(crate) fn clean_response_trailers(trailers: &mut HeaderMap) {
+    remove_connection_headers(trailers, is_of_the_head);
+}
+
+/// Whether a field says how a message is read, where it goes, or who sends it.
+fn is_of_the_head(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    name.starts_with("content-")
+        || matches!(
+            name,
+            "authorization"
+                | "cache-control"
+                | "cookie"
+                | "expect"
+                | "host"
+                | "max-forwards"
+                | "origin"
+                | "range"
+                | "set-cookie"
+                | "www-authenticate"
+        )
+        || name.starts_with("if-")
+}
+
 /// Removes from an upstream's response what must not travel on. Its Content-Length stays (it is what a `HEAD` is
 /// answered with) unless the body is chunked, which overrides it (RFC 9112 §6.3). Fails if the body is in another
 /// transfer coding: nobody here can undo it.
@@ -161,6 +206,44 @@ mod tests {
         ]);
         clean_request(&mut headers, &[HeaderName::from_static("x-user-id")]);
         assert_eq!(names(&headers), ["accept", "content-type", "host"]);
+    }
+
+    #[test]
+    fn trailers_lose_what_would_mean_something_as_a_header() {
+        let mut trailers = map(&[
+            ("x-sum", "1"),
+            ("grpc-status", "0"),
+            ("authorization", "Bearer x"),
+            ("host", "other.example"),
+            ("cookie", "a=b"),
+            ("content-length", "5"),
+            ("content-type", "text/html"),
+            ("transfer-encoding", "chunked"),
+            ("connection", "close"),
+            ("te", "gzip"),
+            ("x-forwarded-for", "1.2.3.4"),
+            ("x-real-ip", "1.2.3.4"),
+            ("x-user-id", "root"),
+            ("x_user_id", "root"),
+            ("if-match", "e"),
+        ]);
+        clean_request_trailers(&mut trailers, |name| name == "x-user-id");
+        assert_eq!(names(&trailers), ["grpc-status", "x-sum"]);
+        let mut trailers = map(&[("x-sum", "1"), ("set-cookie", "a=b"), ("content-length", "5")]);
+        clean_response_trailers(&mut trailers);
+        assert_eq!(names(&trailers), ["x-sum"]);
+    }
+
+    #[test]
+    fn clients_say_whether_they_want_trailers() {
+        for (te, wanted) in [
+            ("trailers", true),
+            ("gzip;q=0.5, Trailers", true),
+            ("gzip", false),
+        ] {
+            assert_eq!(wants_trailers(&map(&[("te", te)])), wanted, "{te}");
+        }
+        assert!(!wants_trailers(&HeaderMap::new()));
     }
 
     #[test]

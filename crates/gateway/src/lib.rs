@@ -23,6 +23,7 @@ mod credential;
 mod failure;
 mod gate;
 mod gateway;
+mod grpc;
 mod headers;
 mod http2;
 mod issue;

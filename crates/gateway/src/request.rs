@@ -15,6 +15,7 @@ use crate::{
     cors::{Sharing, answer_preflight},
     failure::Failure,
     gate::admit,
+    grpc,
     http2::as_http1,
     snapshot::Snapshot,
     token_endpoint,
@@ -53,17 +54,23 @@ pub(crate) async fn answer(
     }
     let beginning = Beginning::of(&parts, shared.settings.access_log, started, worker.random.next());
     let realm = parts.headers.get(header::HOST).cloned();
+    let grpc = grpc::content_type(&parts.headers);
     let snapshot = shared.snapshots.load();
     let mut trail = Trail::default();
-    let mut response = match serve(worker, peer, &snapshot, parts, body, &mut trail).await {
-        Ok(response) => response,
-        Err(failure) => refuse(worker, &failure, realm.as_ref(), &mut trail),
+    let (mut response, has_failed) = match serve(worker, peer, &snapshot, parts, body, &mut trail).await {
+        Ok(response) => (response, false),
+        Err(failure) => (refuse(worker, &failure, realm.as_ref(), &mut trail), true),
     };
+    // What is counted and logged, in whatever form it is told.
+    let status = response.status();
     if let Some(sharing) = trail.sharing.take() {
         sharing.apply(response.headers_mut());
     }
     if let Some(counters) = trail.rule.as_ref().and_then(|rule| snapshot.counters(rule)) {
-        counters.count(response.status());
+        counters.count(status);
+    }
+    if let Some(content_type) = grpc.filter(|_| has_failed) {
+        response = grpc::failure(response, content_type);
     }
     if is_http2 {
         // A stream ends by itself, and a connection by GOAWAY.
@@ -72,7 +79,7 @@ pub(crate) async fn answer(
         close(&mut response);
     }
     shared.metrics.duration.observe(started.elapsed().as_secs_f64());
-    let entry = beginning.and_then(|beginning| beginning.end(response.status(), trail));
+    let entry = beginning.and_then(|beginning| beginning.end(status, trail));
     response.map(|body| Tracked::new(body, in_flight, entry))
 }
 

@@ -7,15 +7,19 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use splittoken_provider::{GivenEndpoints, Keepers, Provider, ProviderError, ProviderSettings};
+use splittoken_provider::{
+    GivenCertificate, GivenEndpoints, Keepers, Provider, ProviderError, ProviderSettings,
+};
 use splittoken_routing::{
-    Discovery, IssuerConfig, IssuerSecrets, RouteTable, ServedRoute, ServedRule, Transport, Verification,
+    Backend, BackendTls, Discovery, IssuerConfig, IssuerSecrets, RouteTable, ServedRoute, ServedRule,
+    Transport, Verification,
 };
 
 use crate::{
     config::RejectedRoute,
     issuer::{Issuer, IssuerFailure},
     metrics::{Metrics, RuleCounters},
+    upstream::{Target, TlsBook, TlsError},
 };
 
 /// One configuration, ready to serve.
@@ -28,6 +32,11 @@ pub(crate) struct Snapshot {
     failures: BTreeMap<usize, IssuerFailure>,
     /// By [`ServedRule::index`].
     counters: Vec<RuleCounters>,
+    /// By the same and the place of the backend; `None` for one that cannot be used.
+    targets: Vec<Box<[Option<Target>]>>,
+    tls: TlsBook,
+    /// Routes of which a backend cannot be used, for the gateway's own reasons.
+    hurt: Vec<RejectedRoute>,
 }
 
 impl Snapshot {
@@ -37,6 +46,10 @@ impl Snapshot {
 
     pub(crate) fn counters(&self, rule: &ServedRule) -> Option<&RuleCounters> {
         self.counters.get(rule.index)
+    }
+
+    pub(crate) fn target(&self, rule: &ServedRule, backend: usize) -> Option<&Target> {
+        self.targets.get(rule.index)?.get(backend)?.as_ref()
     }
 
     pub(crate) fn issuers(&self) -> impl Iterator<Item = &Arc<Issuer>> {
@@ -52,7 +65,7 @@ impl Snapshot {
         !self.issuers.is_empty() && self.issuers().next().is_none()
     }
 
-    /// The routes whose issuers' newest settings are not in force.
+    /// The routes whose issuers' newest settings are not in force, or which lack a backend.
     pub(crate) fn rejected(&self) -> Vec<RejectedRoute> {
         let of_failed = |route: &Arc<ServedRoute>| {
             let failure = self.failures.get(&route.issuer)?;
@@ -64,9 +77,15 @@ impl Snapshot {
             })
         };
         if self.failures.is_empty() {
-            return Vec::new();
+            return self.hurt.clone();
         }
-        self.table.routes().iter().filter_map(of_failed).collect()
+        let of_issuers = self.table.routes().iter().filter_map(of_failed);
+        of_issuers.chain(self.hurt.iter().cloned()).collect()
+    }
+
+    /// Whether everything is in force that the configuration says.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.failures.is_empty() && self.hurt.is_empty()
     }
 }
 
@@ -123,6 +142,7 @@ impl Snapshots {
             )
         });
         let counters = counters.collect();
+        let (targets, tls, hurt) = targets(&table, &current.tls);
         self.metrics
             .routes
             .set(i64::try_from(table.routes().len()).unwrap_or(i64::MAX));
@@ -131,6 +151,9 @@ impl Snapshots {
             issuers,
             failures,
             counters,
+            targets,
+            tls,
+            hurt,
         });
         self.current.store(Arc::clone(&next));
         // After the swap, so that what is verified anew is verified by what is in force now.
@@ -161,6 +184,41 @@ impl Snapshots {
     }
 }
 
+type Targets = Vec<Box<[Option<Target>]>>;
+
+/// The backends of all rules. One that cannot be set up hurts only itself, and is told with its route.
+fn targets(table: &RouteTable, before: &TlsBook) -> (Targets, TlsBook, Vec<RejectedRoute>) {
+    let (mut tls, mut hurt) = (TlsBook::default(), Vec::new());
+    let mut target = |rule: &ServedRule, backend: &Backend| {
+        let Some(wanted) = &backend.tls else {
+            return Target::plain(backend);
+        };
+        let shown = &rule.route.client_certificates;
+        match tls.set_up(before, wanted, backend.protocol, shown) {
+            Ok(tls) => Some(Target::secured(&wanted.address, backend.protocol, tls)),
+            Err(error) => {
+                hurt.push(without_backend(rule, wanted, &error));
+                None
+            }
+        }
+    };
+    let of_rule = |rule: &Arc<ServedRule>| {
+        let backends = rule.config.backends.iter();
+        backends.map(|backend| target(rule, backend)).collect()
+    };
+    let targets = table.rules().iter().map(of_rule).collect();
+    (targets, tls, hurt)
+}
+
+fn without_backend(rule: &ServedRule, backend: &BackendTls, error: &TlsError) -> RejectedRoute {
+    RejectedRoute {
+        route: rule.route.config.name.to_string(),
+        revision: Some(rule.route.revision.clone()),
+        reason: "upstream_tls",
+        message: format!("rule {}: backend {}: {error}", rule.config.name, backend.address),
+    }
+}
+
 /// Logs the failures that are news: an edit of somebody else's route says nothing of them.
 fn tell(before: &Snapshot, now: &Snapshot) {
     let known: HashSet<String> = before.failures().map(ToString::to_string).collect();
@@ -169,6 +227,9 @@ fn tell(before: &Snapshot, now: &Snapshot) {
         if !known.contains(&text) {
             tracing::error!(reason = failure.reason(), "{text}");
         }
+    }
+    for hurt in now.hurt.iter().filter(|hurt| !before.hurt.contains(hurt)) {
+        tracing::error!(reason = hurt.reason, route = hurt.route, "{}", hurt.message);
     }
 }
 
@@ -198,6 +259,10 @@ fn settings(config: &IssuerConfig, secrets: &IssuerSecrets) -> ProviderSettings 
         jwks_refresh: config.jwks_refresh,
         jwks_min_refresh: config.jwks_min_refresh,
         ca_certificates: config.ca_certificates.clone(),
+        client_certificate: secrets.client_certificate.clone().map(|shown| GivenCertificate {
+            chain: shown.chain,
+            key: shown.key,
+        }),
         reach: config.reach.clone(),
         connect_timeout: config.connect_timeout,
         request_timeout: config.request_timeout,

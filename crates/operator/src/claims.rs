@@ -36,7 +36,8 @@ impl Claim {
         Some(Self {
             namespace: lease.metadata.namespace?,
             created: lease.metadata.creation_timestamp?.0,
-            life: lease::life(&spec),
+            // Whatever it says: one that nobody renews must not keep a class.
+            life: lease::life(&spec).min(lease::LIFE),
             holder: spec.holder_identity.unwrap_or_default(),
             renewed: spec.renew_time.map(|time| time.0),
         })
@@ -46,7 +47,7 @@ impl Claim {
 /// Whose the class is, as an installation sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// Nobody holds a Lease of it.
+    /// Nobody's: no Lease of it is held, or our own is the oldest and not seen to be held yet.
     Free,
     Ours,
     /// Ours as soon as the installation in that namespace has had the time to see it.
@@ -79,7 +80,12 @@ struct Seen {
 
 impl Seen {
     fn is_alive(&self, now: Instant) -> bool {
-        self.counts && now.saturating_duration_since(self.since) <= self.claim.life.saturating_add(PATIENCE)
+        self.counts && self.lasts(now)
+    }
+
+    /// Whether it may be alive, as far as its age goes.
+    fn lasts(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) <= self.claim.life.saturating_add(PATIENCE)
     }
 }
 
@@ -119,9 +125,16 @@ impl Claims {
 
     fn next(&self, now: Instant) -> Standing {
         let alive = || self.seen.values().filter(|seen| seen.is_alive(now));
+        let lasts = |seen: &&Seen| seen.lasts(now);
         let other = oldest(alive().filter(|seen| seen.claim.namespace != self.own));
         match (oldest(alive()), other) {
             (None, _) => Standing::Free,
+            // After a crash, or a start: who has it may be seen in a moment.
+            (Some(first), _)
+                if first != self.own && oldest(self.seen.values().filter(lasts)) == Some(&*self.own) =>
+            {
+                Standing::Free
+            }
             (Some(first), _) if first != self.own => Standing::Theirs(first.to_owned()),
             (Some(_), None) => Standing::Ours,
             (Some(_), Some(other)) => match &self.standing {

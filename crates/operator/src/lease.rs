@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// How long a lease of ours lives that nobody renews (as in Kubernetes' own components).
-const LIFE: Duration = Duration::from_secs(15);
+pub(crate) const LIFE: Duration = Duration::from_secs(15);
 /// A leader that could not renew for so long gives up; well before others may begin.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// Between two looks at the lease.

@@ -185,7 +185,10 @@ impl Statuses {
         }
         if writer.is_some() {
             let concerned = objects.iter().filter(|(name, _)| known.concerns(name));
-            due.extend(concerned.filter_map(|(name, object)| farewell(name, object, &self.class)));
+            due.extend(
+                concerned
+                    .filter_map(|(name, object)| farewell(name, object, self.told.get(name), &self.class)),
+            );
         }
         metrics.statuses_waiting().set(gauge(due.len()));
         if let Some(writer) = writer {
@@ -379,8 +382,17 @@ impl Statuses {
 
 /// What remains to be said of an object that has left the class, also while no operator ran. Where somebody else has said
 /// something since, nothing.
-fn farewell<'k>(name: &'k ObjectName, object: &'k Object, class: &str) -> Option<News<'k>> {
-    if &*object.class == class || &*object.told_by != class {
+///
+/// Whoever says it is named in the status; where that is of an older version, `told` is what this process has said.
+fn farewell<'k>(
+    name: &'k ObjectName,
+    object: &'k Object,
+    told: Option<&Told>,
+    class: &str,
+) -> Option<News<'k>> {
+    let is_by_us = &*object.told_by == class
+        || object.told_by.is_empty() && told.is_some_and(|told| told.uid == object.uid);
+    if &*object.class == class || !is_by_us {
         return None;
     }
     let status = of_left(class, object.generation);

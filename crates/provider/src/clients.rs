@@ -11,7 +11,7 @@ use reqwest::Client;
 use splittoken_reach::Reach;
 use url::Url;
 
-use crate::{ProviderError, ProviderSettings};
+use crate::{GivenCertificate, ProviderError, ProviderSettings};
 
 /// The client of this kind, made by `make` if there is none.
 pub(crate) fn shared(
@@ -28,6 +28,7 @@ pub(crate) struct Kind {
     pub(crate) is_plain: bool,
     pub(crate) plain_http_allowed: bool,
     pub(crate) ca_certificates: Vec<String>,
+    pub(crate) client_certificate: Option<GivenCertificate>,
     pub(crate) reach: Reach,
     /// Where it connects to; 0 where that makes no difference.
     pub(crate) port: u16,
@@ -40,6 +41,7 @@ impl Kind {
             is_plain: settings.url.starts_with("http://"),
             plain_http_allowed: settings.plain_http_allowed,
             ca_certificates: settings.ca_certificates.clone(),
+            client_certificate: settings.client_certificate.clone(),
             reach: settings.reach.clone(),
             port,
             connect_timeout: settings.connect_timeout,
@@ -83,6 +85,7 @@ mod tests {
     use std::convert::Infallible;
 
     use splittoken_reach::Refused;
+    use splittoken_token::SecretBytes;
 
     use super::*;
 
@@ -101,6 +104,7 @@ mod tests {
             is_plain: false,
             plain_http_allowed: false,
             ca_certificates: Vec::new(),
+            client_certificate: None,
             reach: Reach::Anywhere,
             port: 0,
             connect_timeout: Duration::from_secs(2),
@@ -114,11 +118,19 @@ mod tests {
             reach: Reach::default(),
             ..kind.clone()
         };
+        let certified = |key: &[u8]| Kind {
+            client_certificate: Some(GivenCertificate {
+                chain: vec!["a certificate".to_owned()],
+                key: SecretBytes::new(key.to_vec()),
+            }),
+            ..kind.clone()
+        };
         let first = get(&kind);
         assert_eq!((*first, *get(&kind), *get(&other)), (1, 1, 2));
         assert_eq!(*get(&nearer), 3);
+        assert_eq!((*get(&certified(b"a key")), *get(&certified(b"another"))), (4, 5));
         drop(first);
-        assert_eq!(*get(&kind), 4, "nobody used it any more");
+        assert_eq!(*get(&kind), 6, "nobody used it any more");
         assert_eq!(in_use.0.lock().unwrap().len(), 1, "what nobody uses is forgotten");
     }
     #[test]

@@ -28,6 +28,9 @@ pub enum ProviderError {
         #[source]
         source: Option<reqwest::Error>,
     },
+    /// A client certificate is not PEM, has no key, or another one's.
+    #[error("the client certificate cannot be used")]
+    ClientCertificate(#[source] reqwest::Error),
     /// The HTTP client could not be made; most often there are no system root certificates.
     #[error("no HTTP client could be made (are there system root certificates?)")]
     Client(#[source] reqwest::Error),
@@ -40,6 +43,7 @@ impl ProviderError {
             Self::NoCryptoProvider => "no_crypto_provider",
             Self::Url { source, .. } => source.reason(),
             Self::Certificate { .. } => "ca_certificate",
+            Self::ClientCertificate(_) => "client_certificate",
             Self::Client(_) => "http_client",
         }
     }

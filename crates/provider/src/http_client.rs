@@ -5,13 +5,13 @@ use std::{collections::HashMap, error::Error, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{HeaderMap, header};
 use parking_lot::Mutex;
-use reqwest::{Certificate, Client, RequestBuilder, Response, redirect};
+use reqwest::{Certificate, Client, Identity, RequestBuilder, Response, redirect};
 use splittoken_reach::{Forbidden, Reach};
 use url::Url;
 use zeroize::Zeroizing;
 
 use crate::{
-    CallError, MAX_ANSWER_BYTES, ProviderAnswer, ProviderError, ProviderSettings,
+    CallError, GivenCertificate, MAX_ANSWER_BYTES, ProviderAnswer, ProviderError, ProviderSettings,
     clients::{self, Kind},
     error::FetchError,
     resolver::Resolver,
@@ -125,9 +125,10 @@ fn client(settings: &ProviderSettings, port: u16) -> Result<Arc<Client>, Provide
 
 fn make(kind: &Kind) -> Result<Client, ProviderError> {
     let own_roots = parse_roots(&kind.ca_certificates)?;
-    let client = match build(kind, own_roots) {
+    let identity = kind.client_certificate.as_ref().map(identity).transpose()?;
+    let client = match build(kind, own_roots, identity.clone()) {
         // An issuer in the clear, say in a mesh, needs no roots; a slim image may have none.
-        Err(_) if kind.ca_certificates.is_empty() && kind.is_plain => build(kind, Some(Vec::new())),
+        Err(_) if kind.ca_certificates.is_empty() && kind.is_plain => build(kind, Some(Vec::new()), identity),
         built => built,
     };
     client.map_err(ProviderError::Client)
@@ -156,7 +157,29 @@ fn parse_roots(pems: &[String]) -> Result<Option<Vec<Certificate>>, ProviderErro
     Ok((!pems.is_empty()).then_some(roots))
 }
 
-fn build(kind: &Kind, roots: Option<Vec<Certificate>>) -> reqwest::Result<Client> {
+/// What is shown to the provider.
+fn identity(given: &GivenCertificate) -> Result<Identity, ProviderError> {
+    let mut pem = Zeroizing::new(given.key.expose().to_vec());
+    for certificate in &given.chain {
+        pem.push(b'\n');
+        pem.extend_from_slice(certificate.as_bytes());
+    }
+    let identity = Identity::from_pem(&pem).map_err(ProviderError::ClientCertificate)?;
+    // Building alone with it finds out now whether the key is its own.
+    let alone = Client::builder()
+        .no_proxy()
+        .tls_certs_only(Vec::new())
+        .identity(identity.clone())
+        .build();
+    alone.map_err(ProviderError::ClientCertificate)?;
+    Ok(identity)
+}
+
+fn build(
+    kind: &Kind,
+    roots: Option<Vec<Certificate>>,
+    identity: Option<Identity>,
+) -> reqwest::Result<Client> {
     let builder = Client::builder()
         .http1_only()
         .https_only(!kind.plain_http_allowed)
@@ -177,6 +200,10 @@ fn build(kind: &Kind, roots: Option<Vec<Certificate>>) -> reqwest::Result<Client
             reach: reach.clone(),
             port: kind.port,
         })),
+    };
+    let builder = match identity {
+        Some(identity) => builder.identity(identity),
+        None => builder,
     };
     match roots {
         Some(roots) => builder.tls_certs_only(roots).build(),
@@ -290,6 +317,7 @@ mod tests {
             jwks_refresh: Duration::ZERO,
             jwks_min_refresh: Duration::ZERO,
             ca_certificates: vec![],
+            client_certificate: None,
             reach: Reach::Anywhere,
             connect_timeout: Duration::ZERO,
             request_timeout: Duration::ZERO,

@@ -1,4 +1,7 @@
-use std::time::Duration;
+use std::{
+    hash::{Hash, Hasher},
+    time::Duration,
+};
 
 use splittoken_reach::Reach;
 use splittoken_token::{Algorithm, Family, Policy, SecretBytes};
@@ -37,12 +40,30 @@ pub struct ProviderSettings {
     pub jwks_min_refresh: Duration,
     /// PEM certificates to trust in place of the system's; empty means the system's.
     pub ca_certificates: Vec<String>,
+    /// What it is shown where it asks for a certificate.
+    pub client_certificate: Option<GivenCertificate>,
     /// Which addresses it may have, whatever its names resolve to; discovered endpoints included.
     pub reach: Reach,
     /// Time to a connection, TLS included.
     pub connect_timeout: Duration,
     /// Time to a whole answer, connecting included.
     pub request_timeout: Duration,
+}
+
+/// A certificate with its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GivenCertificate {
+    /// The certificate and those that lead to its authority: one PEM text each.
+    pub chain: Vec<String>,
+    /// The private key, in PEM.
+    pub key: SecretBytes,
+}
+
+// Of what is no secret.
+impl Hash for GivenCertificate {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.chain.hash(state);
+    }
 }
 
 /// Endpoint URLs that need no discovery.

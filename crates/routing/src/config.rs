@@ -1,7 +1,8 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use splittoken_reach::Reach;
+use splittoken_token::SecretBytes;
 
 use crate::{
     Cors, Hostname,
@@ -71,6 +72,18 @@ pub struct RouteSecrets {
     /// Of its issuer.
     #[serde(default)]
     pub issuer: IssuerSecrets,
+    /// What the gateway shows to backends, by the name of the Secret that it comes from.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub client_certificates: BTreeMap<String, ClientCertificate>,
+}
+
+/// A certificate with its key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientCertificate {
+    /// The certificate and those that lead to its authority: one PEM text each.
+    pub chain: Vec<String>,
+    /// The private key, in PEM.
+    pub key: SecretBytes,
 }
 
 /// The token endpoint of a route.
@@ -286,10 +299,51 @@ pub struct Timeouts {
 /// One place where requests of a rule go.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backend {
-    /// `host:port` to connect to, or why there is none.
+    /// `host:port` to connect to without TLS, or why there is none.
     pub address: Result<String, UnusableBackend>,
     /// Its share of the requests.
     pub weight: u32,
+    /// What is spoken with it.
+    #[serde(default, skip_serializing_if = "BackendProtocol::is_http1")]
+    pub protocol: BackendProtocol,
+    /// How to get there over TLS, in place of `address`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<BackendTls>,
+}
+
+/// A backend that TLS is spoken with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackendTls {
+    /// `host:port` to connect to. In here, so that a gateway of a version that knows nothing of TLS finds a backend
+    /// without an address, and sends no token in clear.
+    pub address: String,
+    /// The DNS name or IP address that its certificate must be for.
+    pub server_name: String,
+    /// PEM certificates to trust in place of the system's; empty means the system's.
+    pub ca_certificates: Vec<String>,
+    /// Which of [`RouteSecrets::client_certificates`] it is shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificate: Option<String>,
+}
+
+/// What is spoken with a backend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum BackendProtocol {
+    /// HTTP/1.1; also what a text of an older operator means, which says nothing of it.
+    #[default]
+    Http1,
+    /// HTTP/2; without TLS it is known beforehand (RFC 9113 §3.3).
+    Http2,
+    /// One of the two, as is agreed on with TLS (RFC 7301).
+    Negotiated,
+}
+
+impl BackendProtocol {
+    // The signature that `serde(skip_serializing_if)` asks for.
+    #[allow(clippy::trivially_copy_pass_by_ref)]
+    fn is_http1(&self) -> bool {
+        *self == Self::Http1
+    }
 }
 
 /// Why a backend gets no requests. Its share is answered with 500; never by another rule's backend.

@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 use splittoken_reach::Reach;
 use splittoken_token::{Algorithm, Realm, SecretBytes};
 
+use crate::config::ClientCertificate;
+
 /// Everything a gateway must know of an identity provider, resolved: no reference is left to look up.
 ///
 /// Two routes with equal values share one provider client, its keys and its connections.
@@ -107,4 +109,7 @@ pub struct Lifetime {
 pub struct IssuerSecrets {
     /// The raw key of HS256, HS384 and HS512.
     pub hmac_key: Option<SecretBytes>,
+    /// What the provider is shown where it asks for a certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificate: Option<ClientCertificate>,
 }

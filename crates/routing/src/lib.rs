@@ -23,10 +23,10 @@ mod table;
 pub mod wire;
 
 pub use config::{
-    Authentication, Authorization, Backend, ClaimEncoding, ClaimOperator, ClaimRequirement, ClaimToHeader,
-    CompiledRoute, FORMAT, HeaderMatch, HeaderSet, IdTokenPolicy, OnNonJwt, PathMatch, RefreshTokenPolicy,
-    RequestHeaders, RouteConfig, RouteMatch, RouteName, RouteSecrets, Rule, Timeouts, TokenEndpoint,
-    UnusableBackend,
+    Authentication, Authorization, Backend, BackendProtocol, BackendTls, ClaimEncoding, ClaimOperator,
+    ClaimRequirement, ClaimToHeader, ClientCertificate, CompiledRoute, FORMAT, HeaderMatch, HeaderSet,
+    IdTokenPolicy, OnNonJwt, PathMatch, RefreshTokenPolicy, RequestHeaders, RouteConfig, RouteMatch,
+    RouteName, RouteSecrets, Rule, Timeouts, TokenEndpoint, UnusableBackend,
 };
 pub use cors::{ANY, Cors, ServedCors, announced_method, origin};
 pub use hostname::{Host, Hostname, HostnameError};

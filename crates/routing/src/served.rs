@@ -1,11 +1,11 @@
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header::InvalidHeaderName};
 use thiserror::Error;
 
 use crate::{
-    Backend, CompiledRoute, Cors, FORMAT, Found, HeaderMatch, PathMatch, RequestHeaders, RouteConfig,
-    RouteMatch, RouteName, Rule, ServedCors,
+    ClientCertificate, CompiledRoute, Cors, FORMAT, Found, HeaderMatch, PathMatch, RequestHeaders,
+    RouteConfig, RouteMatch, RouteName, Rule, ServedCors,
     path::{CanonicalPath, PathError},
 };
 
@@ -72,6 +72,8 @@ pub struct ServedRoute {
     pub names_methods: bool,
     /// What browsers are told of its answers.
     pub cors: Option<ServedCors>,
+    /// What its backends may ask for.
+    pub client_certificates: BTreeMap<String, ClientCertificate>,
 }
 
 /// A rule as it is served.
@@ -113,10 +115,18 @@ impl fmt::Debug for ServedRoute {
 }
 
 impl ServedRule {
-    /// The backend for a random number: each gets its weight's share. `None` if no backend has any weight.
-    pub fn backend(&self, random: u64) -> Option<&Backend> {
+    /// Whether the upstream believes that a header of this name comes from the gateway, or is not to get it at all.
+    pub fn answers_for(&self, name: &HeaderName) -> bool {
+        let HeaderEdits { set, remove } = &self.request_headers;
+        self.route.claim_headers.contains(name)
+            || set.iter().any(|(own, _)| own == name)
+            || remove.contains(name)
+    }
+
+    /// The place of the backend for a random number: each gets its weight's share. `None` if no backend has any weight.
+    pub fn backend(&self, random: u64) -> Option<usize> {
         let mut ticket = random.checked_rem(self.total_weight)?;
-        self.config.backends.iter().find(|backend| {
+        self.config.backends.iter().position(|backend| {
             let weight = u64::from(backend.weight);
             let wins = ticket < weight;
             ticket = ticket.saturating_sub(weight);
@@ -201,6 +211,7 @@ pub(crate) fn serve_route(route: &CompiledRoute, issuer: usize) -> Result<Served
         claim_headers,
         names_methods,
         cors: config.cors.as_ref().map(ServedCors::new),
+        client_certificates: route.secrets.client_certificates.clone(),
         config,
     })
 }

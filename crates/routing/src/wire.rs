@@ -170,12 +170,14 @@ pub fn object_name(route: &RouteName) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use serde_json::json;
     use splittoken_reach::{Reach, Refused};
     use splittoken_token::SecretBytes;
 
     use super::*;
-    use crate::IssuerSecrets;
+    use crate::{Backend, BackendProtocol, BackendTls, ClientCertificate, IssuerSecrets, UnusableBackend};
 
     fn route(secrets: RouteSecrets) -> CompiledRoute {
         let config = json!({
@@ -201,7 +203,9 @@ mod tests {
         RouteSecrets {
             issuer: IssuerSecrets {
                 hmac_key: Some(SecretBytes::new(b"a key of some bytes".to_vec())),
+                client_certificate: None,
             },
+            client_certificates: BTreeMap::default(),
         }
     }
 
@@ -248,6 +252,54 @@ mod tests {
         let key = hidden.split('"').find(|text| text.len() > 20).unwrap();
         assert!(!written.config.contains(key));
         assert!(write(&route(RouteSecrets::default())).unwrap().secrets.is_none());
+    }
+
+    /// Gateways and operators of two versions meet during an upgrade.
+    #[test]
+    fn what_an_older_version_says_nothing_of_is_plain_http_1() {
+        let older = json!({"address": {"Ok": "10.96.0.7:80"}, "weight": 1});
+        let backend: Backend = serde_json::from_value(older.clone()).unwrap();
+        assert_eq!((backend.protocol, &backend.tls), (BackendProtocol::Http1, &None));
+        assert_eq!(serde_json::to_value(&backend).unwrap(), older);
+        assert_eq!(
+            serde_json::from_str::<RouteSecrets>("{}").unwrap(),
+            RouteSecrets::default()
+        );
+    }
+
+    #[test]
+    fn a_client_certificate_is_in_the_secret_half_alone() {
+        let certificate = ClientCertificate {
+            chain: vec!["a certificate".to_owned()],
+            key: SecretBytes::new(b"a private key of some length".to_vec()),
+        };
+        let secrets = RouteSecrets {
+            client_certificates: BTreeMap::from([("shop-client".to_owned(), certificate)]),
+            ..RouteSecrets::default()
+        };
+        let backend = Backend {
+            address: Err(UnusableBackend {
+                reason: "TLS".to_owned(),
+            }),
+            weight: 1,
+            protocol: BackendProtocol::Negotiated,
+            tls: Some(BackendTls {
+                address: "10.96.0.7:443".to_owned(),
+                server_name: "orders.shop.svc".to_owned(),
+                ca_certificates: Vec::new(),
+                client_certificate: Some("shop-client".to_owned()),
+            }),
+        };
+        let text = serde_json::to_string(&backend).unwrap();
+        assert_eq!(serde_json::from_str::<Backend>(&text).unwrap(), backend);
+        let route = route(secrets);
+        let written = write(&route).unwrap();
+        let hidden = written.secrets.unwrap();
+        assert!(hidden.contains("a certificate") && !written.config.contains("a certificate"));
+        let again = Visible::read(&written.config)
+            .unwrap()
+            .join(Some(hidden.as_bytes()));
+        assert_eq!(again.unwrap(), route);
     }
 
     #[test]

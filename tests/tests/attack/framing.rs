@@ -298,6 +298,7 @@ fn trailers_say_nothing() -> Result<()> {
         "Connection: close",
         "Content-Type: evil/evil",
         "X_Evil: evil",
+        "X-HTTP-Method-Override: evil",
     ];
     let mut cases = Vec::new();
     for trailer in trailers {

@@ -4,9 +4,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use splittoken_tests::apiserver::ApiServer;
+use splittoken_tests::certs::Authority;
+use splittoken_tests::http2_upstream::{Http2Upstream, Settings};
 use splittoken_tests::jwt::Key;
 use splittoken_tests::mint::Mint;
 use splittoken_tests::wait;
@@ -159,4 +161,83 @@ fn a_changed_key_takes_effect_at_once_when_the_route_is_touched_and_within_a_min
     wait::until_true(AT_ONCE, "the route to go", || {
         pod.call(&host, "/", None).is_ok_and(|status| status == 404)
     })
+}
+
+/// A client certificate travels as the key of an issuer does: in the rendered Secret, and nowhere else.
+#[test]
+fn a_client_certificate_reaches_the_gateways_and_nobody_else() -> Result<()> {
+    let stage = stage()?;
+    let plane = &stage.installation;
+    let operator = plane.operator(URLS)?;
+    let pod = plane.pod(1)?;
+    let team = plane.team("team", &json!({}))?;
+    let (authority, clients) = (Authority::new()?, Authority::new()?);
+    let (config, _) = authority
+        .certify(&["127.0.0.1"])?
+        .server(&["h2"], Some(&clients))?;
+    let upstream = Http2Upstream::with(Settings {
+        tls: Some(config),
+        ..Settings::default()
+    })?;
+    let shown = clients.certify_client("shop")?;
+    plane.kube.apply(&secret(&team, KEY))?;
+    plane.kube.apply(&json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "ca", "namespace": team},
+        "data": {"ca.crt": authority.pem()},
+    }))?;
+    let mut route = hmac_route(&stage, &team);
+    route["spec"]["rules"][0]["backendRefs"][0] = json!({
+        "url": format!("https://{}", upstream.address()),
+        "tls": {
+            "mode": "Custom", "caCertificateRefs": [{"name": "ca"}], "clientCertificateRef": {"name": "shop-client"},
+        },
+    });
+    apply_and_expect(plane, &route, "ResolvedRefs", "SecretNotFound")?;
+    plane.kube.apply(&json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
+        "metadata": {"name": "shop-client", "namespace": team},
+        "data": {"tls.crt": STANDARD.encode(&shown.pem), "tls.key": STANDARD.encode(&shown.key_pem)},
+    }))?;
+    let host = plane.host("orders");
+    wait::until_true(MINUTE, "the certificate to be found", || {
+        let ready = plane.kube.condition("SplitTokenRoute", &team, "orders", "Ready");
+        ready.is_ok_and(|(status, _)| status == "True")
+    })?;
+    let token = pod.token(&host)?;
+    assert_eq!(pod.call(&host, "/", Some(&token))?, 200);
+
+    let object = &rendered(plane)?[&format!("{team}/orders")].object;
+    let beside = plane
+        .kube
+        .find("Secret", &plane.name, object)?
+        .context("no Secret")?;
+    // Base64 in base64: what is looked for is a line of the key, in the forms that it may have.
+    let text = STANDARD.decode(beside["data"]["secrets.json"].as_str().context("no entry")?)?;
+    let key = URL_SAFE_NO_PAD.encode(&shown.key_pem);
+    ensure!(
+        String::from_utf8(text)?.contains(&key),
+        "the key is not where it should be"
+    );
+    let line = shown.key_pem.lines().nth(1).context("a line")?;
+    let forms = [key, STANDARD.encode(&shown.key_pem), line.to_owned()];
+    let kube = &plane.kube;
+    let mut seen = vec![
+        ("the operator's log", operator.text()),
+        ("the gateway's log", pod.text()),
+        ("the gateway's /config", pod.admin("/config")?.text()),
+    ];
+    for (kind, namespace) in [
+        ("ConfigMap", &plane.name),
+        ("Event", &team),
+        ("SplitTokenRoute", &team),
+    ] {
+        seen.push((kind, json!(kube.list(kind, namespace, "")?).to_string()));
+    }
+    for (place, text) in seen {
+        ensure!(
+            !forms.iter().any(|form| text.contains(form)),
+            "the key is in {place}"
+        );
+    }
+    Ok(())
 }

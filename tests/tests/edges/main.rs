@@ -1,12 +1,17 @@
 //! What clients speak with the gateway beside plain HTTP/1.1: TLS, HTTP/2, the PROXY protocol, and CORS with browsers.
 
 mod cors;
+mod grpc;
 mod http2;
 mod leaving;
 mod pages;
 mod proxy_protocol;
+mod renewal;
+mod streams;
 mod tls;
 mod token_end;
+mod upstream_http2;
+mod upstream_tls;
 mod websocket;
 
 use std::net::SocketAddr;

@@ -1,14 +1,21 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use rustls_pki_types::{CertificateDer, pem::PemObject, pem::SectionKind};
+use splittoken_token::SecretBytes;
 use webpki::anchor_from_trusted_cert;
+
+use crate::{
+    crd::{CaCertificateRef, CaCertificateSource},
+    resources::Resources,
+    verdict::{Problem, Reason},
+};
 
 /// What one entry may hold, with what stands between its certificates and with those that are there twice.
 const MAX_ENTRY: usize = 256 * 1024;
-/// What the certificates of one issuer may come to. A company has a few of 1 to 2 KiB; whoever wants the public web's
+/// What the certificates of one issuer, or of one backend, may come to. A company has a few of 1 to 2 KiB; whoever wants the public web's
 /// authorities has them in the image. Each route of the issuer carries all of them to each gateway.
 const MAX_TOTAL: usize = 64 * 1024;
 
-/// The certificates of one issuer: one PEM text each, alike however the bundles were laid out, and each once.
+/// The certificates of one issuer or backend: one PEM text each, alike however the bundles were laid out, and each once.
 #[derive(Default)]
 pub(super) struct Certificates {
     found: Vec<String>,
@@ -16,6 +23,43 @@ pub(super) struct Certificates {
 }
 
 impl Certificates {
+    /// Adds the certificate authorities that an object of `namespace` refers to in `field`.
+    pub(super) fn add_from(
+        &mut self,
+        resources: &Resources,
+        namespace: &str,
+        reference: &CaCertificateRef,
+        field: &str,
+    ) -> Result<(), Problem> {
+        const KEY: &str = "ca.crt";
+        let object = reference.object(namespace);
+        let entry = match reference.kind {
+            CaCertificateSource::ConfigMap => {
+                let found = resources.config_maps.get(&object);
+                found.map(|data| data.get(KEY).map(str::as_bytes))
+            }
+            CaCertificateSource::Secret => {
+                let found = resources.secrets.get(&object);
+                found.map(|data| data.get(KEY).map(SecretBytes::expose))
+            }
+        };
+        let reason = Reason::InvalidCertificate;
+        match entry.map(|entry| entry.map(|pem| self.add(pem))) {
+            Some(Some(Ok(()))) => Ok(()),
+            Some(Some(Err(fault))) => Err(Problem::new(field, reason, format!("{KEY} of {object} {fault}"))),
+            Some(None) => Err(Problem::new(
+                field,
+                reason,
+                format!("{object} has no entry {KEY}"),
+            )),
+            None => Err(Problem::unresolved(
+                field,
+                reason,
+                format!("{object} is not known here"),
+            )),
+        }
+    }
+
     /// Takes a bundle of PEM certificates apart and checks each.
     pub(super) fn add(&mut self, pem: &[u8]) -> Result<(), String> {
         if pem.len() > MAX_ENTRY {
@@ -46,9 +90,7 @@ impl Certificates {
         }
         self.bytes += pem.len();
         if self.bytes > MAX_TOTAL {
-            return Err(format!(
-                "brings the issuer's certificates to more than {MAX_TOTAL} bytes"
-            ));
+            return Err(format!("brings the certificates to more than {MAX_TOTAL} bytes"));
         }
         self.found.push(pem);
         Ok(())

@@ -1,15 +1,15 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use splittoken_routing::{
-    Discovery, Endpoints, IssuerConfig, IssuerSecrets, Lifetime, Transport, Verification,
+    ClientCertificate, Discovery, Endpoints, IssuerConfig, IssuerSecrets, Lifetime, Transport, Verification,
 };
 use splittoken_token::{Algorithm, Realm, SecretBytes};
 use url::{Host, Url};
 
-use super::{CompileOptions, certificates::Certificates, is_served, refusal};
+use super::{CompileOptions, certificates::Certificates, client_certificate, is_served, refusal};
 use crate::{
     crd::{
-        self, CaCertificateRef, CaCertificateSource, Issuer, NamespacesFrom, SecretKeyRef, SplitTokenIssuer,
+        self, CaCertificateRef, ClientCertificateRef, Issuer, NamespacesFrom, SecretKeyRef, SplitTokenIssuer,
     },
     dot_segments::has_dot_segments,
     object::ObjectName,
@@ -128,6 +128,11 @@ impl<'a> Issuers<'a> {
         })
     }
 
+    /// What it was resolved from.
+    pub(super) fn resources(&self) -> &'a Resources {
+        self.resources
+    }
+
     /// The labels of a namespace.
     pub(super) fn namespace_labels(&self, namespace: &str) -> BTreeMap<String, String> {
         self.resources.namespace_labels(namespace)
@@ -212,11 +217,20 @@ impl<'a> Resolver<'a> {
         for (index, reference) in refs.iter().enumerate() {
             self.add_certificates(index, reference, &mut certificates);
         }
+        let shown = issuer
+            .tls
+            .as_ref()
+            .and_then(|tls| tls.client_certificate_ref.as_ref());
+        let client_certificate = shown.and_then(|reference| self.client_certificate(reference));
         if !self.problems.is_empty() {
             return None;
         }
         let config = self.config(issuer, certificates.into_texts());
-        Some((config, IssuerSecrets { hmac_key }))
+        let secrets = IssuerSecrets {
+            hmac_key,
+            client_certificate,
+        };
+        Some((config, secrets))
     }
 
     fn config(&self, issuer: &Issuer, ca_certificates: Vec<String>) -> IssuerConfig {
@@ -351,37 +365,17 @@ impl<'a> Resolver<'a> {
         }
     }
 
+    fn client_certificate(&mut self, reference: &ClientCertificateRef) -> Option<ClientCertificate> {
+        let field = format!("{}.tls.clientCertificateRef", self.field);
+        let namespace = &self.owner.namespace;
+        let found = client_certificate::read(self.resources, namespace, &reference.name, &field);
+        found.map_err(|problem| self.problems.push(problem)).ok()
+    }
+
     fn add_certificates(&mut self, index: usize, reference: &CaCertificateRef, to: &mut Certificates) {
-        const KEY: &str = "ca.crt";
         let field = format!("{}.tls.caCertificateRefs[{index}]", self.field);
-        let (kind, resources) = (reference.kind, self.resources);
-        let object = |kind| ObjectName::new(kind, &self.owner.namespace, &reference.name);
-        let (object, entry) = match kind {
-            CaCertificateSource::ConfigMap => {
-                let object = object("ConfigMap");
-                let entry = resources
-                    .config_maps
-                    .get(&object)
-                    .map(|c| c.get(KEY).map(str::as_bytes));
-                (object, entry)
-            }
-            CaCertificateSource::Secret => {
-                let object = object("Secret");
-                let entry = resources
-                    .secrets
-                    .get(&object)
-                    .map(|s| s.get(KEY).map(SecretBytes::expose));
-                (object, entry)
-            }
-        };
-        let reason = Reason::InvalidCertificate;
-        let problem = match entry.map(|entry| entry.map(|pem| to.add(pem))) {
-            Some(Some(Ok(()))) => return,
-            Some(Some(Err(fault))) => Problem::new(field, reason, format!("{KEY} of {object} {fault}")),
-            Some(None) => Problem::new(field, reason, format!("{object} has no entry {KEY}")),
-            None => Problem::unresolved(field, reason, format!("{object} is not known here")),
-        };
-        self.problems.push(problem);
+        let added = to.add_from(self.resources, &self.owner.namespace, reference, &field);
+        self.problems.extend(added.err());
     }
 }
 

@@ -3,6 +3,7 @@
 mod backends;
 mod certificates;
 mod claims;
+mod client_certificate;
 mod cors;
 mod issuer;
 mod revision;

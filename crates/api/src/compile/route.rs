@@ -7,6 +7,7 @@ use splittoken_routing::{
 
 use super::{
     CompileOptions, Issuers,
+    backends::Backends,
     claims::{Claims, Endpoint, MatchKey, Place},
     cors,
     issuer::Resolved,
@@ -93,13 +94,18 @@ impl Draft<'_> {
             .as_ref()
             .and_then(|e| e.token.as_ref())
             .map(token_endpoint);
-        let namespace = self.object.namespace.clone();
+        let mut backends = Backends::new(issuers.resources(), options, &self.object.namespace);
         let rules = spec.rules.iter().enumerate();
         let rules = rules
-            .map(|(i, rule)| rules::compile(rule, i, &namespace, options, &mut self.problems))
-            .map(Arc::new)
+            .map(|(i, rule)| Arc::new(rules::compile(rule, i, &mut backends)))
             .collect();
-        let sealed = self.issuer(issuers).and_then(|(issuer, secrets)| {
+        let Backends {
+            problems,
+            client_certificates,
+            ..
+        } = backends;
+        self.problems.extend(problems);
+        let sealed = self.issuer(issuers).and_then(|(issuer, of_issuer)| {
             let config = RouteConfig {
                 format: FORMAT,
                 name: self.name.clone(),
@@ -112,7 +118,11 @@ impl Draft<'_> {
                 reach: options.installation.reach(),
                 rules,
             };
-            self.seal(config, RouteSecrets { issuer: secrets }, options)
+            let secrets = RouteSecrets {
+                issuer: of_issuer,
+                client_certificates,
+            };
+            self.seal(config, secrets, options)
         });
         // A route that is refused for its own sake must not take anything from others.
         if self.is_accepted() {

@@ -3,23 +3,14 @@ use splittoken_routing::{
     HeaderMatch, HeaderSet, PathMatch, RequestHeaders, RouteMatch, Rule, Timeouts,
 };
 
-use super::{CompileOptions, backends, rule_field};
-use crate::{
-    crd::{self, PathMatchType},
-    verdict::Problem,
-};
+use super::{backends::Backends, rule_field};
+use crate::crd::{self, PathMatchType};
 
 /// The compiled form of rule number `index`. Only its backends can be a problem.
-pub(super) fn compile(
-    rule: &crd::Rule,
-    index: usize,
-    namespace: &str,
-    options: &CompileOptions<'_>,
-    problems: &mut Vec<Problem>,
-) -> Rule {
+pub(super) fn compile(rule: &crd::Rule, index: usize, backends: &mut Backends<'_>) -> Rule {
     let backends = rule.backend_refs.iter().enumerate().map(|(i, backend)| {
         let field = rule_field(index, &format!(".backendRefs[{i}]"));
-        backends::compile(backend, namespace, &field, options, problems)
+        backends.compile(backend, &field)
     });
     Rule {
         name: rule.name.clone(),

@@ -13,6 +13,7 @@ mod installation;
 mod issuers;
 mod revisions;
 mod rules;
+mod upstream_tls;
 
 /// A set of objects and what is compiled from it.
 struct Set {

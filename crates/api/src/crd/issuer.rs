@@ -3,7 +3,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use splittoken_token::Algorithm;
 
-use super::{AllowedRoutes, default_class};
+use super::{AllowedRoutes, ClientCertificateRef, default_class};
 use crate::{
     cel_rules::rules,
     duration::{GepDuration, seconds},
@@ -266,13 +266,18 @@ fn default_min_refresh_interval() -> GepDuration {
     seconds(30)
 }
 
-/// Whom to trust as the provider.
+/// Whom to trust as the provider, and what it is shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("minProperties" = 1))]
 pub struct IssuerTls {
     /// Certificate authorities, in the place of the system's: the key `ca.crt` of each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 8))]
     pub ca_certificate_refs: Vec<CaCertificateRef>,
+    /// What the gateway shows of itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificate_ref: Option<ClientCertificateRef>,
 }
 
 /// A `ConfigMap` or Secret of the object's own namespace.

@@ -1,6 +1,7 @@
 //! The custom resource types of `splittoken.dev/v1alpha1`.
 
 mod allowed_routes;
+mod backend;
 mod cors;
 mod issuer;
 mod matching;
@@ -11,6 +12,7 @@ mod rule;
 pub use allowed_routes::{
     AllowedRoutes, LabelOperator, LabelRequirement, LabelSelector, NamespacesFrom, RouteNamespaces,
 };
+pub use backend::{BackendProtocol, BackendRef, BackendTls, BackendTlsMode, ClientCertificateRef};
 pub use cors::{Cors, CorsMethod};
 pub use issuer::{
     CaCertificateRef, CaCertificateSource, Discovery, Issuer, IssuerEndpoints, IssuerTimeouts, IssuerTls,
@@ -22,8 +24,8 @@ pub use route::{
     StoreUnavailable, TokenEndpoint, TokenEndpoints,
 };
 pub use rule::{
-    Authentication, Authorization, BackendRef, ClaimEncoding, ClaimOperator, ClaimRequirement, ClaimToHeader,
-    HeaderSet, PathRewrite, RequestHeaders, Retries, Rule, RuleTimeouts, Upgrade,
+    Authentication, Authorization, ClaimEncoding, ClaimOperator, ClaimRequirement, ClaimToHeader, HeaderSet,
+    PathRewrite, RequestHeaders, Retries, Rule, RuleTimeouts, Upgrade,
 };
 
 /// The API group of both kinds.

@@ -1,7 +1,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::RuleMatch;
+use super::{BackendRef, RuleMatch};
 use crate::{
     cel_rules::rules,
     duration::{GepDuration, seconds},
@@ -345,41 +345,5 @@ impl Default for Retries {
 }
 
 fn default_max_retries() -> i32 {
-    1
-}
-
-/// A Service, or a URL where the installation allows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = rules(&[
-    ("has(self.name) != has(self.url)", "exactly one of name and url must be set"),
-    ("has(self.name) == has(self.port)", "port belongs to name: a Service needs it, a url holds its own"),
-    // `namespace` is a reserved word of CEL, which Kubernetes escapes like this.
-    ("!has(self.__namespace__) || has(self.name)", "namespace belongs to name"),
-])))]
-pub struct BackendRef {
-    /// Name of a Service.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63), regex(pattern = patterns::DNS_LABEL))]
-    pub name: Option<String>,
-    /// Its namespace; the route's own if left out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63), regex(pattern = patterns::DNS_LABEL))]
-    pub namespace: Option<String>,
-    /// A port of the Service.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 65535))]
-    pub port: Option<i32>,
-    /// Scheme, host and port of an upstream outside the cluster.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 512), regex(pattern = patterns::ORIGIN))]
-    pub url: Option<String>,
-    /// Its share of the requests, relative to the others; 0 is none.
-    #[serde(default = "default_weight")]
-    #[schemars(range(min = 0, max = 1_000_000))]
-    pub weight: i32,
-}
-
-fn default_weight() -> i32 {
     1
 }

@@ -1,18 +1,25 @@
-use std::{io, net::SocketAddr, time::Duration};
+use std::{error::Error, io, net::SocketAddr, time::Duration};
 
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 use splittoken_reach::{Forbidden, Reach};
+use splittoken_routing::BackendProtocol;
 use thiserror::Error;
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpStream, lookup_host},
     time::timeout,
 };
 
+use super::{
+    multiplexed,
+    target::Target,
+    tls::{Tls, is_http2},
+};
 use crate::body::RequestBody;
 
 /// The largest header block that an upstream may answer with, in bytes.
-const MAX_RESPONSE_HEADERS: usize = 64 * 1024;
+pub(super) const MAX_RESPONSE_HEADERS: u32 = 64 * 1024;
 
 /// Why an upstream gave no response.
 #[derive(Debug, Error)]
@@ -26,12 +33,19 @@ pub(crate) enum UpstreamError {
     /// No connection in time.
     #[error("no connection to the upstream in time")]
     ConnectTimeout,
+    /// No TLS: a certificate that does not count, or is for another name, or ours was not taken, or the peer does not
+    /// speak what it has to.
+    #[error("no TLS with the upstream")]
+    Tls(#[source] io::Error),
     /// No response headers in time.
     #[error("no response from the upstream in time")]
     Timeout,
-    /// The connection broke, or what came is no HTTP/1.1.
+    /// The connection broke, or what came is not what was to be spoken.
     #[error("the upstream's connection broke or its answer is malformed")]
     Protocol(#[source] hyper::Error),
+    /// It took no more requests on this connection, and has not looked at this one (RFC 9113 §8.7).
+    #[error("the upstream has refused the request")]
+    Refused(#[source] hyper::Error),
     /// Not the upstream's fault: the client's body broke off, is malformed or did not go on in time.
     #[error("the request's body did not arrive whole and in time")]
     RequestBody(#[source] hyper::Error),
@@ -50,8 +64,10 @@ impl UpstreamError {
             Self::Connect(_) => "upstream_connect",
             Self::Forbidden(_) => "upstream_address",
             Self::ConnectTimeout => "upstream_connect_timeout",
+            Self::Tls(_) => "upstream_tls",
             Self::Timeout => "upstream_timeout",
             Self::Protocol(_) => "upstream_protocol",
+            Self::Refused(_) => "upstream_refused",
             Self::RequestBody(_) => "request_body",
             Self::Coding => "upstream_coding",
             Self::Switched => "upstream_switched",
@@ -63,75 +79,148 @@ impl From<hyper::Error> for UpstreamError {
     fn from(error: hyper::Error) -> Self {
         // What hyper calls its user's fault is, for a request that we have put together, the body that a client sends.
         if error.is_user() {
-            Self::RequestBody(error)
-        } else {
-            Self::Protocol(error)
+            return Self::RequestBody(error);
+        }
+        let source = error.source();
+        let http2 = source.and_then(|source| source.downcast_ref::<h2::Error>());
+        let io = match http2 {
+            Some(http2) => http2.get_io(),
+            None => source.and_then(|source| source.downcast_ref()),
+        };
+        if io.is_some_and(is_tls) {
+            return Self::Tls(io::Error::other(error));
+        }
+        match http2 {
+            Some(http2) if http2.is_remote() && is_refusal(http2) => Self::Refused(error),
+            // Neither the peer nor the library: the body again.
+            Some(http2) if http2.is_reset() && !http2.is_remote() && !http2.is_library() => {
+                Self::RequestBody(error)
+            }
+            _ => Self::Protocol(error),
         }
     }
 }
 
-/// What becomes of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Purpose {
-    /// It serves one request after another.
-    Requests,
-    /// It may become a tunnel.
-    Tunnel,
+/// Whether it is TLS that ended a connection. A peer that does not take our certificate says so after the handshake
+/// (RFC 8446 §4.4.2.4).
+fn is_tls(error: &io::Error) -> bool {
+    let cause = error.get_ref();
+    cause
+        .and_then(|cause| cause.downcast_ref::<rustls::Error>())
+        .is_some()
 }
 
-/// A new connection, and where it leads.
-pub(crate) struct Connection {
-    pub(crate) sender: SendRequest<RequestBody>,
-    pub(crate) peer: SocketAddr,
+/// Whether the peer says that nothing was done (RFC 9113 §8.7). A GOAWAY is an error only of what came too late for it.
+fn is_refusal(error: &h2::Error) -> bool {
+    error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM)
 }
 
-/// Opens a connection to `address` (`host:port`), as far as `reach` goes, and spawns the task that drives it.
-pub(crate) async fn connect(
-    address: &str,
-    reach: &Reach,
+/// A new connection.
+pub(super) struct Connection {
+    pub(super) spoken: Spoken,
+    /// Where it leads.
+    pub(super) peer: SocketAddr,
+}
+
+/// What is spoken on it.
+pub(super) enum Spoken {
+    Http1(SendRequest<RequestBody>),
+    Http2(multiplexed::Opened),
+}
+
+/// Opens a connection to `target`, as far as `reach` goes, and spawns the task that drives it.
+pub(super) async fn connect(target: &Target, reach: &Reach) -> Result<Connection, UpstreamError> {
+    let (stream, peer) = open(&target.address, reach).await?;
+    let spoken = match &target.tls {
+        None if target.protocol == BackendProtocol::Http2 => Spoken::Http2(multiplexed::open(stream).await?),
+        None => Spoken::Http1(http1(stream).await?),
+        // In a place of its own: it is large, and seldom needed.
+        Some(tls) => Box::pin(secured(stream, tls, target.protocol)).await?,
+    };
+    Ok(Connection { spoken, peer })
+}
+
+/// The same for a connection that is to become a tunnel: by HTTP/1.1, whatever else may be spoken there.
+pub(super) async fn connect_http1(target: &Target, reach: &Reach) -> Result<Connection, UpstreamError> {
+    let (stream, peer) = open(&target.address, reach).await?;
+    let sender = match &target.tls {
+        None => http1(stream).await?,
+        Some(tls) => http1(tls.connect_http1(stream).await.map_err(UpstreamError::Tls)?).await?,
+    };
+    Ok(Connection {
+        spoken: Spoken::Http1(sender),
+        peer,
+    })
+}
+
+async fn secured(stream: TcpStream, tls: &Tls, wanted: BackendProtocol) -> Result<Spoken, UpstreamError> {
+    let stream = tls.connect(stream).await.map_err(UpstreamError::Tls)?;
+    if is_http2(&stream) {
+        return Ok(Spoken::Http2(multiplexed::open(stream).await?));
+    }
+    if wanted == BackendProtocol::Http2 {
+        let error = io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the upstream has not agreed to HTTP/2",
+        );
+        return Err(UpstreamError::Tls(error));
+    }
+    Ok(Spoken::Http1(http1(stream).await?))
+}
+
+/// Whatever it takes to get to a connection, within the rule's limit.
+pub(super) async fn within<T>(
     limit: Option<Duration>,
-    purpose: Purpose,
-) -> Result<Connection, UpstreamError> {
-    let stream = match limit {
-        None => open(address, reach).await,
-        Some(limit) => timeout(limit, open(address, reach))
+    connecting: impl Future<Output = Result<T, UpstreamError>>,
+) -> Result<T, UpstreamError> {
+    match limit {
+        None => connecting.await,
+        Some(limit) => timeout(limit, connecting)
             .await
             .unwrap_or(Err(UpstreamError::ConnectTimeout)),
-    }?;
-    stream.set_nodelay(true).map_err(UpstreamError::Connect)?;
-    let peer = stream.peer_addr().map_err(UpstreamError::Connect)?;
+    }
+}
+
+async fn http1<T>(io: T) -> Result<SendRequest<RequestBody>, UpstreamError>
+where
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let mut builder = Builder::new();
-    builder.max_header_size(MAX_RESPONSE_HEADERS);
+    builder.max_header_size(MAX_RESPONSE_HEADERS as usize);
     let (sender, connection) = builder
-        .handshake(TokioIo::new(stream))
+        .handshake(TokioIo::new(io))
         .await
         .map_err(UpstreamError::Protocol)?;
     tokio::spawn(async move {
-        let ended = match purpose {
-            Purpose::Requests => connection.await,
-            Purpose::Tunnel => connection.with_upgrades().await,
-        };
-        if let Err(error) = ended {
+        // It may become a tunnel.
+        if let Err(error) = connection.with_upgrades().await {
             tracing::debug!(%error, "an upstream's connection ended");
         }
     });
-    Ok(Connection { sender, peer })
+    Ok(sender)
 }
 
 /// What is connected to is what was looked at: the name is resolved once.
-async fn open(address: &str, reach: &Reach) -> Result<TcpStream, UpstreamError> {
+async fn open(address: &str, reach: &Reach) -> Result<(TcpStream, SocketAddr), UpstreamError> {
     let found = lookup_host(address).await.map_err(UpstreamError::Connect)?;
     let addresses = reach.pick(found).map_err(UpstreamError::Forbidden)?;
-    TcpStream::connect(&*addresses)
-        .await
-        .map_err(UpstreamError::Connect)
+    let connected = async {
+        let stream = TcpStream::connect(&*addresses).await?;
+        stream.set_nodelay(true)?;
+        let peer = stream.peer_addr()?;
+        Ok((stream, peer))
+    };
+    connected.await.map_err(UpstreamError::Connect)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::upstream::{Lease, Pool};
 
     async fn listener() -> (TcpListener, u16) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -139,30 +228,25 @@ mod tests {
         (listener, port)
     }
 
+    fn target(address: &str) -> Target {
+        Target::of(address, BackendProtocol::Http1)
+    }
+
     #[tokio::test]
     async fn a_name_is_what_it_resolves_to() {
         let (listener, port) = listener().await;
         // What the system makes of the odd ones is for it to say; none may get through.
         for host in ["localhost", "127.0.0.1", "[::ffff:127.0.0.1]", "127.1", "0"] {
-            let address = format!("{host}:{port}");
-            let refused = connect(&address, &Reach::default(), None, Purpose::Requests)
-                .await
-                .err();
+            let refused = connect(&target(&format!("{host}:{port}")), &Reach::default()).await;
             assert!(
                 matches!(
-                    refused,
+                    refused.err(),
                     Some(UpstreamError::Forbidden(_) | UpstreamError::Connect(_))
                 ),
                 "{host}"
             );
         }
-        let found = connect(
-            &format!("localhost:{port}"),
-            &Reach::default(),
-            None,
-            Purpose::Requests,
-        )
-        .await;
+        let found = connect(&target(&format!("localhost:{port}")), &Reach::default()).await;
         assert_eq!(found.err().unwrap().reason(), "upstream_address");
         let nobody = timeout(Duration::from_millis(20), listener.accept());
         assert!(nobody.await.is_err(), "somebody connected");
@@ -171,36 +255,31 @@ mod tests {
     #[tokio::test]
     async fn where_everything_is_allowed_a_connection_says_where_it_leads() {
         let (_listener, port) = listener().await;
-        let connection = connect(
-            &format!("localhost:{port}"),
-            &Reach::Anywhere,
-            None,
-            Purpose::Requests,
-        )
-        .await
-        .unwrap();
+        let connection = connect(&target(&format!("localhost:{port}")), &Reach::Anywhere)
+            .await
+            .unwrap();
         assert!(connection.peer.ip().is_loopback());
     }
 
     #[tokio::test]
     async fn what_was_opened_before_is_closed_when_it_is_not_allowed_any_more() {
         let (_listener, port) = listener().await;
-        let address = format!("127.0.0.1:{port}");
-        let pool = std::sync::Arc::new(crate::upstream::Pool::default());
+        let target = target(&format!("127.0.0.1:{port}"));
+        let pool = Arc::new(Pool::default());
         let fresh = || async {
-            let connection = connect(&address, &Reach::Anywhere, None, Purpose::Requests)
-                .await
-                .unwrap();
-            let mut lease = pool.adopt(&address, connection, 0);
+            let lease = pool.lease(&target, &Reach::Anywhere, None, 0).await.unwrap();
+            let Lease::Http1(mut lease) = lease else {
+                unreachable!("not what was asked for")
+            };
             lease.sender.ready().await.unwrap();
             lease.give_back();
         };
         fresh().await;
-        assert!(pool.take(&address, &Reach::Anywhere).is_some());
+        assert!(pool.take(&target, &Reach::Anywhere).is_some());
         fresh().await;
-        assert!(pool.take(&address, &Reach::default()).is_none());
+        assert!(pool.take(&target, &Reach::default()).is_none());
         assert!(
-            pool.take(&address, &Reach::Anywhere).is_none(),
+            pool.take(&target, &Reach::Anywhere).is_none(),
             "it is closed, not put aside"
         );
     }

@@ -1,5 +1,6 @@
 use std::{
     collections::HashMap,
+    error::Error,
     fmt,
     net::SocketAddr,
     sync::Arc,
@@ -8,9 +9,14 @@ use std::{
 
 use hyper::client::conn::http1::SendRequest;
 use parking_lot::Mutex;
-use splittoken_reach::{Forbidden, Reach};
+use splittoken_reach::Reach;
+use splittoken_routing::BackendProtocol;
 
-use super::connect::Connection;
+use super::{
+    connect::{Connection, Spoken, UpstreamError, connect, connect_http1, within},
+    multiplexed::{Multiplexed, Stream},
+    target::Target,
+};
 use crate::body::RequestBody;
 
 /// The age at which connections begin to be renewed, so that a Service's new pods are found: all by 60 s, but not
@@ -29,54 +35,160 @@ const MAX_IDLE_CONNECTIONS: usize = 256;
 /// How long an address that may not be connected to is no news after the last try. Clients make the tries.
 const OLD_NEWS: Duration = Duration::from_secs(60);
 
-/// A worker's unused connections, by address.
+/// A worker's connections, by [`Target::key`].
 #[derive(Default)]
 pub(crate) struct Pool {
+    /// Those that serve one request at a time, while they serve none.
     idle: Mutex<HashMap<Arc<str>, Vec<Idle>>>,
-    /// When somebody last tried what is not allowed.
+    /// Those that serve many.
+    shared: Mutex<HashMap<Arc<str>, Shared>>,
+    /// When somebody last tried what is not allowed, or has no TLS that counts.
     refused: Mutex<HashMap<Arc<str>, Instant>>,
+}
+
+/// The connections to one place that serve many requests at a time.
+#[derive(Default)]
+struct Shared {
+    connections: Vec<Arc<Multiplexed>>,
+    /// Whoever finds no room opens another, and the others wait for that.
+    door: Arc<tokio::sync::Mutex<()>>,
+    /// Whether the newest connection turned out to be one for one request at a time.
+    is_http1: bool,
 }
 
 struct Idle {
     sender: SendRequest<RequestBody>,
-    address: Arc<str>,
+    key: Arc<str>,
     peer: SocketAddr,
     dies: Instant,
     since: Instant,
 }
 
+/// What one request is made on.
+#[derive(Debug)]
+pub(crate) enum Lease {
+    /// A connection of its own.
+    Http1(Borrowed),
+    /// A part of one.
+    Http2(Stream),
+}
+
 /// A connection in use. Dropped, it is closed; given back, it may serve another request.
-pub(crate) struct Lease {
-    pub(crate) sender: SendRequest<RequestBody>,
-    address: Arc<str>,
+pub(crate) struct Borrowed {
+    pub(super) sender: SendRequest<RequestBody>,
+    key: Arc<str>,
     peer: SocketAddr,
     dies: Instant,
     pool: Arc<Pool>,
     /// Whether it had served before: then the other side may have closed it unseen.
-    pub(crate) is_reused: bool,
+    pub(super) is_reused: bool,
 }
 
 impl Pool {
+    /// A connection to `target`, or a part of one: one that there is, or else a new one.
+    pub(super) async fn lease(
+        self: &Arc<Self>,
+        target: &Target,
+        reach: &Reach,
+        limit: Option<Duration>,
+        random: u64,
+    ) -> Result<Lease, UpstreamError> {
+        if target.protocol == BackendProtocol::Http1 {
+            return match self.take(target, reach) {
+                Some(borrowed) => Ok(Lease::Http1(borrowed)),
+                None => self.open(target, reach, limit, random).await,
+            };
+        }
+        match self.find(target, reach) {
+            Some(lease) => Ok(lease),
+            // In a place of its own: it is large, and seldom needed.
+            None => Box::pin(within(limit, self.find_or_open(target, reach, random))).await,
+        }
+    }
+
+    /// A new connection of its own, which may become a tunnel.
+    pub(super) async fn apart(
+        self: &Arc<Self>,
+        target: &Target,
+        reach: &Reach,
+        limit: Option<Duration>,
+        random: u64,
+    ) -> Result<Lease, UpstreamError> {
+        let connection = Box::pin(within(limit, connect_http1(target, reach))).await?;
+        Ok(self.adopt(target, connection, random))
+    }
+
+    async fn open(
+        self: &Arc<Self>,
+        target: &Target,
+        reach: &Reach,
+        limit: Option<Duration>,
+        random: u64,
+    ) -> Result<Lease, UpstreamError> {
+        let connection = within(limit, connect(target, reach)).await?;
+        Ok(self.adopt(target, connection, random))
+    }
+
+    /// Waits for whoever is opening a connection already, unless each serves one request only.
+    async fn find_or_open(
+        self: &Arc<Self>,
+        target: &Target,
+        reach: &Reach,
+        random: u64,
+    ) -> Result<Lease, UpstreamError> {
+        let door = self.door(target);
+        let mine = door.lock().await;
+        if let Some(lease) = self.find(target, reach) {
+            return Ok(lease);
+        }
+        if self.is_http1(target) {
+            drop(mine);
+        }
+        self.open(target, reach, None, random).await
+    }
+
+    /// A connection that is there, or a part of one.
+    fn find(self: &Arc<Self>, target: &Target, reach: &Reach) -> Option<Lease> {
+        let stream = self.join(target, reach).map(Lease::Http2);
+        let idle = || self.take(target, reach).map(Lease::Http1);
+        match target.protocol {
+            BackendProtocol::Http2 => stream,
+            BackendProtocol::Http1 | BackendProtocol::Negotiated => stream.or_else(idle),
+        }
+    }
+
+    /// Whether HTTP/1.1 was agreed on the last time.
+    fn is_http1(&self, target: &Target) -> bool {
+        let shared = self.shared.lock();
+        shared.get(&target.key).is_some_and(|there| there.is_http1)
+    }
+
+    fn door(&self, target: &Target) -> Arc<tokio::sync::Mutex<()>> {
+        let mut shared = self.shared.lock();
+        let there = shared.entry(Arc::clone(&target.key)).or_default();
+        Arc::clone(&there.door)
+    }
+
     /// A connection that is ready now, if one is there. The newest first: the others may grow old and go. What was
     /// opened when more was allowed is not used any more.
-    pub(crate) fn take(self: &Arc<Self>, address: &str, reach: &Reach) -> Option<Lease> {
+    pub(super) fn take(self: &Arc<Self>, target: &Target, reach: &Reach) -> Option<Borrowed> {
         let now = Instant::now();
         let mut idle = self.idle.lock();
-        let connections = idle.get_mut(address)?;
+        let connections = idle.get_mut(&*target.key)?;
         for at in (0..connections.len()).rev() {
             if !connections[at].is_usable(now) || !reach.admits(connections[at].peer) {
                 connections.swap_remove(at);
             } else if connections[at].sender.is_ready() {
                 let Idle {
                     sender,
-                    address,
+                    key,
                     peer,
                     dies,
                     ..
                 } = connections.swap_remove(at);
-                return Some(Lease {
+                return Some(Borrowed {
                     sender,
-                    address,
+                    key,
                     peer,
                     dies,
                     pool: Arc::clone(self),
@@ -87,27 +199,59 @@ impl Pool {
         None
     }
 
+    /// A place on a connection that is there. The oldest first: the others may be used no more and go.
+    fn join(&self, target: &Target, reach: &Reach) -> Option<Stream> {
+        let now = Instant::now();
+        let mut shared = self.shared.lock();
+        let connections = &mut shared.get_mut(&*target.key)?.connections;
+        connections.retain(|connection| connection.is_usable(now, reach));
+        connections.iter().find_map(Multiplexed::join)
+    }
+
     /// Takes a new connection into account.
-    pub(crate) fn adopt(self: &Arc<Self>, address: &str, connection: Connection, random: u64) -> Lease {
+    fn adopt(self: &Arc<Self>, target: &Target, connection: Connection, random: u64) -> Lease {
         let dies = Instant::now() + MIN_AGE + Duration::from_millis(random % AGE_SPREAD_MS);
-        Lease {
-            sender: connection.sender,
-            address: address.into(),
-            peer: connection.peer,
-            dies,
-            pool: Arc::clone(self),
-            is_reused: false,
+        let (key, peer) = (Arc::clone(&target.key), connection.peer);
+        match connection.spoken {
+            Spoken::Http1(sender) => {
+                if target.protocol == BackendProtocol::Negotiated {
+                    let mut shared = self.shared.lock();
+                    shared.entry(Arc::clone(&key)).or_default().is_http1 = true;
+                }
+                Lease::Http1(Borrowed {
+                    sender,
+                    key,
+                    peer,
+                    dies,
+                    pool: Arc::clone(self),
+                    is_reused: false,
+                })
+            }
+            Spoken::Http2(opened) => {
+                let connection = Multiplexed::new(opened, peer, dies);
+                let stream = connection.first();
+                let mut shared = self.shared.lock();
+                let there = shared.entry(key).or_default();
+                there.connections.push(connection);
+                there.is_http1 = false;
+                Lease::Http2(stream)
+            }
         }
     }
 
-    /// Says once that an address may not be connected to, and not with every request.
-    pub(crate) fn refuse(&self, address: &str, why: Forbidden) {
-        if self
+    /// Says once what is wrong with a backend for good, and not with every request.
+    pub(super) fn note(&self, target: &Target, error: &UpstreamError) {
+        let why: &dyn Error = match error {
+            UpstreamError::Forbidden(why) => why,
+            UpstreamError::Tls(why) => why,
+            _ => return,
+        };
+        let known = self
             .refused
             .lock()
-            .insert(address.into(), Instant::now())
-            .is_none()
-        {
+            .insert(Arc::clone(&target.key), Instant::now());
+        if known.is_none() {
+            let address = &*target.address;
             tracing::warn!(address, "a backend is not connected to: {why}");
         }
     }
@@ -115,10 +259,19 @@ impl Pool {
     /// Closes what is too old or was closed by the other side.
     pub(crate) fn sweep(&self) {
         let now = Instant::now();
-        self.idle.lock().retain(|_, connections| {
+        let mut idle = self.idle.lock();
+        idle.retain(|_, connections| {
             connections.retain(|c| c.is_usable(now));
             !connections.is_empty()
         });
+        self.shared.lock().retain(|key, shared| {
+            shared
+                .connections
+                .retain(|c| c.is_usable(now, &Reach::Anywhere) && !c.is_idle(now, MAX_IDLE));
+            let is_known = shared.is_http1 && idle.contains_key(key);
+            is_known || !shared.connections.is_empty() || Arc::strong_count(&shared.door) > 1
+        });
+        drop(idle);
         self.refused.lock().retain(|_, tried| now - *tried < OLD_NEWS);
     }
 }
@@ -130,18 +283,35 @@ impl Idle {
 }
 
 impl Lease {
-    /// Puts the connection back.
+    /// Whether the connection was there before.
+    pub(super) fn is_reused(&self) -> bool {
+        match self {
+            Self::Http1(borrowed) => borrowed.is_reused,
+            Self::Http2(stream) => stream.is_reused,
+        }
+    }
+
+    /// The response has ended well.
     pub(crate) fn give_back(self) {
+        if let Self::Http1(borrowed) = self {
+            borrowed.give_back();
+        }
+    }
+}
+
+impl Borrowed {
+    /// Puts the connection back.
+    pub(super) fn give_back(self) {
         let now = Instant::now();
         if self.sender.is_closed() || now >= self.dies {
             return;
         }
         let mut idle = self.pool.idle.lock();
-        let connections = idle.entry(Arc::clone(&self.address)).or_default();
+        let connections = idle.entry(Arc::clone(&self.key)).or_default();
         if connections.len() < MAX_IDLE_CONNECTIONS {
             connections.push(Idle {
                 sender: self.sender,
-                address: self.address,
+                key: self.key,
                 peer: self.peer,
                 dies: self.dies,
                 since: now,
@@ -150,9 +320,9 @@ impl Lease {
     }
 }
 
-impl fmt::Debug for Lease {
+impl fmt::Debug for Borrowed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Lease({})", self.address)
+        write!(f, "Borrowed({})", self.key)
     }
 }
 
@@ -160,10 +330,7 @@ impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let idle = self.idle.lock();
         f.debug_map()
-            .entries(
-                idle.iter()
-                    .map(|(address, connections)| (address, connections.len())),
-            )
+            .entries(idle.iter().map(|(key, connections)| (key, connections.len())))
             .finish()
     }
 }

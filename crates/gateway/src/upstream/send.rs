@@ -1,13 +1,17 @@
 use std::{sync::Arc, time::Duration};
 
-use http::{Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
+use http::{Method, Request, Response, StatusCode, uri::Scheme};
+use hyper::{body::Incoming, client::conn::TrySendError};
 use splittoken_reach::Reach;
+use splittoken_routing::BackendProtocol;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    connect::{Purpose, UpstreamError, connect},
+    connect::UpstreamError,
+    form::{to_http1, to_http2},
+    multiplexed::Stream,
     pool::{Lease, Pool},
+    target::Target,
 };
 use crate::body::RequestBody;
 
@@ -27,6 +31,15 @@ pub(crate) struct Limits<'r> {
     pub(crate) purpose: Purpose,
 }
 
+/// What becomes of the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// It serves requests.
+    Requests,
+    /// It may become a tunnel.
+    Tunnel,
+}
+
 /// How a try failed, and whether another may follow.
 struct Failed {
     error: UpstreamError,
@@ -34,24 +47,25 @@ struct Failed {
     unsent: Option<Request<RequestBody>>,
 }
 
-/// Sends `request` to an address that `pick` names for each try, and gives its response and the connection that the
-/// body comes on.
+/// Sends `request`, which is in the form of HTTP/1.1, to a target that `pick` names for each try, and gives its response
+/// and what the body comes on. `wants_trailers`: whether the client has said so.
 pub(crate) async fn send<'a>(
     pool: &Arc<Pool>,
     mut request: Request<RequestBody>,
+    wants_trailers: bool,
     limits: Limits<'_>,
-    mut pick: impl FnMut() -> Option<&'a str>,
+    mut pick: impl FnMut() -> Option<&'a Target>,
     random: u64,
 ) -> Result<(Response<Incoming>, Lease), UpstreamError> {
     let started = Instant::now();
-    let copy = Copy::of(&request);
     let mut tries_left = limits.retries;
     loop {
-        let Some(address) = pick() else {
+        let Some(target) = pick() else {
             return Err(UpstreamError::Timeout);
         };
         let deadline = deadline(started, limits);
-        let attempt = attempt(pool, address, request, limits, random);
+        let copy = Copy::of(&request, target);
+        let attempt = attempt(pool, target, request, wants_trailers, limits, random);
         let outcome = match deadline {
             None => attempt.await,
             Some(deadline) => timeout_at(deadline, attempt).await.unwrap_or(Err(Failed {
@@ -66,7 +80,12 @@ pub(crate) async fn send<'a>(
             Ok(answer) => return Ok(answer),
             Err(failed) => failed,
         };
-        let again = failed.unsent.or_else(|| copy.as_ref().map(Copy::make));
+        let is_refused = matches!(failed.error, UpstreamError::Refused(_));
+        let again = failed.unsent.or_else(|| {
+            // What was not looked at is not done twice, whatever it asks for.
+            let copy = copy.as_ref().filter(|copy| copy.is_idempotent() || is_refused);
+            copy.map(Copy::make)
+        });
         let is_out_of_time = limits.request.is_some_and(|limit| started.elapsed() >= limit);
         match again {
             Some(again) if tries_left > 0 && !is_out_of_time => request = again,
@@ -89,47 +108,92 @@ fn deadline(started: Instant, limits: Limits<'_>) -> Option<Instant> {
 /// One try. A connection that the other side had closed unseen does not count as one.
 async fn attempt(
     pool: &Arc<Pool>,
-    address: &str,
+    target: &Target,
     mut request: Request<RequestBody>,
+    wants_trailers: bool,
     limits: Limits<'_>,
     random: u64,
 ) -> Result<(Response<Incoming>, Lease), Failed> {
     loop {
-        let pooled = match limits.purpose {
-            Purpose::Requests => pool.take(address, limits.reach),
-            Purpose::Tunnel => None,
+        let leased = match limits.purpose {
+            Purpose::Tunnel if target.protocol != BackendProtocol::Http2 => {
+                pool.apart(target, limits.reach, limits.connect, random).await
+            }
+            Purpose::Requests | Purpose::Tunnel => {
+                pool.lease(target, limits.reach, limits.connect, random).await
+            }
         };
-        let mut lease = match pooled {
-            Some(lease) => lease,
-            None => match connect(address, limits.reach, limits.connect, limits.purpose).await {
-                Ok(connection) => pool.adopt(address, connection, random),
-                Err(error) => {
-                    if let UpstreamError::Forbidden(why) = &error {
-                        pool.refuse(address, *why);
-                    }
-                    return Err(Failed {
-                        error,
-                        unsent: Some(request),
-                    });
-                }
-            },
+        let mut lease = match leased {
+            Ok(lease) => lease,
+            Err(error) => {
+                pool.note(target, &error);
+                return Err(Failed {
+                    error,
+                    unsent: Some(request),
+                });
+            }
         };
-        match lease.sender.try_send_request(request).await {
+        let sent = match &mut lease {
+            Lease::Http1(borrowed) => borrowed
+                .sender
+                .try_send_request(request)
+                .await
+                .map_err(Failed::of),
+            Lease::Http2(stream) => {
+                let scheme = if target.tls.is_some() {
+                    Scheme::HTTPS
+                } else {
+                    Scheme::HTTP
+                };
+                Box::pin(send_on(stream, request, scheme, wants_trailers)).await
+            }
+        };
+        match sent {
             Ok(response) => return Ok((response, lease)),
-            Err(mut failed) => match failed.take_message() {
-                Some(unsent) if lease.is_reused => request = unsent,
-                unsent => {
-                    return Err(Failed {
-                        error: failed.into_error().into(),
-                        unsent,
-                    });
-                }
+            Err(failed) => match failed.unsent {
+                Some(unsent) if lease.is_reused() => request = unsent,
+                _ => return Err(failed),
             },
         }
     }
 }
 
-/// What it takes to make an idempotent request without a body once more (RFC 9110 §9.2.2).
+/// The same on a part of an HTTP/2 connection. What comes back unsent has its first form again.
+async fn send_on(
+    stream: &mut Stream,
+    mut request: Request<RequestBody>,
+    scheme: Scheme,
+    wants_trailers: bool,
+) -> Result<Response<Incoming>, Failed> {
+    to_http2(&mut request, scheme, wants_trailers);
+    match stream.sender().try_send_request(request).await {
+        Ok(response) => {
+            stream.answered();
+            Ok(response)
+        }
+        Err(error) => {
+            let mut failed = Failed::of(error);
+            if matches!(failed.error, UpstreamError::Refused(_)) {
+                stream.refused();
+            }
+            failed.unsent.iter_mut().for_each(to_http1);
+            Err(failed)
+        }
+    }
+}
+
+impl Failed {
+    fn of(mut error: TrySendError<Request<RequestBody>>) -> Self {
+        let unsent = error.take_message();
+        Self {
+            error: error.into_error().into(),
+            unsent,
+        }
+    }
+}
+
+/// What it takes to make a request without a body once more: for one that is idempotent (RFC 9110 §9.2.2), or that no
+/// upstream has looked at.
 struct Copy {
     method: Method,
     uri: http::Uri,
@@ -137,13 +201,17 @@ struct Copy {
 }
 
 impl Copy {
-    fn of(request: &Request<RequestBody>) -> Option<Self> {
-        let is_repeatable = request.body().is_empty() && request.method().is_idempotent();
-        is_repeatable.then(|| Self {
+    fn of(request: &Request<RequestBody>, target: &Target) -> Option<Self> {
+        let may_be_repeated = request.method().is_idempotent() || target.protocol != BackendProtocol::Http1;
+        (may_be_repeated && request.body().is_empty()).then(|| Self {
             method: request.method().clone(),
             uri: request.uri().clone(),
             headers: request.headers().clone(),
         })
+    }
+
+    fn is_idempotent(&self) -> bool {
+        self.method.is_idempotent()
     }
 
     fn make(&self) -> Request<RequestBody> {

@@ -127,8 +127,14 @@ fn the_own_lease_counts_once_somebody_holds_it() {
     let (mut claims, start) = (seen_by("a"), Instant::now());
     assert_eq!(
         claims.look([held_by("crashed", 1), claim("b", 2, 1)], start),
-        theirs("b")
+        Standing::Free,
+        "it is the oldest, and soon held again"
     );
+    // If it is not, the other one has the class.
+    let mut idle = seen_by("a");
+    idle.look([held_by("crashed", 1), claim("b", 2, 1)], start);
+    let later = [held_by("crashed", 1), claim("b", 2, 9)];
+    assert_eq!(idle.look(later, start + seconds(26)), theirs("b"));
     // Another one of ours has it.
     let listed = [held_by("another", 2), claim("b", 2, 2)];
     assert!(matches!(

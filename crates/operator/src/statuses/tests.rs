@@ -183,7 +183,7 @@ fn an_object_that_left_the_class_is_told_once_and_only_while_our_words_stand() {
         ..object()
     };
     let last = |object: &Object| {
-        let news = farewell(&name, object, "ours");
+        let news = farewell(&name, object, None, "ours");
         news.map(|news| news.patch["status"].to_string())
     };
     let said = last(&left).unwrap();
@@ -199,4 +199,17 @@ fn an_object_that_left_the_class_is_told_once_and_only_while_our_words_stand() {
     }
     let is_said = with(&|object| object.status = said.as_str().into());
     assert_eq!(is_said, None, "it is said");
+    // Of a status that names nobody, whoever said it knows.
+    let unnamed = Object {
+        told_by: "".into(),
+        ..left.clone()
+    };
+    let told = |uid: &str| Told {
+        uid: uid.to_owned(),
+        status: of_left("ours", 1),
+        written: Instant::now(),
+        found: None,
+    };
+    assert!(farewell(&name, &unnamed, Some(&told(&left.uid)), "ours").is_some());
+    assert!(farewell(&name, &unnamed, Some(&told("another")), "ours").is_none());
 }

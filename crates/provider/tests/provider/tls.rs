@@ -3,7 +3,8 @@ use std::sync::Arc;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::{ServerConfig, pki_types::PrivateKeyDer};
 use serde_json::json;
-use splittoken_provider::{Provider, ProviderError, ProviderSettings};
+use splittoken_provider::{GivenCertificate, Provider, ProviderError, ProviderSettings};
+use splittoken_token::SecretBytes;
 use tokio_rustls::TlsAcceptor;
 
 use super::support::{
@@ -167,4 +168,34 @@ fn without_system_roots_https_is_an_error_and_http_works() {
     assert_eq!(error.reason(), "http_client", "{error}");
     assert!(Provider::new(https_only("https://idp.example", vec![ca("ours").pem()])).is_ok());
     assert!(Provider::new(settings("http://idp.example")).is_ok());
+}
+
+#[tokio::test]
+async fn a_client_certificate_that_cannot_be_used_is_found_at_once() {
+    let certified = || {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec!["gateway.example".to_owned()]).unwrap();
+        (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+    };
+    let ((pem, key), (_, other_key)) = (certified(), certified());
+    for (chain, key, is_good) in [
+        (&pem[..], &key[..], true),
+        (&pem, &other_key, false),
+        (&pem, "no key", false),
+        ("no certificate", &key, false),
+    ] {
+        let settings = ProviderSettings {
+            client_certificate: Some(GivenCertificate {
+                chain: vec![chain.to_owned()],
+                key: SecretBytes::new(key.as_bytes().to_vec()),
+            }),
+            ..https_only("https://idp.example", vec![pem.clone()])
+        };
+        let made = Provider::new(settings);
+        assert_eq!(made.is_ok(), is_good, "{made:?}");
+        if let Err(error) = made {
+            assert_eq!((error.reason(), error.may_pass()), ("client_certificate", false));
+            assert!(!error.with_causes().contains("PRIVATE"));
+        }
+    }
 }

@@ -6,9 +6,9 @@ use splittoken_token::{Algorithm, Realm};
 
 use super::*;
 use crate::{
-    AllowedOrigin, Authentication, Backend, Cors, Discovery, Endpoints, FORMAT, HeaderMatch, IdTokenPolicy,
-    Lifetime, OnNonJwt, RefreshTokenPolicy, RequestHeaders, RouteConfig, RouteMatch, RouteSecrets, Rule,
-    Timeouts, TokenEndpoint, Transport, UnusableBackend, Verification,
+    AllowedOrigin, Authentication, Backend, BackendProtocol, Cors, Discovery, Endpoints, FORMAT, HeaderMatch,
+    IdTokenPolicy, Lifetime, OnNonJwt, RefreshTokenPolicy, RequestHeaders, RouteConfig, RouteMatch,
+    RouteSecrets, Rule, Timeouts, TokenEndpoint, Transport, UnusableBackend, Verification,
 };
 
 fn issuer(name: &str) -> IssuerConfig {
@@ -391,6 +391,8 @@ fn backends_get_their_weights_share() {
     let backend = |name: &str, weight| Backend {
         address: Ok(name.to_owned()),
         weight,
+        protocol: BackendProtocol::default(),
+        tls: None,
     };
     let mut r = rule("r", vec![prefix("/")]);
     let broken = Backend {
@@ -398,6 +400,8 @@ fn backends_get_their_weights_share() {
             reason: "BackendNotFound".to_owned(),
         }),
         weight: 1,
+        protocol: BackendProtocol::default(),
+        tls: None,
     };
     r.backends = vec![backend("a", 3), backend("never", 0), broken];
     let table = RouteTable::build(&[
@@ -405,8 +409,14 @@ fn backends_get_their_weights_share() {
         route("b", &["i"], vec![rule("r", vec![])]),
     ])
     .unwrap();
+    let rule = &table.rules()[0];
     let shares: Vec<_> = (0..8)
-        .map(|n| table.rules()[0].backend(n).unwrap().address.clone().ok())
+        .map(|n| {
+            rule.config.backends[rule.backend(n).unwrap()]
+                .address
+                .clone()
+                .ok()
+        })
         .collect();
     let a = Some("a".to_owned());
     assert_eq!(
@@ -433,6 +443,8 @@ fn the_wire_form_survives_json() {
             reason: "BackendNotFound".to_owned(),
         }),
         weight: 1,
+        protocol: BackendProtocol::default(),
+        tls: None,
     }];
     let config = route("a", &["h", "*.example.com", "::1"], vec![r]).config;
     let text = serde_json::to_string(&config).unwrap();

@@ -78,7 +78,7 @@ fn the_oldest_owner_counts_exact_or_wildcard() {
 fn a_route_that_is_not_accepted_owns_nothing() {
     let unsupported = at(
         OLD,
-        route("a", "a", "x.example").with("/spec/rules/0/backendRefs/0/url", json!("https://a.example")),
+        route("a", "a", "x.example").with("/spec/rules/0/backendRefs/0/url", json!("http://a.example:0")),
     );
     let conflicted = at(
         NEW,
@@ -96,7 +96,7 @@ fn a_route_that_is_not_accepted_owns_nothing() {
     assert_eq!(compiled.served(), ["b/b", "d/d", "e/e"]);
     assert_eq!(
         compiled.problems("a/a"),
-        [("spec.rules[0].backendRefs[0].url", Reason::UnsupportedValue)]
+        [("spec.rules[0].backendRefs[0].url", Reason::Invalid)]
     );
     assert_eq!(
         compiled.problems("c/c"),

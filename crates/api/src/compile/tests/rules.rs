@@ -1,4 +1,4 @@
-use splittoken_routing::{Authentication, PathMatch};
+use splittoken_routing::{Authentication, BackendProtocol, PathMatch};
 
 use super::*;
 
@@ -51,6 +51,35 @@ fn every_field_of_a_rule_arrives() {
 }
 
 #[test]
+fn what_is_spoken_is_said_by_the_route_or_else_by_the_service() {
+    for (protocol, app_protocol, expected) in [
+        (None, None, BackendProtocol::Http1),
+        (None, Some("kubernetes.io/h2c"), BackendProtocol::Http2),
+        (None, Some("https"), BackendProtocol::Http1),
+        (Some("Auto"), Some("kubernetes.io/h2c"), BackendProtocol::Http2),
+        (Some("HTTP1"), Some("kubernetes.io/h2c"), BackendProtocol::Http1),
+        (Some("HTTP2"), None, BackendProtocol::Http2),
+    ] {
+        let mut backend = json!({"name": "orders", "port": 80});
+        if let Some(protocol) = protocol {
+            backend["protocol"] = json!(protocol);
+        }
+        let mut set =
+            Set::new([route("r", "shop", "x.example").with("/spec/rules/0/backendRefs/0", backend)]);
+        set.services.put(&json!({
+            "metadata": {"namespace": "shop", "name": "orders"},
+            "spec": {
+                "clusterIP": "10.96.0.7", "selector": {"app": "orders"},
+                "ports": [{"port": 80, "appProtocol": app_protocol}],
+            },
+        }));
+        let compiled = set.compile();
+        let backend = &compiled.routes[0].config.rules[0].backends[0];
+        assert_eq!(backend.protocol, expected, "{protocol:?} {app_protocol:?}");
+    }
+}
+
+#[test]
 fn a_rule_without_matches_takes_every_path() {
     let compiled =
         Set::new([route("r", "n", "x.example").with("/spec/rules/0/authentication", json!("Disabled"))])
@@ -88,30 +117,17 @@ fn a_missing_backend_hurts_only_itself() {
 }
 
 #[test]
-fn urls_are_for_where_they_are_allowed_and_for_http() {
+fn urls_are_for_where_they_are_allowed() {
     let mut set = Set::new([route("r", "n", "x.example")]);
     set.installation.url_backends = false;
     let field = "spec.rules[0].backendRefs[0].url";
     assert_eq!(set.compile().problems("n/r"), [(field, Reason::UnsupportedValue)]);
     assert!(set.compile().routes.is_empty());
 
-    for (url, reason) in [
-        ("https://a.example", Reason::UnsupportedValue),
-        ("http://a.example:0", Reason::Invalid),
-    ] {
-        let set =
-            Set::new([route("r", "n", "x.example").with("/spec/rules/0/backendRefs/0/url", json!(url))]);
-        assert_eq!(set.compile().problems("n/r"), [(field, reason)], "{url}");
-    }
-    let compiled = Set::new([
-        route("r", "n", "x.example").with("/spec/rules/0/backendRefs/0/url", json!("https://a.example"))
-    ])
-    .compile();
-    assert!(
-        compiled.verdict("n/r").problems[0]
-            .message
-            .contains("TLS to backends follows")
-    );
+    let set = Set::new([
+        route("r", "n", "x.example").with("/spec/rules/0/backendRefs/0/url", json!("http://a.example:0"))
+    ]);
+    assert_eq!(set.compile().problems("n/r"), [(field, Reason::Invalid)]);
 }
 
 #[test]

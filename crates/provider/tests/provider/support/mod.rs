@@ -35,6 +35,7 @@ pub(crate) fn settings(url: &str) -> ProviderSettings {
         jwks_refresh: Duration::from_secs(600),
         jwks_min_refresh: Duration::from_secs(30),
         ca_certificates: vec![],
+        client_certificate: None,
         reach: Reach::Anywhere,
         connect_timeout: Duration::from_secs(5),
         request_timeout: Duration::from_secs(10),
