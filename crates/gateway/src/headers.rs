@@ -226,6 +226,7 @@ mod tests {
             ("x-user-id", "root"),
             ("x_user_id", "root"),
             ("if-match", "e"),
+            ("x-http-method-override", "DELETE"),
         ]);
         clean_request_trailers(&mut trailers, |name| name == "x-user-id");
         assert_eq!(names(&trailers), ["grpc-status", "x-sum"]);
