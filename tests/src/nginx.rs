@@ -28,6 +28,11 @@ impl Nginx {
         )
     }
 
+    /// Answers every request with the path that it makes of the target.
+    pub fn reading_paths() -> Result<Self> {
+        Self::start(1, "", "default_type text/plain; return 200 $uri;")
+    }
+
     /// Passes every request on to `upstream`, over connections that are kept.
     pub fn proxy(workers: usize, upstream: SocketAddr) -> Result<Self> {
         let upstreams =

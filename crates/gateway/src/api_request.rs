@@ -7,7 +7,7 @@ use http::{
     request::Parts,
     uri::{InvalidUri, PathAndQuery},
 };
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use splittoken_routing::{Authentication, CanonicalPath, ServedRule, authorize, claim_header_value};
 
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
     client_address::Peer,
     credential::{Credential, credential, has_query_token},
     failure::Failure,
-    headers::{clean_request, clean_response, wants_trailers},
+    headers::{clean_request, clean_response, remove_method_overrides, wants_trailers},
     snapshot::Snapshot,
     tokens::Rehydrated,
     upgrade::{self, Tunnel},
@@ -62,7 +62,9 @@ pub(crate) async fn serve(
     let vigil = token
         .as_ref()
         .and_then(|token| vigil(worker, snapshot, &matched.rule, &parts.headers, token));
-    let tunnel = rule.config.websocket.then(|| upgrade::take(&mut parts)).flatten();
+    // A handshake has no body (RFC 6455 §4.1): of one that has, two programs may see the end in two places.
+    let may_tunnel = rule.config.websocket && body.is_end_stream();
+    let tunnel = may_tunnel.then(|| upgrade::take(&mut parts)).flatten();
     if let (Some(wanted), Some(token)) = (&rule.config.authorization, &token) {
         authorize(wanted, &token.claims)
             .map_err(|denied| Failure::Denied(denied, rule.scope_hint.clone()))?;
@@ -180,6 +182,9 @@ async fn authenticate(
 fn edit_headers(rule: &ServedRule, peer: &Peer, token: Option<&Rehydrated>, headers: &mut HeaderMap) {
     let forwarded = peer.forwarded(headers);
     clean_request(headers, &rule.route.claim_headers);
+    if rule.route.names_methods {
+        remove_method_overrides(headers);
+    }
     forwarded.set(headers);
     match token {
         Some(token) => {

@@ -23,11 +23,11 @@ pub(crate) fn credential(headers: &HeaderMap) -> Credential<'_> {
 
 /// Reads the value of `Authorization`.
 pub(crate) fn credential_in(value: &HeaderValue) -> Credential<'_> {
-    let Ok(text) = value.to_str() else {
-        return Credential::Other;
-    };
-    match text.split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
+    let mut parts = value.as_bytes().splitn(2, |byte| *byte == b' ');
+    match (parts.next(), parts.next()) {
+        (Some(scheme), Some(token)) if scheme.eq_ignore_ascii_case(b"bearer") => {
+            // What is no text is no token, and as bad as any other that is none.
+            let token = str::from_utf8(token).unwrap_or_default();
             Credential::Bearer(token.trim_matches(' '))
         }
         _ => Credential::Other,
@@ -63,6 +63,7 @@ mod tests {
             ("Bearer   abc ", Credential::Bearer("abc")),
             ("Bearer a b", Credential::Bearer("a b")),
             ("Bearer ", Credential::Bearer("")),
+            ("Bearer é", Credential::Bearer("é")),
             ("Bearer", Credential::Other),
             ("Basic abc", Credential::Other),
             ("abc", Credential::Other),

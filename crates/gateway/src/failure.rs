@@ -51,7 +51,7 @@ pub(crate) enum Failure {
 /// Why a token request is not forwarded (RFC 6749 §5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TokenRequestError {
-    /// Not `application/x-www-form-urlencoded`.
+    /// Not `application/x-www-form-urlencoded`, or in another charset.
     ContentType,
     /// Parameters belong in the body (RFC 6749 §3.2).
     Query,
@@ -212,7 +212,7 @@ impl TokenRequestError {
             Self::ContentType => (
                 400,
                 "invalid_request",
-                "The request must be application/x-www-form-urlencoded.",
+                "The request must be application/x-www-form-urlencoded, in UTF-8.",
             ),
             Self::Query => (
                 400,

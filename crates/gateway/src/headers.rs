@@ -28,6 +28,9 @@ const SPOOFABLE: [&str; 20] = [
     "x-webauth-user",
 ];
 
+/// What some servers take for the request's method.
+const METHOD_OVERRIDES: [&str; 3] = ["x-http-method", "x-http-method-override", "x-method-override"];
+
 /// Concerns one connection only (RFC 9110 §7.6.1), or is made anew for each.
 fn is_hop_by_hop(name: &HeaderName) -> bool {
     matches!(
@@ -62,6 +65,13 @@ pub(crate) fn clean_request(headers: &mut HeaderMap, claim_headers: &[HeaderName
     }
 }
 
+/// Removes what would have an upstream serve another method than the one that was matched.
+pub(crate) fn remove_method_overrides(headers: &mut HeaderMap) {
+    for name in METHOD_OVERRIDES {
+        headers.remove(name);
+    }
+}
+
 /// Whether a client that gets this far understands trailers (RFC 9110 §10.1.4).
 pub(crate) fn wants_trailers(headers: &HeaderMap) -> bool {
     let lists = headers.get_all(header::TE).iter();
@@ -77,7 +87,8 @@ pub(crate) fn clean_request_trailers(trailers: &mut HeaderMap, is_ours: impl Fn(
     remove_connection_headers(trailers, |name| {
         // As at the gate: some servers read `_` as `-`.
         let is_ambiguous = name.as_str().contains('_');
-        is_ambiguous || is_ours_alone(name) || is_of_the_head(name) || is_ours(name)
+        let is_method = METHOD_OVERRIDES.contains(&name.as_str());
+        is_ambiguous || is_method || is_ours_alone(name) || is_of_the_head(name) || is_ours(name)
     });
 }
 
@@ -215,6 +226,7 @@ mod tests {
             ("x-user-id", "root"),
             ("x_user_id", "root"),
             ("if-match", "e"),
+            ("x-http-method-override", "DELETE"),
         ]);
         clean_request_trailers(&mut trailers, |name| name == "x-user-id");
         assert_eq!(names(&trailers), ["grpc-status", "x-sum"]);

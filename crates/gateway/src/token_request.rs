@@ -24,19 +24,33 @@ pub(crate) fn check_head(request: &Parts) -> Result<(), TokenRequestError> {
     if request.uri.query().is_some() {
         return Err(TokenRequestError::Query);
     }
-    let content_type = request
-        .headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    let media_type = content_type
-        .and_then(|value| value.split(';').next())
-        .map(str::trim);
-    let is_form = media_type.is_some_and(|typ| typ.eq_ignore_ascii_case("application/x-www-form-urlencoded"));
-    if is_form {
+    let mut types = request.headers.get_all(header::CONTENT_TYPE).iter();
+    let only = match (types.next(), types.next()) {
+        (Some(only), None) => only.to_str().ok(),
+        _ => None,
+    };
+    if only.is_some_and(is_form) {
         Ok(())
     } else {
         Err(TokenRequestError::ContentType)
     }
+}
+
+/// Whether the body is a form in UTF-8 (RFC 6749 appendix B). Under another name of a charset the provider would read
+/// another grant in the same bytes than was judged here.
+fn is_form(content_type: &str) -> bool {
+    let mut parts = content_type.split(';').map(str::trim);
+    let media_type = parts.next().unwrap_or_default();
+    media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+        && parts.filter(|parameter| !parameter.is_empty()).all(is_utf8)
+}
+
+fn is_utf8(parameter: &str) -> bool {
+    let value = parameter
+        .split_once('=')
+        .filter(|(name, _)| name.eq_ignore_ascii_case("charset"))
+        .map(|(_, value)| value.trim_matches('"'));
+    value.is_some_and(|value| value.eq_ignore_ascii_case("utf-8"))
 }
 
 /// Checks the grant type. Two of them would let one be judged here and the other be used there.
@@ -152,6 +166,26 @@ mod tests {
             head("/t?x=1", "application/x-www-form-urlencoded"),
             Err(TokenRequestError::Query)
         );
+    }
+
+    #[test]
+    fn a_form_is_one_in_utf_8() {
+        for (content_type, is_one) in [
+            ("application/x-www-form-urlencoded", true),
+            ("Application/X-WWW-Form-Urlencoded ; Charset=\"UTF-8\";", true),
+            ("application/x-www-form-urlencoded;charset=utf-8", true),
+            ("application/x-www-form-urlencoded; charset=ibm037", false),
+            (
+                "application/x-www-form-urlencoded; charset=utf-8; charset=utf-16",
+                false,
+            ),
+            ("application/x-www-form-urlencoded; boundary=x", false),
+            ("application/x-www-form-urlencoded, application/json", false),
+            ("application/json", false),
+            ("", false),
+        ] {
+            assert_eq!(is_form(content_type), is_one, "{content_type}");
+        }
     }
 
     #[test]

@@ -14,11 +14,11 @@ use crate::{
     connection::InFlight,
 };
 
-/// A response's body that tells the connection, and the access log if there is one, when it is gone.
+/// A response's body that tells the connection, and the access log if there is one, how it goes and when it is gone.
 #[derive(Debug)]
 pub(crate) struct Tracked {
     body: ResponseBody,
-    _in_flight: InFlight,
+    in_flight: InFlight,
     entry: Option<Box<Entry>>,
 }
 
@@ -26,7 +26,7 @@ impl Tracked {
     pub(crate) fn new(body: ResponseBody, in_flight: InFlight, entry: Option<Box<Entry>>) -> Self {
         Self {
             body,
-            _in_flight: in_flight,
+            in_flight,
             entry,
         }
     }
@@ -41,6 +41,8 @@ impl Body for Tracked {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
+        self.in_flight
+            .note_piece(matches!(polled, Poll::Ready(Some(Ok(_)))));
         if let Some(entry) = &mut self.entry {
             match &polled {
                 Poll::Ready(Some(Ok(frame))) => entry.add_bytes(frame.data_ref().map_or(0, Bytes::len)),

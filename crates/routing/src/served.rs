@@ -68,6 +68,8 @@ pub struct ServedRoute {
     pub issuer: usize,
     /// Headers that any rule of the route sets from claims: a client's own copies never pass, on any rule.
     pub claim_headers: Vec<HeaderName>,
+    /// Whether any rule of the route is for some methods only.
+    pub names_methods: bool,
     /// What browsers are told of its answers.
     pub cors: Option<ServedCors>,
     /// What its backends may ask for.
@@ -201,10 +203,13 @@ pub(crate) fn serve_route(route: &CompiledRoute, issuer: usize) -> Result<Served
             claim_headers.push(name);
         }
     }
+    let mut matches = config.rules.iter().flat_map(|rule| &rule.matches);
+    let names_methods = matches.any(|one| !one.methods.is_empty());
     Ok(ServedRoute {
         revision: route.revision.clone(),
         issuer,
         claim_headers,
+        names_methods,
         cors: config.cors.as_ref().map(ServedCors::new),
         client_certificates: route.secrets.client_certificates.clone(),
         config,

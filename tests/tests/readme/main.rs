@@ -6,6 +6,7 @@ mod fields;
 mod installation;
 mod opening;
 mod options;
+mod security;
 mod workflow;
 
 use std::fs;

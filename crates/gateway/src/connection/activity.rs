@@ -4,6 +4,7 @@
 //! for each request. Here a request costs a few stores, and idling and dawdling have limits of their own.
 
 use std::{
+    collections::BTreeSet,
     future::poll_fn,
     pin::pin,
     sync::{
@@ -15,10 +16,12 @@ use std::{
 };
 
 use futures_util::task::AtomicWaker;
+use parking_lot::Mutex;
 
 use crate::settings::{HEADER_READ, KEEP_ALIVE};
 
-/// How long a client may leave a response unread while its socket is full. As nginx's `send_timeout`.
+/// How long a client may leave a response unread while its socket is full, or a stream without room for the next
+/// piece of one. As nginx's `send_timeout`.
 const WRITE_STALL: Duration = Duration::from_secs(60);
 /// How long an idle HTTP/2 connection may take to end after it was told to.
 const GOODBYE: Duration = Duration::from_secs(5);
@@ -38,6 +41,11 @@ pub(crate) struct Activity {
     has_body: AtomicBool,
     /// The tick at which a write first found the socket full, plus one; 0 while none has.
     stalled: AtomicU32,
+    /// The same for the last time that it was full.
+    full: AtomicU32,
+    /// HTTP/2: since when streams have a piece of a response that their clients have not made room behind. The oldest
+    /// first; a number tells those of one tick apart.
+    waiting: Mutex<BTreeSet<Waiting>>,
     command: AtomicU8,
     /// Whether the last read, since the connection was told to finish, found nothing there.
     is_quiet: AtomicBool,
@@ -45,8 +53,8 @@ pub(crate) struct Activity {
     is_multiplexed: AtomicBool,
     /// How many are being served.
     requests: AtomicU32,
-    /// Whether there was one at all.
-    has_served: AtomicBool,
+    /// How many there were.
+    begun: AtomicU32,
     waker: AtomicWaker,
 }
 
@@ -71,13 +79,40 @@ pub(crate) enum Command {
     Abort,
 }
 
+/// A tick, and the number of the request among those of its connection.
+type Waiting = (u32, u32);
+
 /// A request that is being served: until its response has been handed to the socket, or nobody wants it any more.
 #[derive(Debug)]
-pub(crate) struct InFlight(Arc<Activity>);
+pub(crate) struct InFlight {
+    activity: Arc<Activity>,
+    number: u32,
+    waiting: Option<Waiting>,
+}
+
+impl InFlight {
+    /// Notes that the client has room for more of the response, and whether it was given a piece for that. On a stream
+    /// of HTTP/2 the next one is not asked for before there is room again, and the socket knows nothing of that.
+    pub(crate) fn note_piece(&mut self, is_given: bool) {
+        if !self.activity.is_multiplexed.load(Relaxed) {
+            return;
+        }
+        let mut waiting = self.activity.waiting.lock();
+        if let Some(before) = self.waiting.take() {
+            waiting.remove(&before);
+        }
+        if is_given {
+            let now = (self.activity.clock.load(Relaxed), self.number);
+            waiting.insert(now);
+            self.waiting = Some(now);
+        }
+    }
+}
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.end_request();
+        self.note_piece(false);
+        self.activity.end_request();
     }
 }
 
@@ -90,11 +125,13 @@ impl Activity {
             is_whole: AtomicBool::new(false),
             has_body: AtomicBool::new(false),
             stalled: AtomicU32::new(0),
+            full: AtomicU32::new(0),
+            waiting: Mutex::default(),
             command: AtomicU8::new(Command::Run as u8),
             is_quiet: AtomicBool::new(false),
             is_multiplexed: AtomicBool::new(false),
             requests: AtomicU32::new(0),
-            has_served: AtomicBool::new(false),
+            begun: AtomicU32::new(0),
             waker: AtomicWaker::new(),
         })
     }
@@ -114,9 +151,13 @@ impl Activity {
     pub(crate) fn begin_request(self: &Arc<Self>, has_body: bool) -> InFlight {
         self.has_body.store(has_body, Relaxed);
         self.requests.fetch_add(1, Relaxed);
-        self.has_served.store(true, Relaxed);
+        let number = self.begun.fetch_add(1, Relaxed);
         self.enter(BUSY);
-        InFlight(Arc::clone(self))
+        InFlight {
+            activity: Arc::clone(self),
+            number,
+            waiting: None,
+        }
     }
 
     fn end_request(&self) {
@@ -133,7 +174,7 @@ impl Activity {
     pub(crate) fn overdue(&self) -> Option<Command> {
         let now = self.clock.load(Relaxed);
         let stalled = self.stalled.load(Relaxed);
-        if stalled > 0 && seconds(stalled - 1, now) > WRITE_STALL {
+        if stalled > 0 && seconds(stalled - 1, now) > WRITE_STALL || self.has_stuck_stream(now) {
             return Some(Command::Abort);
         }
         let lasts = seconds(self.since.load(Relaxed), now);
@@ -146,6 +187,14 @@ impl Activity {
             IDLE if lasts > KEEP_ALIVE => Some(Command::Abort),
             _ => None,
         }
+    }
+
+    /// Whether a client makes no room for a response, and not because its line is slow.
+    fn has_stuck_stream(&self, now: u32) -> bool {
+        let is_long_ago = |tick: u32| seconds(tick, now) > WRITE_STALL;
+        let full = self.full.load(Relaxed);
+        let oldest = self.waiting.lock().first().copied();
+        oldest.is_some_and(|(since, _)| is_long_ago(since)) && (full == 0 || is_long_ago(full - 1))
     }
 
     /// Tells the connection; a stronger command stays.
@@ -163,7 +212,7 @@ impl Activity {
     pub(crate) fn may_finish(&self, told: Command) -> bool {
         if self.is_multiplexed.load(Relaxed) {
             let lasts = seconds(self.since.load(Relaxed), self.clock.load(Relaxed));
-            let is_known = self.has_served.load(Relaxed) || lasts > HEADER_READ;
+            let is_known = self.begun.load(Relaxed) > 0 || lasts > HEADER_READ;
             return told >= Command::Leave && is_known;
         }
         let is_safe = match self.phase.load(Relaxed) {
@@ -223,9 +272,12 @@ impl Activity {
     pub(crate) fn note_write(&self, has_room: bool) {
         if has_room {
             self.stalled.store(0, Relaxed);
-        } else if self.stalled.load(Relaxed) == 0 {
-            self.stalled
-                .store(self.clock.load(Relaxed).wrapping_add(1), Relaxed);
+            return;
+        }
+        let now = self.clock.load(Relaxed).wrapping_add(1);
+        self.full.store(now, Relaxed);
+        if self.stalled.load(Relaxed) == 0 {
+            self.stalled.store(now, Relaxed);
         }
     }
 }
@@ -296,6 +348,31 @@ mod tests {
         assert_eq!(after(&activity, &clock, 1), ABORT);
         activity.note_write(true);
         assert_eq!(activity.overdue(), None);
+    }
+
+    #[test]
+    fn a_stream_without_room_is_not_waited_for() {
+        let clock = Ticks::default();
+        let activity = Activity::new(&clock);
+        activity.multiplex();
+        let (mut stuck, mut other) = (activity.begin_request(false), activity.begin_request(false));
+        stuck.note_piece(true);
+        assert_eq!(after(&activity, &clock, 60), None);
+        other.note_piece(true);
+        assert_eq!(after(&activity, &clock, 1), ABORT);
+        stuck.note_piece(false);
+        assert_eq!(after(&activity, &clock, 59), None, "it waits for the upstream");
+        other.note_piece(true);
+        assert_eq!(after(&activity, &clock, 2), None, "it goes on");
+        activity.note_write(false);
+        activity.note_write(true);
+        assert_eq!(after(&activity, &clock, 60), None, "the line is slow");
+        assert_eq!(after(&activity, &clock, 1), ABORT);
+        drop(other);
+        assert_eq!(activity.overdue(), None);
+        let mut alone = Activity::new(&clock).begin_request(false);
+        alone.note_piece(true);
+        assert_eq!(alone.waiting, None, "by HTTP/1.1 the socket tells");
     }
 
     #[test]

@@ -1,0 +1,3 @@
+module splittoken.dev/tests/paths
+
+go 1.26.0
