@@ -7,14 +7,11 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use splittoken_provider::{Archiving, Kept, KeyArchive};
+use splittoken_provider::{Archiving, KEYS_KEPT, Kept, KeyArchive};
 use splittoken_store::StoreSession;
 use splittoken_token::{LookupId, key_set_id, open_key_set, seal_key_set};
 
 use crate::{gateway::SharedKeyring, tokens::epoch_seconds};
-
-/// How long keys lie there: as long as they are used without a fetch.
-const LIFE: Duration = Duration::from_secs(24 * 3600);
 
 /// The store as an archive, for as long as its pepper is known.
 pub(crate) struct StoredKeys {
@@ -63,7 +60,7 @@ impl StoredKeys {
         let sealed = seal_key_set(&keyring, keyring.write_kid(), source, now, document);
         let outcome = match sealed {
             Ok((id, record)) => {
-                let until = UNIX_EPOCH + Duration::from_secs(now) + LIFE;
+                let until = UNIX_EPOCH + Duration::from_secs(now) + KEYS_KEPT;
                 let replaced = self.session.replace(id, &record, until).await;
                 replaced.map_err(|error| error.reason())
             }

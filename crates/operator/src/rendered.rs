@@ -311,4 +311,4 @@ fn base64(bytes: &[u8]) -> Zeroizing<String> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

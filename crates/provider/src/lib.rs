@@ -40,6 +40,7 @@ pub use error::{CallError, FillError, IssueError, ProviderError, RevokeError, To
 pub use kept::{Archiving, Keepers, Kept, KeptKeys, KeyArchive};
 pub use provider::Provider;
 pub use revoke::{ClientCredentials, TokenTypeHint};
+pub use rotation::KEEP as KEYS_KEPT;
 pub use settings::{GivenCertificate, GivenEndpoints, ProviderSettings};
 pub use splittoken_reach::{Reach, Refused};
 pub use state::{DocumentState, ProviderState};

@@ -11,7 +11,7 @@ use splittoken_token::{Algorithm, KeySet, KeySetError, parse_object};
 
 /// How long keys are used after the last fetch that worked: a provider that is down over a weekend's day does
 /// not stop API traffic, and a removed key cannot be kept alive forever by blocking the fetch.
-pub(crate) const KEEP: Duration = Duration::from_secs(24 * 3600);
+pub const KEEP: Duration = Duration::from_secs(24 * 3600);
 /// How many removed ids are remembered, the latest: as many as a JWK Set may hold.
 const MAX_RETIRED: usize = 64;
 

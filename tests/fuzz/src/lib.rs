@@ -62,7 +62,7 @@ fn attempt(name: &str, input: &[u8], target: &impl Fn(&[u8])) {
     };
     let path = env::temp_dir().join(format!("{name}-{:016x}", fingerprint(input)));
     let kept = fs::write(&path, input);
-    tracing_line(&format!(
+    say(&format!(
         "{name} fails with {} ({kept:?}; put it into {}): {}",
         path.display(),
         folder(name).display(),
@@ -73,7 +73,7 @@ fn attempt(name: &str, input: &[u8], target: &impl Fn(&[u8])) {
 
 /// For whoever looks at a test that failed.
 #[allow(clippy::print_stderr)]
-fn tracing_line(text: &str) {
+fn say(text: &str) {
     eprintln!("{text}");
 }
 
@@ -136,7 +136,7 @@ impl Random {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             u64::from(now.subsec_nanos()) ^ now.as_secs()
         });
-        tracing_line(&format!("SPLITTOKEN_FUZZ_SEED={seed}"));
+        say(&format!("SPLITTOKEN_FUZZ_SEED={seed}"));
         Self(seed | 1)
     }
 

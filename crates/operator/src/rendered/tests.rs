@@ -1,7 +1,19 @@
-use splittoken_api::{ClusterServices, CompileOptions, Grants, Installation, Resources, compile};
+use splittoken_api::{ClusterServices, CompileOptions, Compiled, Grants, Installation, Resources, compile};
 
 use super::*;
 use crate::anchor::Anchor;
+
+/// All of a set, as an operator with the chart's defaults compiles it.
+pub(crate) fn compiled(resources: &Resources) -> Compiled {
+    let options = CompileOptions {
+        class: Some("default"),
+        installation: &Installation::default(),
+        services: &ClusterServices::default(),
+        grants: &Grants::default(),
+        revision_key: &[1; 32],
+    };
+    compile(resources, &options)
+}
 
 /// Routes with these names, each with this HMAC key if there is one.
 fn routes(names: &[&str], key: Option<&str>) -> Vec<CompiledRoute> {
@@ -27,14 +39,7 @@ fn routes(names: &[&str], key: Option<&str>) -> Vec<CompiledRoute> {
         });
         resources.put(&route).unwrap();
     }
-    let options = CompileOptions {
-        class: Some("default"),
-        installation: &Installation::default(),
-        services: &ClusterServices::default(),
-        grants: &Grants::default(),
-        revision_key: &[1; 32],
-    };
-    let compiled = compile(&resources, &options);
+    let compiled = compiled(&resources);
     assert_eq!(compiled.routes.len(), names.len(), "{:?}", compiled.verdicts);
     compiled.routes
 }

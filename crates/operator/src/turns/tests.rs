@@ -1,10 +1,14 @@
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use splittoken_api::{ClusterServices, CompileOptions, Grants, Installation, Resources, compile};
+use splittoken_api::Resources;
 
 use super::*;
-use crate::{error::OperatorError, refusals::Failed, rendered::Standing};
+use crate::{
+    error::OperatorError,
+    refusals::Failed,
+    rendered::{self, Standing},
+};
 
 fn object(kind: &str, name: &str, spec: &Value) -> Value {
     json!({
@@ -29,14 +33,7 @@ fn compiled(routes: &[(&str, &str)]) -> Compiled {
         }
         resources.put(&object("SplitTokenRoute", name, &spec)).unwrap();
     }
-    let options = CompileOptions {
-        class: Some("default"),
-        installation: &Installation::default(),
-        services: &ClusterServices::default(),
-        grants: &Grants::default(),
-        revision_key: &[1; 32],
-    };
-    let compiled = compile(&resources, &options);
+    let compiled = rendered::tests::compiled(&resources);
     assert_eq!(compiled.routes.len(), routes.len(), "{:?}", compiled.verdicts);
     compiled
 }
