@@ -59,9 +59,6 @@ pub(crate) async fn serve(
     let rule = &*matched.rule;
     let token = authenticate(worker, snapshot, rule, &parts, matched.has_path_parameters).await?;
     trail.token.clone_from(&token);
-    let vigil = token
-        .as_ref()
-        .and_then(|token| vigil(worker, snapshot, &matched.rule, &parts.headers, token));
     // A handshake has no body (RFC 6455 §4.1): of one that has, two programs may see the end in two places.
     let may_tunnel = rule.config.websocket && body.is_end_stream();
     let tunnel = may_tunnel.then(|| upgrade::take(&mut parts)).flatten();
@@ -70,6 +67,7 @@ pub(crate) async fn serve(
             .map_err(|denied| Failure::Denied(denied, rule.scope_hint.clone()))?;
     }
     let wants_trailers = wants_trailers(&parts.headers);
+    let presented = parts.headers.get(header::AUTHORIZATION).cloned();
     edit_headers(rule, peer, token.as_deref(), &mut parts.headers);
     let purpose = if tunnel.is_some() {
         upgrade::ask(&mut parts.headers);
@@ -84,6 +82,9 @@ pub(crate) async fn serve(
     let idle = rule.config.timeouts.idle;
     let request = Request::from_parts(parts, RequestBody::new(body, &matched.rule));
     let (mut response, lease) = forward(worker, snapshot, rule, request, (purpose, wants_trailers)).await?;
+    let vigil = token
+        .zip(presented)
+        .and_then(|(token, presented)| vigil(worker, snapshot, matched.rule, &token, presented));
     if let Some(client) = tunnel.filter(|_| response.status() == StatusCode::SWITCHING_PROTOCOLS) {
         if !upgrade::is_agreed(&response) {
             return Err(Failure::Upstream(UpstreamError::Switched));
@@ -127,11 +128,10 @@ fn switched(
 fn vigil(
     worker: &Arc<Worker>,
     snapshot: &Snapshot,
-    rule: &Arc<ServedRule>,
-    headers: &HeaderMap,
+    rule: Arc<ServedRule>,
     token: &Rehydrated,
+    presented: HeaderValue,
 ) -> Option<Vigil> {
-    let presented = headers.get(header::AUTHORIZATION)?.clone();
     let issuer = snapshot.issuer(&rule.route)?;
     Some(Vigil::new(
         worker,

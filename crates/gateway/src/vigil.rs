@@ -41,14 +41,14 @@ impl fmt::Debug for Vigil {
 impl Vigil {
     pub(crate) fn new(
         worker: &Arc<Worker>,
-        rule: &Arc<ServedRule>,
+        rule: Arc<ServedRule>,
         issuer: &Arc<Issuer>,
         presented: HeaderValue,
         expires_at: Option<u64>,
     ) -> Self {
         Self {
             worker: Arc::clone(worker),
-            rule: Arc::clone(rule),
+            rule,
             issuer: Arc::clone(issuer),
             presented,
             expires_at,
