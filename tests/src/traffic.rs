@@ -1,7 +1,7 @@
 //! What goes through gateways that share a store: tokens that they have in their caches, tokens that they see for the
 //! first time, and requests for more.
 
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 use anyhow::{Result, ensure};
 
@@ -22,27 +22,29 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// For each of the gateways: [`CLIENTS`] with these tokens, one that asks for tokens, and one that uses every token
-    /// as soon as any of the gateways has issued it. `connect` makes a client's connection.
+    /// [`CLIENTS`] with these tokens for each of the gateways, and for each of `issuing` one that asks for tokens, with one
+    /// for each of the gateways that uses them at once. `connect` makes a client's connection.
     pub fn start(
+        issuing: &[&Gateway],
         gateways: &[&Gateway],
         tokens: &[String],
         connect: impl Fn(&Gateway) -> Result<Caller>,
     ) -> Result<Self> {
-        let (mut fresh, mut issuing) = (Load::default(), Load::default());
-        let mut cached = Load::default();
-        let mut users = Vec::new();
+        let (mut cached, mut fresh, mut asking) = (Load::default(), Load::default(), Load::default());
         for gateway in gateways {
             for _ in 0..CLIENTS {
                 cached.add_client(connect(gateway)?, tokens.to_vec());
             }
-            users.push(use_at_once(&mut fresh, connect(gateway)?));
         }
-        for gateway in gateways {
-            issue(&mut issuing, connect(gateway)?, users.clone());
+        for issuer in issuing {
+            let users = gateways
+                .iter()
+                .map(|gateway| Ok(use_at_once(&mut fresh, connect(gateway)?)))
+                .collect::<Result<_>>()?;
+            issue(&mut asking, connect(issuer)?, users);
         }
         Ok(Self {
-            issuing,
+            issuing: asking,
             fresh,
             cached,
         })
@@ -63,8 +65,9 @@ impl Traffic {
 }
 
 /// A client that uses every token which it is sent once.
-fn use_at_once(load: &mut Load, mut caller: Caller) -> Sender<String> {
-    let (sender, tokens) = channel::<String>();
+fn use_at_once(load: &mut Load, mut caller: Caller) -> SyncSender<String> {
+    // No queue: a token is used before the next one is issued.
+    let (sender, tokens) = sync_channel::<String>(0);
     load.add(move || {
         let token = tokens.recv().ok()?;
         Some(Sample::of(|| caller.status(&token)))
@@ -73,22 +76,21 @@ fn use_at_once(load: &mut Load, mut caller: Caller) -> Sender<String> {
 }
 
 /// A client that asks for tokens, and sends each to all of `users`.
-fn issue(load: &mut Load, mut caller: Caller, users: Vec<Sender<String>>) {
+fn issue(load: &mut Load, mut caller: Caller, users: Vec<SyncSender<String>>) {
     load.add(move || {
-        Some(Sample::of(|| {
+        let mut token = None;
+        let sample = Sample::of(|| {
             let answer = caller.token()?;
             if answer.status == 200 {
-                let token = answer.json()?["access_token"]
-                    .as_str()
-                    .unwrap_or_default()
-                    .to_owned();
-                for user in &users {
-                    // One that has ended is in its samples.
-                    let _ = user.send(token.clone());
-                }
+                token = answer.json()?["access_token"].as_str().map(str::to_owned);
             }
             Ok(answer.status)
-        }))
+        });
+        for (user, token) in users.iter().zip(token.iter().cycle()) {
+            // One that has ended is in its samples.
+            let _ = user.send(token.clone());
+        }
+        Some(sample)
     });
 }
 

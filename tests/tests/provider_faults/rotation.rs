@@ -18,18 +18,18 @@ const CACHED: Duration = Duration::from_secs(30);
 /// Between two rotations.
 const APART: Duration = Duration::from_secs(4);
 
-/// The keys' interval on the routes that have one of their own, and ten times as long.
-const INTERVAL: &str = "1s";
+/// Ten times the keys' interval on the route of the test that waits for it.
 const NOTICED: Duration = Duration::from_secs(10);
 
 /// Promised: 0 × 401. The new key is used from the moment in which it is published.
 #[test]
 fn rotations_under_load_fail_nobody_while_the_old_keys_stay_published() -> Result<()> {
     let shop = Shop::start()?;
-    let (first, second) = (shop.gateway()?, shop.gateway()?);
-    let gateways = [&first, &second];
+    // The last one issues nothing: it gets to know every new key by tokens of the others.
+    let (first, second, third) = (shop.gateway()?, shop.gateway()?, shop.gateway()?);
+    let gateways = [&first, &second, &third];
     let tokens = known_to_all(&gateways, 50, Caller::of)?;
-    let traffic = Traffic::start(&gateways, &tokens, Caller::of)?;
+    let traffic = Traffic::start(&gateways[..2], &gateways, &tokens, Caller::of)?;
     thread::sleep(APART);
     let begun = Instant::now();
     let keys = [
@@ -54,10 +54,10 @@ fn rotations_under_load_fail_nobody_while_the_old_keys_stay_published() -> Resul
     // Until every cached token was looked at again.
     thread::sleep((CACHED + APART).saturating_sub(begun.elapsed()));
     let fetches = shop.mint.requests("/jwks").len();
-    eprintln!("{rotations} rotations, 2 gateways: the keys were fetched {fetches} times");
+    eprintln!("{rotations} rotations, 3 gateways: the keys were fetched {fetches} times");
     traffic.untouched()?;
     // At its start, and once for each new key.
-    ensure!(fetches == 2 * (1 + rotations), "{fetches} fetches");
+    ensure!(fetches <= 3 * (1 + rotations), "{fetches} fetches");
     Ok(())
 }
 
@@ -65,17 +65,15 @@ fn rotations_under_load_fail_nobody_while_the_old_keys_stay_published() -> Resul
 #[test]
 fn a_withdrawn_key_ends_its_tokens_and_no_others() -> Result<()> {
     let shop = Shop::start()?;
-    let route = || {
-        shop.route()
-            .issuer(&json!({"jwks": {"refreshInterval": INTERVAL}}))
-    };
-    let (first, second) = (shop.gateway_of(route())?, shop.gateway_of(route())?);
+    let jwks = json!({"jwks": {"refreshInterval": "1s", "minRefreshInterval": "1s"}});
+    let route = shop.route().issuer(&jwks);
+    let (first, second) = (shop.gateway_of(route.clone())?, shop.gateway_of(route)?);
     let gateways = [&first, &second];
     let old = known_to_all(&gateways, 20, Caller::of)?;
     let old_uncached = Caller::of(&first)?.issue()?;
     shop.mint.rotate(Key::es256()?);
     let new = known_to_all(&gateways, 50, Caller::of)?;
-    let traffic = Traffic::start(&gateways, &new, Caller::of)?;
+    let traffic = Traffic::start(&gateways, &gateways, &new, Caller::of)?;
     thread::sleep(APART);
 
     shop.mint.withdraw_old_keys();
