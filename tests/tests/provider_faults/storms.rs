@@ -10,12 +10,14 @@ use splittoken_tests::caller::Caller;
 use splittoken_tests::gateway::Gateway;
 use splittoken_tests::hostile::now;
 use splittoken_tests::jwt::{self, Key};
-use splittoken_tests::load::{Load, Sample, count, untouched};
+use splittoken_tests::load::{Load, Sample, count};
 use splittoken_tests::secret;
 use splittoken_tests::shop::Shop;
-use splittoken_tests::traffic::known_to_all;
+use splittoken_tests::wait;
 use splittoken_tests::wire::Step;
 use splittoken_token::{Keyring, Live, Meta, Opaque, Realm, Use, derive_keys, seal};
+
+use super::{Honest, with_tokens};
 
 /// Fetches for unknown keys: at most so many …
 const FETCHES: usize = 10;
@@ -77,44 +79,6 @@ fn fetched(shop: &Shop, gateways: usize) -> usize {
     shop.mint.requests("/jwks").len().saturating_sub(gateways)
 }
 
-/// Honest clients: of cached tokens, and of tokens that are new to the gateway.
-struct Honest {
-    cached: Load,
-    fresh: Load,
-}
-
-impl Honest {
-    /// `fresh` are used once each.
-    fn start(gateway: &Gateway, cached: &[String], fresh: Vec<String>) -> Result<Self> {
-        let clients = Load::start(gateway, vec![cached.to_vec(), cached.to_vec()])?;
-        let (mut once, mut caller) = (Load::default(), Caller::of(gateway)?);
-        let mut fresh = fresh.into_iter();
-        once.add(move || {
-            let token = fresh.next()?;
-            let sample = Sample::of(|| caller.status(&token));
-            thread::sleep(Duration::from_millis(20));
-            Some(sample)
-        });
-        Ok(Self {
-            cached: clients,
-            fresh: once,
-        })
-    }
-
-    fn untouched(self) -> Result<()> {
-        untouched("meanwhile, cached tokens", &self.cached.finish())?;
-        untouched("meanwhile, new tokens", &self.fresh.finish())
-    }
-}
-
-/// A gateway, tokens in its cache, and others that only another gateway has seen.
-fn with_tokens(shop: &Shop) -> Result<(Gateway, Vec<String>, Vec<String>)> {
-    let (gateway, other) = (shop.gateway()?, shop.gateway()?);
-    let cached = known_to_all(&[&gateway], 50, Caller::of)?;
-    let fresh = known_to_all(&[&other], 500, Caller::of)?;
-    Ok((gateway, cached, fresh))
-}
-
 /// Prints and checks what a storm cost the provider.
 fn bounded(shop: &Shop, before: usize, began: Instant, storm: &[Sample]) -> Result<()> {
     let windows = began.elapsed().as_secs() / WINDOW.as_secs() + 1;
@@ -133,7 +97,7 @@ fn bounded(shop: &Shop, before: usize, began: Instant, storm: &[Sample]) -> Resu
 #[test]
 fn a_provider_that_names_thousands_of_keys_is_asked_for_few_of_them() -> Result<()> {
     let shop = Shop::start()?;
-    let (gateway, cached, fresh) = with_tokens(&shop)?;
+    let (gateway, cached, fresh) = with_tokens(&shop, shop.route())?;
     let before = fetched(&shop, 0);
     shop.mint.name_strange_keys(true);
     let (began, mut storm) = (Instant::now(), Load::default());
@@ -158,7 +122,7 @@ fn a_provider_that_names_thousands_of_keys_is_asked_for_few_of_them() -> Result<
 #[test]
 fn thousands_of_records_with_unknown_keys_are_looked_for_a_few_times() -> Result<()> {
     let shop = Shop::start()?;
-    let (gateway, cached, fresh) = with_tokens(&shop)?;
+    let (gateway, cached, fresh) = with_tokens(&shop, shop.route())?;
     let strange = Vault::of(&shop)?.strange(4000)?;
     let before = fetched(&shop, 0);
     let (began, mut storm) = (Instant::now(), Load::default());
@@ -182,7 +146,7 @@ fn who_waits_for_keys_that_do_not_come_stands_in_nobody_s_way() -> Result<()> {
     /// More than a gateway looks up at the same time for one issuer.
     const WAITING: usize = 1500;
     let shop = Shop::start()?;
-    let (gateway, cached, fresh) = with_tokens(&shop)?;
+    let (gateway, cached, fresh) = with_tokens(&shop, shop.route())?;
     let strange = Vault::of(&shop)?.strange(WAITING)?;
     let before = fetched(&shop, 0);
     shop.mint.play("/jwks", vec![Step::Hold]);
@@ -243,7 +207,7 @@ fn one_unknown_key_is_looked_for_once_in_its_cool_down() -> Result<()> {
     ensure!((3..=5).contains(&fetches), "{fetches} fetches");
     // A key that comes late is found after that.
     shop.mint.rotate(vault.key);
-    splittoken_tests::wait::until_true(COOL_DOWN * 10, "the token to be served", || {
+    wait::until_true(COOL_DOWN * 10, "the token to be served", || {
         caller.status(&token).is_ok_and(|status| status == 200)
     })
 }
