@@ -22,6 +22,7 @@ pub mod folder;
 pub mod frames;
 pub mod gate;
 pub mod gateway;
+pub mod h2spec;
 pub mod hand;
 pub mod helm;
 pub mod hostile;
