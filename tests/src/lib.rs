@@ -61,3 +61,4 @@ pub mod upstream;
 pub mod wait;
 pub mod wire;
 pub mod wrk;
+pub mod wycheproof;
