@@ -12,7 +12,7 @@ use splittoken_provider::FillError;
 use splittoken_routing::ServedRoute;
 use splittoken_store::{
     Health, PutOutcome, Store, StoreError, StoreSession,
-    near::{Filled, Lookup, MayRefuse, NearCache, NearConfig, Now, Overloaded, Stale},
+    near::{CacheKey, Filled, Lookup, MayRefuse, NearCache, NearConfig, Now, Overloaded, Stale},
 };
 use splittoken_token::{
     Claims, Jws, Keyring, Keys, Live, LookupId, Meta, Opaque, Realm, RecordError, SealedRecord, Stored, Use,
@@ -178,6 +178,20 @@ impl Tokens {
             Lookup::Stale(stale) => Some(stale),
             Lookup::Miss => None,
         };
+        // In a place of its own: it is large, and seldom needed.
+        Box::pin(self.look_up(route, issuer, text, (key, now), stale)).await
+    }
+
+    /// The same for a token that the cache does not have, or has as `stale`.
+    async fn look_up(
+        &self,
+        route: &ServedRoute,
+        issuer: &Issuer,
+        text: &str,
+        (key, now): (CacheKey, Now),
+        stale: Option<Stale<Arc<Rehydrated>>>,
+    ) -> Result<Arc<Rehydrated>, Failure> {
+        let config = &route.config.issuer;
         // Before any I/O: guessing must be cheap to refuse.
         let opaque =
             Opaque::parse_for(text, &config.algorithms).map_err(|e| Failure::InvalidToken(e.reason()))?;
