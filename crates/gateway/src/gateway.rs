@@ -21,6 +21,7 @@ use tokio::{
 
 use crate::{
     acceptor::{self, Listener},
+    census::Census,
     config::{Config, ConfigStatus, follow},
     config_view::{StoreView, digest, issuers, view},
     connection::Entrance,
@@ -135,6 +136,7 @@ impl Gateway {
             registry,
         } = ingredients;
         let listener = listen(&settings, address, None)?;
+        let certificates = tls.as_ref().map(|(_, certificates)| Arc::clone(certificates));
         let tls_listener = tls
             .map(|(address, certificates)| listen(&settings, address, Some(certificates)))
             .transpose()?;
@@ -148,10 +150,17 @@ impl Gateway {
             archive: archive(&store, &keyring),
         };
         let shared = Shared::new(settings, Snapshots::new(Arc::clone(&metrics), kept), metrics);
+        let shared = Arc::new(shared);
+        let census = Census {
+            shared: Arc::clone(&shared),
+            cache: Arc::clone(&cache),
+            certificates,
+        };
+        census.register(registry);
         Ok(Self {
             listener,
             tls_listener,
-            shared: Arc::new(shared),
+            shared,
             status: Arc::default(),
             cache,
             store,

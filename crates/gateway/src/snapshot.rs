@@ -18,7 +18,8 @@ use splittoken_routing::{
 use crate::{
     config::RejectedRoute,
     issuer::{Issuer, IssuerFailure},
-    metrics::{Metrics, RuleCounters},
+    metrics::Metrics,
+    served_counters::ServedCounters,
     upstream::{Target, TlsBook, TlsError},
 };
 
@@ -30,9 +31,8 @@ pub(crate) struct Snapshot {
     issuers: Vec<Option<Arc<Issuer>>>,
     /// By the same: those whose newest settings are not in force.
     failures: BTreeMap<usize, IssuerFailure>,
-    /// By [`ServedRule::index`].
-    counters: Vec<RuleCounters>,
-    /// By the same and the place of the backend; `None` for one that cannot be used.
+    pub(crate) counters: ServedCounters,
+    /// By [`ServedRule::index`] and the place of the backend; `None` for one that cannot be used.
     targets: Vec<Box<[Option<Target>]>>,
     tls: TlsBook,
     /// Routes of which a backend cannot be used, for the gateway's own reasons.
@@ -42,10 +42,6 @@ pub(crate) struct Snapshot {
 impl Snapshot {
     pub(crate) fn issuer(&self, route: &ServedRoute) -> Option<&Arc<Issuer>> {
         self.issuers.get(route.issuer)?.as_ref()
-    }
-
-    pub(crate) fn counters(&self, rule: &ServedRule) -> Option<&RuleCounters> {
-        self.counters.get(rule.index)
     }
 
     pub(crate) fn target(&self, rule: &ServedRule, backend: usize) -> Option<&Target> {
@@ -134,14 +130,7 @@ impl Snapshots {
             };
             issuers.push(issuer);
         }
-        let counters = table.rules().iter().map(|rule| {
-            RuleCounters::new(
-                &self.metrics,
-                &rule.route.config.name.to_string(),
-                &rule.config.name,
-            )
-        });
-        let counters = counters.collect();
+        let counters = ServedCounters::new(&table, &current.counters);
         let (targets, tls, hurt) = targets(&table, &current.tls);
         self.metrics
             .routes
@@ -179,8 +168,9 @@ impl Snapshots {
             Some(before) => Provider::following(settings, &before.provider),
             None => Provider::keeping(settings, self.kept.clone()),
         }?;
-        tokio::spawn(provider.run(std::future::pending::<()>()));
-        Ok(Arc::new(Issuer::new(provider)))
+        let issuer = Arc::new(Issuer::new(provider, &self.metrics));
+        tokio::spawn(issuer.provider.run(std::future::pending::<()>()));
+        Ok(issuer)
     }
 }
 

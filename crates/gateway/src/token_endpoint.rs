@@ -2,7 +2,7 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
@@ -22,7 +22,8 @@ use crate::{
     body::ResponseBody,
     failure::{Answer, Failure, ProviderFailure, TokenRequestError},
     issue::{Life, Release, judge, life, policy},
-    metrics::TokenLabels,
+    issuer::Issuer,
+    served_counters::status_class,
     settings::{MAX_TOKEN_REQUEST, TOKEN_REQUEST_READ},
     snapshot::Snapshot,
     token_request::{check_grant, check_head, parameter, provider_headers},
@@ -47,16 +48,14 @@ pub(crate) async fn serve(
     body: Incoming,
 ) -> Result<Response<ResponseBody>, Failure> {
     let issuer = snapshot.issuer(route).ok_or(Failure::Unavailable("no_issuer"))?;
-    let outcome = exchange(worker, &issuer.provider, route, endpoint, parts, body).await;
+    let outcome = exchange(worker, issuer, route, endpoint, parts, body).await;
     let label = match &outcome {
         Ok(released) => released.outcome,
         Err(failure) => failure.reason(),
     };
-    let labels = TokenLabels {
-        route: route.config.name.to_string(),
-        outcome: label,
-    };
-    worker.shared.metrics.token_requests.get_or_create(&labels).inc();
+    if let Some(counters) = snapshot.counters.tokens(route) {
+        counters.count(label);
+    }
     outcome.map(|released| released.response)
 }
 
@@ -67,7 +66,7 @@ struct Released {
 
 async fn exchange(
     worker: &Arc<Worker>,
-    provider: &Arc<Provider>,
+    issuer: &Issuer,
     route: &Arc<ServedRoute>,
     endpoint: &TokenEndpoint,
     parts: Parts,
@@ -84,13 +83,19 @@ async fn exchange(
 
     let headers = provider_headers(&parts.headers);
     let authorization = parts.headers.get(header::AUTHORIZATION).cloned();
+    let provider = &issuer.provider;
+    let started = Instant::now();
     let answer = provider
         .token_call(TokenCall {
             headers,
             body: body.clone(),
         })
-        .await
-        .map_err(|e| call_failure(&e))?;
+        .await;
+    let outcome = answer
+        .as_ref()
+        .map_or_else(TokenCallError::reason, |answer| status_class(answer.status));
+    issuer.calls.count("token", outcome, started.elapsed());
+    let answer = answer.map_err(|e| call_failure(&e))?;
     if !answer.status.is_success() {
         return Ok(Released {
             response: refused(&answer)?,

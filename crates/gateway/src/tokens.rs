@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use http::HeaderValue;
@@ -161,7 +161,7 @@ impl Tokens {
         issuer.sync();
         let key = self.cache.key(&config.realm, Use::Access, text.as_bytes());
         let now = Now {
-            instant: std::time::Instant::now(),
+            instant: Instant::now(),
             unix: epoch_seconds(now),
         };
         let stale = match self.cache.lookup(&key, now) {
@@ -222,7 +222,10 @@ impl Tokens {
         keys: &[Keys],
         ids: &[LookupId],
     ) -> Result<Option<Filled<Arc<Rehydrated>>>, LookupError> {
-        let fetched = self.session.get(ids).await.map_err(LookupError::Store)?;
+        let started = Instant::now();
+        let fetched = self.session.get(ids).await;
+        self.metrics.asked_store("get", &fetched, started.elapsed());
+        let fetched = fetched.map_err(LookupError::Store)?;
         // Taken before the keys are looked at, so that what they vouch for goes when they go.
         let stamp = issuer.stamp();
         let Some((keys, live)) = self.live(keyring, keys, fetched.records)? else {
@@ -322,7 +325,10 @@ impl Tokens {
         let mut tries = 0;
         loop {
             tries += 1;
-            match self.session.put_new(keys.lookup_id(), record, until).await {
+            let started = Instant::now();
+            let outcome = self.session.put_new(keys.lookup_id(), record, until).await;
+            self.metrics.asked_store("put", &outcome, started.elapsed());
+            match outcome {
                 Err(error) if tries < WRITES && error.is_transient() => sleep(WRITE_AGAIN * tries).await,
                 outcome => return outcome,
             }

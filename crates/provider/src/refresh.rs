@@ -16,7 +16,7 @@ use crate::{
     discovery::{self, DiscoveryError, MAX_DOCUMENT_BYTES, Wanted},
     endpoint::Endpoints,
     error::{FetchError, with_causes},
-    rotation::{Change, KEEP},
+    rotation::{Change, KEEP, Rotation},
     schedule::Timer,
     shared::{Shared, begin},
 };
@@ -93,6 +93,7 @@ impl Refresher {
             return;
         }
         let outcome = discover(&self.shared, issuer).await;
+        self.shared.tell("discovery", &outcome, now);
         let now = Instant::now();
         match outcome {
             Ok(endpoints) => {
@@ -198,9 +199,10 @@ async fn fetch_keys(shared: &Shared) -> Result<Change, FetchError> {
         .jwks
         .clone()
         .ok_or(FetchError::NoJwksUrl)?;
-    let document = shared.http.get(&url, MAX_JWKS_BYTES).await?;
-    let before = shared.rotation.load_full();
-    let (next, change) = before.replaced_by(&document, &shared.settings.algorithms, Instant::now())?;
+    let started = Instant::now();
+    let fetched = read_keys(shared, &url).await;
+    shared.tell("jwks", &fetched, started);
+    let (document, next, change) = fetched?;
     // The keys first, then the epoch: see `Epoch`.
     shared.rotation.store(Arc::new(next));
     if change.some_key_left {
@@ -209,6 +211,14 @@ async fn fetch_keys(shared: &Shared) -> Result<Change, FetchError> {
     archive(shared, &document, !change.came.is_empty() || change.some_key_left).await;
     keep(shared, document).await;
     Ok(change)
+}
+
+/// The JWK Set, and what it makes of the keys that there are.
+async fn read_keys(shared: &Shared, url: &Url) -> Result<(Zeroizing<Vec<u8>>, Rotation, Change), FetchError> {
+    let document = shared.http.get(url, MAX_JWKS_BYTES).await?;
+    let before = shared.rotation.load_full();
+    let (next, change) = before.replaced_by(&document, &shared.settings.algorithms, Instant::now())?;
+    Ok((document, next, change))
 }
 
 /// Takes the keys that another gateway has fetched, where none are known: the provider may be down.
