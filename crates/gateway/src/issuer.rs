@@ -12,13 +12,18 @@ use parking_lot::Mutex;
 use splittoken_provider::{Observer, Provider, ProviderError};
 use splittoken_store::{Epoch, Stamp};
 
-use crate::metrics::{CallLabels, Metrics};
+use crate::{
+    circuit::{Burden, Circuit},
+    metrics::{CallLabels, Metrics},
+};
 
 /// A provider as the near cache sees it: whatever its keys have vouched for goes stale when one of them leaves.
 #[derive(Debug)]
 pub(crate) struct Issuer {
     pub(crate) provider: Arc<Provider>,
     pub(crate) calls: Arc<Calls>,
+    /// How its token endpoint does.
+    pub(crate) circuit: Arc<Circuit>,
     epoch: Epoch,
     /// The provider's own count that `epoch` stands for.
     seen: AtomicU64,
@@ -63,13 +68,15 @@ impl Observer for Calls {
 }
 
 impl Issuer {
-    pub(crate) fn new(provider: Arc<Provider>, metrics: &Arc<Metrics>) -> Self {
+    pub(crate) fn new(provider: Arc<Provider>, burden: &Burden, metrics: &Arc<Metrics>) -> Self {
         let calls = Arc::new(Calls::new(metrics));
         provider.observe(Arc::clone(&calls) as Arc<dyn Observer>);
         let seen = AtomicU64::new(provider.epoch().current());
+        let circuit = Circuit::new(&provider.issuer().into(), burden);
         Self {
             provider,
             calls,
+            circuit,
             epoch: Epoch::new(),
             seen,
             is_retired: Mutex::default(),

@@ -91,7 +91,7 @@ async fn serve(
     body: Incoming,
     trail: &mut Trail,
 ) -> Result<Response<ResponseBody>, Failure> {
-    match find(snapshot, &parts)? {
+    match find(snapshot, &parts, worker.shared.settings.limits.headers)? {
         Way::Api(matched) => {
             trail.rule = Some(Arc::clone(&matched.rule));
             trail.sharing = Sharing::of(&matched.rule.route, &parts.headers);
@@ -116,8 +116,8 @@ async fn serve(
     }
 }
 
-fn find(snapshot: &Snapshot, parts: &Parts) -> Result<Way, Failure> {
-    let admitted = admit(parts).map_err(Failure::Gate)?;
+fn find(snapshot: &Snapshot, parts: &Parts, max_headers: usize) -> Result<Way, Failure> {
+    let admitted = admit(parts, max_headers).map_err(Failure::Gate)?;
     if let Some(method) = announced_method(&parts.method, &parts.headers) {
         let announced = snapshot
             .table

@@ -9,7 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
@@ -18,7 +18,9 @@ use tokio::{net::TcpStream, sync::mpsc, time::interval};
 use crate::{
     client_address::TrustedProxies,
     connection::{self, Activity, Command, Entrance, OpenError, Requests, Ticks},
+    crowd::Crowd,
     metrics::Metrics,
+    misses::Misses,
     random::Random,
     settings::Settings,
     snapshot::Snapshots,
@@ -35,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     /// Of all workers.
     connections: Mutex<Vec<Arc<Connections>>>,
+    pub(crate) crowd: Crowd,
+    pub(crate) misses: Arc<Misses>,
     leaving: AtomicBool,
 }
 
@@ -78,8 +82,10 @@ struct Connections {
 
 impl Shared {
     pub(crate) fn new(settings: Settings, snapshots: Snapshots, metrics: Arc<Metrics>) -> Self {
-        let trusted_proxies = settings.trusted_proxies.clone().into();
+        let trusted_proxies: TrustedProxies = settings.trusted_proxies.clone().into();
         Self {
+            crowd: Crowd::new(settings.limits.address_connections, Arc::clone(&trusted_proxies)),
+            misses: Arc::new(Misses::new(settings.limits.address_misses)),
             settings,
             trusted_proxies,
             snapshots,
@@ -193,7 +199,10 @@ impl Worker {
         let (stream, address, entrance) = accepted;
         let metrics = &self.shared.metrics;
         metrics.connections.inc();
-        match activity.unless_aborted(entrance.open(stream, address)).await {
+        match activity
+            .unless_aborted(entrance.open(stream, address, &self.shared.crowd))
+            .await
+        {
             Some(Ok(opened)) => {
                 if let Some(outcome) = opened.handshake() {
                     metrics.shook_hands(outcome);
@@ -217,11 +226,12 @@ impl Worker {
     fn sweep(&self) {
         self.connections.clock.fetch_add(1, Ordering::Relaxed);
         self.pool.sweep();
+        self.shared.misses.sweep(Instant::now());
         if self.shared.is_leaving() {
             self.connections.tell_all(Command::Leave);
         }
         for activity in self.connections.open.lock().values() {
-            if let Some(command) = activity.overdue() {
+            if let Some(command) = activity.overdue(&self.shared.settings.limits) {
                 activity.tell(command);
             }
         }
