@@ -66,7 +66,7 @@ pub(crate) async fn answer(
     if let Some(sharing) = trail.sharing.take() {
         sharing.apply(response.headers_mut());
     }
-    if let Some(counters) = trail.rule.as_ref().and_then(|rule| snapshot.counters(rule)) {
+    if let Some(counters) = trail.rule.as_ref().and_then(|rule| snapshot.counters.rule(rule)) {
         counters.count(status);
     }
     if let Some(content_type) = grpc.filter(|_| has_failed) {
@@ -78,7 +78,7 @@ pub(crate) async fn answer(
     } else if shared.is_leaving() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         close(&mut response);
     }
-    shared.metrics.duration.observe(started.elapsed().as_secs_f64());
+    shared.metrics.duration.observe(started.elapsed());
     let entry = beginning.and_then(|beginning| beginning.end(status, trail));
     response.map(|body| Tracked::new(body, in_flight, entry))
 }
@@ -91,7 +91,7 @@ async fn serve(
     body: Incoming,
     trail: &mut Trail,
 ) -> Result<Response<ResponseBody>, Failure> {
-    match find(snapshot, &parts)? {
+    match find(snapshot, &parts, worker.shared.settings.limits.headers)? {
         Way::Api(matched) => {
             trail.rule = Some(Arc::clone(&matched.rule));
             trail.sharing = Sharing::of(&matched.rule.route, &parts.headers);
@@ -101,7 +101,11 @@ async fn serve(
         Way::Token(route, endpoint) => {
             trail.endpoint = Some(Arc::clone(&route));
             trail.sharing = Sharing::of(&route, &parts.headers);
-            token_endpoint::serve(worker, snapshot, &route, &endpoint, parts, body).await
+            // In a place of its own, so that API requests have less to carry.
+            Box::pin(token_endpoint::serve(
+                worker, snapshot, &route, &endpoint, parts, body,
+            ))
+            .await
         }
         Way::Preflight(Place::Api(rule)) => {
             let response = answer_preflight(&rule.route, &parts.headers);
@@ -116,8 +120,8 @@ async fn serve(
     }
 }
 
-fn find(snapshot: &Snapshot, parts: &Parts) -> Result<Way, Failure> {
-    let admitted = admit(parts).map_err(Failure::Gate)?;
+fn find(snapshot: &Snapshot, parts: &Parts, max_headers: usize) -> Result<Way, Failure> {
+    let admitted = admit(parts, max_headers).map_err(Failure::Gate)?;
     if let Some(method) = announced_method(&parts.method, &parts.headers) {
         let announced = snapshot
             .table

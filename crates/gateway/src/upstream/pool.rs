@@ -14,6 +14,7 @@ use splittoken_routing::BackendProtocol;
 
 use super::{
     connect::{Connection, Spoken, UpstreamError, connect, connect_http1, within},
+    counts::UpstreamCounts,
     multiplexed::{Multiplexed, Stream},
     target::Target,
 };
@@ -38,6 +39,7 @@ const OLD_NEWS: Duration = Duration::from_secs(60);
 /// A worker's connections, by [`Target::key`].
 #[derive(Default)]
 pub(crate) struct Pool {
+    pub(super) counts: Arc<UpstreamCounts>,
     /// Those that serve one request at a time, while they serve none.
     idle: Mutex<HashMap<Arc<str>, Vec<Idle>>>,
     /// Those that serve many.
@@ -85,6 +87,14 @@ pub(crate) struct Borrowed {
 }
 
 impl Pool {
+    /// An empty one that counts there.
+    pub(crate) fn new(counts: &Arc<UpstreamCounts>) -> Self {
+        Self {
+            counts: Arc::clone(counts),
+            ..Self::default()
+        }
+    }
+
     /// A connection to `target`, or a part of one: one that there is, or else a new one.
     pub(super) async fn lease(
         self: &Arc<Self>,
@@ -96,12 +106,13 @@ impl Pool {
         if target.protocol == BackendProtocol::Http1 {
             return match self.take(target, reach) {
                 Some(borrowed) => Ok(Lease::Http1(borrowed)),
-                None => self.open(target, reach, limit, random).await,
+                // In a place of its own: it is large, and seldom needed.
+                None => Box::pin(self.open(target, reach, limit, random)).await,
             };
         }
         match self.find(target, reach) {
             Some(lease) => Ok(lease),
-            // In a place of its own: it is large, and seldom needed.
+            // The same.
             None => Box::pin(within(limit, self.find_or_open(target, reach, random))).await,
         }
     }
@@ -114,7 +125,7 @@ impl Pool {
         limit: Option<Duration>,
         random: u64,
     ) -> Result<Lease, UpstreamError> {
-        let connection = Box::pin(within(limit, connect_http1(target, reach))).await?;
+        let connection = Box::pin(within(limit, connect_http1(target, reach, &self.counts))).await?;
         Ok(self.adopt(target, connection, random))
     }
 
@@ -125,7 +136,7 @@ impl Pool {
         limit: Option<Duration>,
         random: u64,
     ) -> Result<Lease, UpstreamError> {
-        let connection = within(limit, connect(target, reach)).await?;
+        let connection = within(limit, connect(target, reach, &self.counts)).await?;
         self.note_agreed(target, &connection.spoken);
         Ok(self.adopt(target, connection, random))
     }
