@@ -57,6 +57,7 @@ pub mod shop;
 pub mod sockets;
 pub mod stand;
 pub mod tls;
+pub mod traffic;
 pub mod upstream;
 pub mod wait;
 pub mod wire;

@@ -3,6 +3,8 @@
 // People read these texts in a terminal, where backticks are noise.
 #![allow(clippy::doc_markdown)]
 
+mod limits;
+
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
@@ -135,6 +137,9 @@ pub(crate) struct GatewayArguments {
         default_value = "off"
     )]
     pub(crate) access_log: AccessLog,
+
+    #[command(flatten)]
+    pub(crate) limits: limits::LimitArguments,
 }
 
 /// TLS towards clients.

@@ -12,7 +12,7 @@ use splittoken_routing::{Authentication, CanonicalPath, ServedRule, authorize, c
 
 use crate::{
     access_log::Trail,
-    body::{RequestBody, ResponseBody},
+    body::{RequestBody, ResponseBody, TooLarge},
     client_address::Peer,
     credential::{Credential, credential, has_query_token},
     failure::Failure,
@@ -57,7 +57,7 @@ pub(crate) async fn serve(
     trail: &mut Trail,
 ) -> Result<Response<ResponseBody>, Failure> {
     let rule = &*matched.rule;
-    let token = authenticate(worker, snapshot, rule, &parts, matched.has_path_parameters).await?;
+    let token = authenticate(worker, peer, snapshot, rule, &parts, matched.has_path_parameters).await?;
     trail.token.clone_from(&token);
     // A handshake has no body (RFC 6455 §4.1): of one that has, two programs may see the end in two places.
     let may_tunnel = rule.config.websocket && body.is_end_stream();
@@ -66,6 +66,8 @@ pub(crate) async fn serve(
         authorize(wanted, &token.claims)
             .map_err(|denied| Failure::Denied(denied, rule.scope_hint.clone()))?;
     }
+    let body_limit = worker.shared.settings.limits.body_bytes;
+    let body = RequestBody::new(body, &matched.rule, body_limit).map_err(|TooLarge| Failure::BodyTooLarge)?;
     let wants_trailers = wants_trailers(&parts.headers);
     let presented = parts.headers.get(header::AUTHORIZATION).cloned();
     edit_headers(rule, peer, token.as_deref(), &mut parts.headers);
@@ -80,7 +82,7 @@ pub(crate) async fn serve(
     parts.version = Version::HTTP_11;
 
     let idle = rule.config.timeouts.idle;
-    let request = Request::from_parts(parts, RequestBody::new(body, &matched.rule));
+    let request = Request::from_parts(parts, body);
     let (mut response, lease) = forward(worker, snapshot, rule, request, (purpose, wants_trailers)).await?;
     let vigil = token
         .zip(presented)
@@ -94,6 +96,7 @@ pub(crate) async fn serve(
             upstream: hyper::upgrade::on(&mut response),
             idle,
             token: vigil,
+            place: peer.place(),
         };
         return switched(response, tunnel, worker);
     }
@@ -145,6 +148,7 @@ fn vigil(
 /// The token of a request, as far as its rule asks for one.
 async fn authenticate(
     worker: &Worker,
+    peer: &Peer,
     snapshot: &Snapshot,
     rule: &ServedRule,
     parts: &Parts,
@@ -172,7 +176,9 @@ async fn authenticate(
                 .ok_or(Failure::Unavailable("no_issuer"))?;
             worker
                 .tokens
-                .rehydrate(&rule.route, issuer, text, SystemTime::now())
+                .rehydrate(&rule.route, issuer, text, SystemTime::now(), || {
+                    peer.client(&parts.headers)
+                })
                 .await
                 .map(Some)
         }

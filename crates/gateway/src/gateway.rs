@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use crate::{
-    acceptor::{self, Listener},
+    acceptor::{self, Door, Listener},
     config::{Config, ConfigStatus, follow},
     config_view::{StoreView, digest, issuers, view},
     connection::Entrance,
@@ -140,14 +140,15 @@ impl Gateway {
             .transpose()?;
         let health = StoreHealth::default();
         let metrics = Metrics::new(registry, &health);
-        let cache = Tokens::cache();
+        let cache = Tokens::cache(settings.limits.near_cache_bytes);
         let store_name = store.describe();
         let store = Store::open(store, cache.clone());
         let kept = Keepers {
             folder: settings.state_dir.as_deref().map(KeptKeys::in_folder),
             archive: archive(&store, &keyring),
         };
-        let shared = Shared::new(settings, Snapshots::new(Arc::clone(&metrics), kept), metrics);
+        let snapshots = Snapshots::new(Arc::clone(&metrics), kept, &settings.limits);
+        let shared = Shared::new(settings, snapshots, metrics);
         Ok(Self {
             listener,
             tls_listener,
@@ -248,7 +249,8 @@ impl Gateway {
             () = self.drain.reached(DrainPhase::Closing) => {}
         }
         drop(self.closed);
-        let accept = |listener| acceptor::accept(listener, &handles, self.drain.clone());
+        let door = Door::new(&handles, &self.shared);
+        let accept = |listener| acceptor::accept(listener, &door, self.drain.clone());
         let accept_tls = OptionFuture::from(self.tls_listener.map(accept));
         tokio::join!(accept(self.listener), accept_tls);
         // The workers end when nobody can hand them anything any more.
@@ -288,7 +290,8 @@ impl Gateway {
             .name(format!("worker-{index}"))
             .spawn(move || {
                 runtime.block_on(async move {
-                    let tokens = Tokens::new(keyring, &store, cache, Arc::clone(&shared.metrics), &health);
+                    let (metrics, misses) = (Arc::clone(&shared.metrics), Arc::clone(&shared.misses));
+                    let tokens = Tokens::new(keyring, &store, cache, metrics, misses, &health);
                     Worker::new(shared, tokens, load).run(incoming, drain).await;
                 });
                 // A name that is being resolved must not hold up the end.

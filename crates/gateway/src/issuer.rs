@@ -10,10 +10,14 @@ use parking_lot::Mutex;
 use splittoken_provider::{Provider, ProviderError};
 use splittoken_store::{Epoch, Stamp};
 
+use crate::circuit::{Burden, Circuit};
+
 /// A provider as the near cache sees it: whatever its keys have vouched for goes stale when one of them leaves.
 #[derive(Debug)]
 pub(crate) struct Issuer {
     pub(crate) provider: Arc<Provider>,
+    /// How its token endpoint does.
+    pub(crate) circuit: Arc<Circuit>,
     epoch: Epoch,
     /// The provider's own count that `epoch` stands for.
     seen: AtomicU64,
@@ -22,10 +26,12 @@ pub(crate) struct Issuer {
 }
 
 impl Issuer {
-    pub(crate) fn new(provider: Arc<Provider>) -> Self {
+    pub(crate) fn new(provider: Arc<Provider>, burden: &Burden) -> Self {
         let seen = AtomicU64::new(provider.epoch().current());
+        let circuit = Circuit::new(&provider.issuer().into(), burden);
         Self {
             provider,
+            circuit,
             epoch: Epoch::new(),
             seen,
             is_retired: Mutex::default(),

@@ -41,6 +41,13 @@ pub(crate) struct TokenLabels {
     pub(crate) outcome: &'static str,
 }
 
+/// What kind of place requests are sent to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct KindLabels {
+    /// `upstream` or `provider`.
+    pub(crate) kind: &'static str,
+}
+
 /// Where a token came from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct LookupLabels {
@@ -62,6 +69,7 @@ pub(crate) struct Metrics {
     pub(crate) tunnels: Gauge<i64, AtomicI64>,
     pub(crate) unopened: Family<FailureLabels, Counter>,
     pub(crate) alarms: Family<FailureLabels, Counter>,
+    pub(crate) resting: Family<KindLabels, Gauge<i64, AtomicI64>>,
     pub(crate) config_rejected: Counter<u64, AtomicU64>,
     pub(crate) config_generation: Gauge<i64, AtomicI64>,
     pub(crate) config_failing: Gauge<i64, AtomicI64>,
@@ -84,6 +92,7 @@ impl Metrics {
             tunnels: Gauge::default(),
             unopened: Family::default(),
             alarms: Family::default(),
+            resting: Family::default(),
             config_rejected: Counter::default(),
             config_generation: Gauge::default(),
             config_failing: Gauge::default(),
@@ -138,6 +147,11 @@ impl Metrics {
             self.alarms.clone(),
         );
         r.register(
+            "resting",
+            "Upstreams and providers that are left alone for a while, since they have failed too often",
+            self.resting.clone(),
+        );
+        r.register(
             "config_rejected",
             "Configurations that were not taken over",
             self.config_rejected.clone(),
@@ -158,6 +172,11 @@ impl Metrics {
     /// Counts a request that was not passed on.
     pub(crate) fn failed(&self, reason: &'static str) {
         self.failures.get_or_create(&FailureLabels { reason }).inc();
+    }
+
+    /// How many tunnels are open.
+    pub(crate) fn open_tunnels(&self) -> usize {
+        usize::try_from(self.tunnels.get()).unwrap_or(0)
     }
 
     /// Counts a connection that came to nothing before its first request.

@@ -91,7 +91,7 @@ async fn serve(
     body: Incoming,
     trail: &mut Trail,
 ) -> Result<Response<ResponseBody>, Failure> {
-    match find(snapshot, &parts)? {
+    match find(snapshot, &parts, worker.shared.settings.limits.headers)? {
         Way::Api(matched) => {
             trail.rule = Some(Arc::clone(&matched.rule));
             trail.sharing = Sharing::of(&matched.rule.route, &parts.headers);
@@ -101,7 +101,11 @@ async fn serve(
         Way::Token(route, endpoint) => {
             trail.endpoint = Some(Arc::clone(&route));
             trail.sharing = Sharing::of(&route, &parts.headers);
-            token_endpoint::serve(worker, snapshot, &route, &endpoint, parts, body).await
+            // In a place of its own, so that API requests have less to carry.
+            Box::pin(token_endpoint::serve(
+                worker, snapshot, &route, &endpoint, parts, body,
+            ))
+            .await
         }
         Way::Preflight(Place::Api(rule)) => {
             let response = answer_preflight(&rule.route, &parts.headers);
@@ -116,8 +120,8 @@ async fn serve(
     }
 }
 
-fn find(snapshot: &Snapshot, parts: &Parts) -> Result<Way, Failure> {
-    let admitted = admit(parts).map_err(Failure::Gate)?;
+fn find(snapshot: &Snapshot, parts: &Parts, max_headers: usize) -> Result<Way, Failure> {
+    let admitted = admit(parts, max_headers).map_err(Failure::Gate)?;
     if let Some(method) = announced_method(&parts.method, &parts.headers) {
         let announced = snapshot
             .table

@@ -20,10 +20,12 @@ use zeroize::Zeroizing;
 
 use crate::{
     body::ResponseBody,
+    circuit::Closed,
     failure::{Answer, Failure, ProviderFailure, TokenRequestError},
     issue::{Life, Release, judge, life, policy},
+    issuer::Issuer,
+    limits::Limits,
     metrics::TokenLabels,
-    settings::{MAX_TOKEN_REQUEST, TOKEN_REQUEST_READ},
     snapshot::Snapshot,
     token_request::{check_grant, check_head, parameter, provider_headers},
     tokens::{Kept, epoch_seconds},
@@ -47,7 +49,7 @@ pub(crate) async fn serve(
     body: Incoming,
 ) -> Result<Response<ResponseBody>, Failure> {
     let issuer = snapshot.issuer(route).ok_or(Failure::Unavailable("no_issuer"))?;
-    let outcome = exchange(worker, &issuer.provider, route, endpoint, parts, body).await;
+    let outcome = exchange(worker, issuer, route, endpoint, parts, body).await;
     let label = match &outcome {
         Ok(released) => released.outcome,
         Err(failure) => failure.reason(),
@@ -67,7 +69,7 @@ struct Released {
 
 async fn exchange(
     worker: &Arc<Worker>,
-    provider: &Arc<Provider>,
+    issuer: &Issuer,
     route: &Arc<ServedRoute>,
     endpoint: &TokenEndpoint,
     parts: Parts,
@@ -77,20 +79,20 @@ async fn exchange(
         return Err(Failure::MethodNotAllowed("POST"));
     }
     check_head(&parts).map_err(Failure::TokenRequest)?;
-    let body = read(body).await.map_err(Failure::TokenRequest)?;
+    let body = read(body, &worker.shared.settings.limits)
+        .await
+        .map_err(Failure::TokenRequest)?;
     check_grant(endpoint, &body).map_err(Failure::TokenRequest)?;
     // Before the provider is asked: a rotated refresh token cannot be asked for twice.
     worker.tokens.check_store()?;
 
     let headers = provider_headers(&parts.headers);
     let authorization = parts.headers.get(header::AUTHORIZATION).cloned();
-    let answer = provider
-        .token_call(TokenCall {
-            headers,
-            body: body.clone(),
-        })
-        .await
-        .map_err(|e| call_failure(&e))?;
+    let call = TokenCall {
+        headers,
+        body: body.clone(),
+    };
+    let answer = ask(issuer, call).await?;
     if !answer.status.is_success() {
         return Ok(Released {
             response: refused(&answer)?,
@@ -99,7 +101,7 @@ async fn exchange(
     }
     let exchange = Exchange {
         worker,
-        provider,
+        provider: &issuer.provider,
         route,
         endpoint,
         authorization,
@@ -108,14 +110,14 @@ async fn exchange(
     exchange.release(&answer).await
 }
 
-async fn read(body: Incoming) -> Result<Bytes, TokenRequestError> {
+async fn read(body: Incoming, limits: &Limits) -> Result<Bytes, TokenRequestError> {
     // What is announced as too large need not be waited for.
-    if body.size_hint().lower() > MAX_TOKEN_REQUEST as u64 {
+    if body.size_hint().lower() > limits.token_request_bytes as u64 {
         return Err(TokenRequestError::TooLarge);
     }
     let collected = timeout(
-        TOKEN_REQUEST_READ,
-        Limited::new(body, MAX_TOKEN_REQUEST).collect(),
+        limits.token_request_time,
+        Limited::new(body, limits.token_request_bytes).collect(),
     )
     .await;
     match collected {
@@ -123,6 +125,33 @@ async fn read(body: Incoming) -> Result<Bytes, TokenRequestError> {
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(TokenRequestError::TooLarge),
         Ok(Err(_)) | Err(_) => Err(TokenRequestError::Incomplete),
     }
+}
+
+/// Asks the provider, if it may be asked at all.
+async fn ask(issuer: &Issuer, call: TokenCall) -> Result<ProviderAnswer, Failure> {
+    let waiting = issuer.circuit.enter().map_err(|closed| {
+        Failure::Provider(ProviderFailure::Unreachable(match closed {
+            Closed::Busy => "provider_busy",
+            Closed::Resting => "provider_resting",
+        }))
+    })?;
+    let answer = issuer.provider.token_call(call).await;
+    match &answer {
+        Ok(_) => waiting.answered(),
+        Err(error) if is_away(error) => waiting.failed(),
+        Err(_) => {}
+    }
+    answer.map_err(|error| call_failure(&error))
+}
+
+/// Whether the provider was not there, or did not answer.
+fn is_away(error: &TokenCallError) -> bool {
+    matches!(
+        error,
+        TokenCallError::Call(
+            CallError::Timeout | CallError::Unreachable(_) | CallError::Tls(_) | CallError::Truncated(_)
+        )
+    )
 }
 
 fn call_failure(error: &TokenCallError) -> Failure {

@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    net::IpAddr,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -11,7 +12,7 @@ use splittoken_provider::FillError;
 use splittoken_routing::ServedRoute;
 use splittoken_store::{
     Health, PutOutcome, Store, StoreError, StoreSession,
-    near::{Filled, Lookup, MayRefuse, NearCache, NearConfig, Now, Overloaded, Stale},
+    near::{CacheKey, Filled, Lookup, MayRefuse, NearCache, NearConfig, Now, Overloaded, Stale},
 };
 use splittoken_token::{
     Claims, Jws, Keyring, Keys, Live, LookupId, Meta, Opaque, Realm, RecordError, SealedRecord, Stored, Use,
@@ -21,7 +22,7 @@ use tokio::time::sleep;
 use zeroize::Zeroizing;
 
 use crate::{
-    failure::Failure, gateway::SharedKeyring, issuer::Issuer, metrics::Metrics, settings::NEAR_CACHE_BYTES,
+    failure::Failure, gateway::SharedKeyring, issuer::Issuer, metrics::Metrics, misses::Misses,
     store_health::StoreHealth,
 };
 
@@ -101,6 +102,7 @@ pub(crate) struct Tokens {
     session: StoreSession,
     cache: Cache,
     metrics: Arc<Metrics>,
+    misses: Arc<Misses>,
 }
 
 impl fmt::Debug for Tokens {
@@ -115,10 +117,10 @@ const WRITES: u32 = 3;
 const WRITE_AGAIN: Duration = Duration::from_millis(100);
 
 impl Tokens {
-    /// An empty cache for all workers.
-    pub(crate) fn cache() -> Cache {
+    /// An empty cache of `bytes` for all workers.
+    pub(crate) fn cache(bytes: u64) -> Cache {
         Arc::new(NearCache::new(NearConfig {
-            max_weight: NEAR_CACHE_BYTES,
+            max_weight: bytes,
             ..NearConfig::default()
         }))
     }
@@ -129,6 +131,7 @@ impl Tokens {
         store: &Store,
         cache: Cache,
         metrics: Arc<Metrics>,
+        misses: Arc<Misses>,
         health: &StoreHealth,
     ) -> Self {
         let session = store.connect();
@@ -138,6 +141,7 @@ impl Tokens {
             session,
             cache,
             metrics,
+            misses,
         }
     }
 
@@ -149,13 +153,15 @@ impl Tokens {
         }
     }
 
-    /// The JWT of a presented token. A token that was seen lately costs a hash and a look-up.
+    /// The JWT of a presented token. A token that was seen lately costs a hash and a look-up; only for others is
+    /// `client` asked whose address presents it, if that is known.
     pub(crate) async fn rehydrate(
         &self,
         route: &ServedRoute,
         issuer: &Issuer,
         text: &str,
         now: SystemTime,
+        client: impl FnOnce() -> Option<IpAddr>,
     ) -> Result<Arc<Rehydrated>, Failure> {
         let config = &route.config.issuer;
         issuer.sync();
@@ -172,16 +178,39 @@ impl Tokens {
             Lookup::Stale(stale) => Some(stale),
             Lookup::Miss => None,
         };
+        // In a place of its own: it is large, and seldom needed.
+        Box::pin(self.look_up(route, issuer, text, (key, now), stale)).await
+    }
+
+    /// The same for a token that the cache does not have, or has as `stale`.
+    async fn look_up(
+        &self,
+        route: &ServedRoute,
+        issuer: &Issuer,
+        text: &str,
+        (key, now): (CacheKey, Now),
+        stale: Option<Stale<Arc<Rehydrated>>>,
+    ) -> Result<Arc<Rehydrated>, Failure> {
+        let config = &route.config.issuer;
         // Before any I/O: guessing must be cheap to refuse.
         let opaque =
             Opaque::parse_for(text, &config.algorithms).map_err(|e| Failure::InvalidToken(e.reason()))?;
+        let client = self.misses.are_limited().then(client).flatten();
+        // One that was good a moment ago is no guess.
+        if stale.is_none() && client.is_some_and(|client| !self.misses.admits(client, now.instant)) {
+            return Err(Failure::TooManyMisses);
+        }
         // One keyring from the names to the records, however it changes meanwhile.
         let keyring = self.keyring.load_full();
         let keys = keys(&keyring, &config.realm, &opaque);
         let ids: Vec<LookupId> = keys.iter().map(Keys::lookup_id).collect();
         let read = || self.read(issuer, &keyring, &opaque, &keys, &ids);
         let outcome = self.cache.fill(key, config.realm, &ids, read).await;
-        self.conclude(outcome, stale, now, route.config.max_stale)
+        let outcome = self.conclude(outcome, stale, now, route.config.max_stale);
+        if let (Err(Failure::InvalidToken(_)), Some(client)) = (&outcome, client) {
+            self.misses.note(client, now.instant);
+        }
+        outcome
     }
 
     /// Serves a stale token where the store cannot be reached, and only there.

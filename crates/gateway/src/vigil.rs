@@ -67,7 +67,9 @@ impl Vigil {
                 return "scheme";
             };
             let tokens = &self.worker.tokens;
-            let found = tokens.rehydrate(&self.rule.route, &self.issuer, token, now).await;
+            let found = tokens
+                .rehydrate(&self.rule.route, &self.issuer, token, now, || None)
+                .await;
             if let Err(Failure::InvalidToken(reason)) = found {
                 return reason;
             }

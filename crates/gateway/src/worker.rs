@@ -9,7 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
@@ -18,7 +18,9 @@ use tokio::{net::TcpStream, sync::mpsc, time::interval};
 use crate::{
     client_address::TrustedProxies,
     connection::{self, Activity, Command, Entrance, Ticks},
+    crowd::Crowd,
     metrics::Metrics,
+    misses::Misses,
     random::Random,
     settings::Settings,
     snapshot::Snapshots,
@@ -33,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) trusted_proxies: TrustedProxies,
     pub(crate) snapshots: Snapshots,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) crowd: Crowd,
+    pub(crate) misses: Arc<Misses>,
     leaving: AtomicBool,
 }
 
@@ -74,8 +78,10 @@ struct Connections {
 
 impl Shared {
     pub(crate) fn new(settings: Settings, snapshots: Snapshots, metrics: Arc<Metrics>) -> Self {
-        let trusted_proxies = settings.trusted_proxies.clone().into();
+        let trusted_proxies: TrustedProxies = settings.trusted_proxies.clone().into();
         Self {
+            crowd: Crowd::new(settings.limits.address_connections, Arc::clone(&trusted_proxies)),
+            misses: Arc::new(Misses::new(settings.limits.address_misses)),
             settings,
             trusted_proxies,
             snapshots,
@@ -178,7 +184,10 @@ impl Worker {
         let (stream, address, entrance) = accepted;
         let metrics = &self.shared.metrics;
         metrics.connections.inc();
-        match activity.unless_aborted(entrance.open(stream, address)).await {
+        match activity
+            .unless_aborted(entrance.open(stream, address, &self.shared.crowd))
+            .await
+        {
             Some(Ok(opened)) => connection::serve(Arc::clone(&self), opened, &activity).await,
             Some(Err(error)) => {
                 metrics.unopened(error.reason());
@@ -194,11 +203,12 @@ impl Worker {
     fn sweep(&self) {
         self.connections.clock.fetch_add(1, Ordering::Relaxed);
         self.pool.sweep();
+        self.shared.misses.sweep(Instant::now());
         if self.shared.is_leaving() {
             self.connections.tell_all(Command::Leave);
         }
         for activity in self.connections.open.lock().values() {
-            if let Some(command) = activity.overdue() {
+            if let Some(command) = activity.overdue(&self.shared.settings.limits) {
                 activity.tell(command);
             }
         }

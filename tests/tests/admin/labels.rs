@@ -94,6 +94,7 @@ fn clients_cannot_make_labels() -> Result<()> {
             let is_ours = match name.as_str() {
                 "route" => value == "default/shop",
                 "rule" => value == "api",
+                "kind" => ["upstream", "provider"].contains(&value.as_str()),
                 "code" => ["1xx", "2xx", "3xx", "4xx", "5xx"].contains(&value.as_str()),
                 "reason" | "outcome" => value
                     .bytes()

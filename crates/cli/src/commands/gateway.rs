@@ -22,6 +22,7 @@ pub(super) fn run(arguments: GatewayArguments) -> anyhow::Result<()> {
     let store = store(&arguments.store)?;
     let shared_keyring = keyring(arguments.keyring.as_deref(), &arguments.store)?;
     let tls = tls(&arguments.tls)?;
+    let limits = arguments.limits.limits(!arguments.trusted_proxies.is_empty());
     let serving = Serving {
         settings: Settings {
             threads: threads(arguments.threads),
@@ -30,6 +31,7 @@ pub(super) fn run(arguments: GatewayArguments) -> anyhow::Result<()> {
             http2_cleartext: arguments.http2_cleartext,
             access_log: arguments.access_log,
             state_dir: arguments.source.state_dir.clone(),
+            limits,
         },
         listen: arguments.listen,
         tls: tls.clone(),

@@ -18,11 +18,8 @@ use std::{
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 
-use crate::settings::{HEADER_READ, KEEP_ALIVE};
+use crate::limits::Limits;
 
-/// How long a client may leave a response unread while its socket is full, or a stream without room for the next
-/// piece of one. As nginx's `send_timeout`.
-const WRITE_STALL: Duration = Duration::from_secs(60);
 /// How long an idle HTTP/2 connection may take to end after it was told to.
 const GOODBYE: Duration = Duration::from_secs(5);
 
@@ -171,27 +168,27 @@ impl Activity {
     }
 
     /// Called once a second: what the connection is to be told, if it has taken too long.
-    pub(crate) fn overdue(&self) -> Option<Command> {
+    pub(crate) fn overdue(&self, limits: &Limits) -> Option<Command> {
         let now = self.clock.load(Relaxed);
         let stalled = self.stalled.load(Relaxed);
-        if stalled > 0 && seconds(stalled - 1, now) > WRITE_STALL || self.has_stuck_stream(now) {
+        if stalled > 0 && seconds(stalled - 1, now) > limits.send_time || self.has_stuck_stream(now, limits) {
             return Some(Command::Abort);
         }
         let lasts = seconds(self.since.load(Relaxed), now);
         match self.phase.load(Relaxed) {
-            READING if lasts > HEADER_READ => Some(Command::Abort),
-            IDLE if self.is_multiplexed.load(Relaxed) && lasts <= KEEP_ALIVE + GOODBYE => {
+            READING if lasts > limits.header_time => Some(Command::Abort),
+            IDLE if self.is_multiplexed.load(Relaxed) && lasts <= limits.idle_time + GOODBYE => {
                 // A request that is on its way is still served.
-                (lasts > KEEP_ALIVE).then_some(Command::Finish)
+                (lasts > limits.idle_time).then_some(Command::Finish)
             }
-            IDLE if lasts > KEEP_ALIVE => Some(Command::Abort),
+            IDLE if lasts > limits.idle_time => Some(Command::Abort),
             _ => None,
         }
     }
 
     /// Whether a client makes no room for a response, and not because its line is slow.
-    fn has_stuck_stream(&self, now: u32) -> bool {
-        let is_long_ago = |tick: u32| seconds(tick, now) > WRITE_STALL;
+    fn has_stuck_stream(&self, now: u32, limits: &Limits) -> bool {
+        let is_long_ago = |tick: u32| seconds(tick, now) > limits.send_time;
         let full = self.full.load(Relaxed);
         let oldest = self.waiting.lock().first().copied();
         oldest.is_some_and(|(since, _)| is_long_ago(since)) && (full == 0 || is_long_ago(full - 1))
@@ -209,10 +206,10 @@ impl Activity {
     /// A connection that has not sent its first request yet was opened for one: it may send it, in the time that
     /// it has for a head. So may one that has sent a part. In HTTP/2 the client hears up to where it is served, once
     /// both sides have said hello.
-    pub(crate) fn may_finish(&self, told: Command) -> bool {
+    pub(crate) fn may_finish(&self, told: Command, limits: &Limits) -> bool {
         if self.is_multiplexed.load(Relaxed) {
             let lasts = seconds(self.since.load(Relaxed), self.clock.load(Relaxed));
-            let is_known = self.begun.load(Relaxed) > 0 || lasts > HEADER_READ;
+            let is_known = self.begun.load(Relaxed) > 0 || lasts > limits.header_time;
             return told >= Command::Leave && is_known;
         }
         let is_safe = match self.phase.load(Relaxed) {
@@ -292,7 +289,7 @@ mod tests {
 
     fn after(activity: &Activity, clock: &Ticks, ticks: u32) -> Option<Command> {
         clock.fetch_add(ticks, Relaxed);
-        activity.overdue()
+        activity.overdue(&Limits::default())
     }
 
     const ABORT: Option<Command> = Some(Command::Abort);
@@ -347,7 +344,7 @@ mod tests {
         activity.note_write(false);
         assert_eq!(after(&activity, &clock, 1), ABORT);
         activity.note_write(true);
-        assert_eq!(activity.overdue(), None);
+        assert_eq!(activity.overdue(&Limits::default()), None);
     }
 
     #[test]
@@ -369,7 +366,7 @@ mod tests {
         assert_eq!(after(&activity, &clock, 60), None, "the line is slow");
         assert_eq!(after(&activity, &clock, 1), ABORT);
         drop(other);
-        assert_eq!(activity.overdue(), None);
+        assert_eq!(activity.overdue(&Limits::default()), None);
         let mut alone = Activity::new(&clock).begin_request(false);
         alone.note_piece(true);
         assert_eq!(alone.waiting, None, "by HTTP/1.1 the socket tells");
@@ -378,13 +375,13 @@ mod tests {
     #[test]
     fn a_connection_may_finish_when_no_request_has_begun_to_come() {
         let activity = Activity::new(&Ticks::default());
-        let may_finish = || activity.may_finish(Command::Finish);
+        let may_finish = || activity.may_finish(Command::Finish, &Limits::default());
         // Opened for a request that has not come yet.
         assert!(!may_finish());
         let in_flight = activity.begin_request(false);
         assert!(may_finish());
         assert!(
-            !activity.may_finish(Command::Leave),
+            !activity.may_finish(Command::Leave, &Limits::default()),
             "the answer says that it is the last one"
         );
         activity.is_whole.store(true, Relaxed);
@@ -395,7 +392,10 @@ mod tests {
         activity.note_read(b"GET");
         assert!(!may_finish());
         activity.multiplex();
-        assert!(activity.may_finish(Command::Leave) && !activity.may_finish(Command::Run));
+        assert!(
+            activity.may_finish(Command::Leave, &Limits::default())
+                && !activity.may_finish(Command::Run, &Limits::default())
+        );
     }
 
     #[test]
@@ -403,15 +403,15 @@ mod tests {
         let clock = Ticks::default();
         let activity = Activity::new(&clock);
         activity.multiplex();
-        assert!(!activity.may_finish(Command::Finish));
+        assert!(!activity.may_finish(Command::Finish, &Limits::default()));
         clock.fetch_add(5, Relaxed);
-        assert!(!activity.may_finish(Command::Finish));
+        assert!(!activity.may_finish(Command::Finish, &Limits::default()));
         clock.fetch_add(1, Relaxed);
-        assert!(activity.may_finish(Command::Finish));
+        assert!(activity.may_finish(Command::Finish, &Limits::default()));
         let other = Activity::new(&clock);
         other.multiplex();
         drop(other.begin_request(false));
-        assert!(other.may_finish(Command::Leave));
+        assert!(other.may_finish(Command::Leave, &Limits::default()));
     }
 
     #[test]

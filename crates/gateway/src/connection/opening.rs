@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     client_address::{Scheme, TrustedProxies, contains},
+    crowd::{Crowd, Crowded, Place},
     tls::{HTTP_2, SharedCertificates},
 };
 
@@ -45,6 +46,8 @@ pub(crate) struct Opened {
     pub(crate) address: SocketAddr,
     pub(crate) scheme: Scheme,
     pub(crate) version: Version,
+    /// Among the connections of its address.
+    pub(crate) place: Place,
 }
 
 /// Why a connection came to nothing.
@@ -59,6 +62,9 @@ pub(crate) enum OpenError {
     /// No PROXY header.
     #[error("the connection does not begin with a PROXY header")]
     NoHeader,
+    /// Its address has as many as it may have.
+    #[error("the address has too many connections")]
+    Crowded,
     /// No TLS session.
     #[error("no TLS session with the client")]
     Tls(#[source] io::Error),
@@ -71,6 +77,7 @@ impl OpenError {
             Self::Ended(_) => "ended",
             Self::Stranger => "proxy_untrusted",
             Self::NoHeader => "proxy_header",
+            Self::Crowded => "address_connections",
             Self::Tls(_) => "tls",
         }
     }
@@ -78,12 +85,19 @@ impl OpenError {
 
 impl Entrance {
     /// Does all that comes before the first request.
-    pub(crate) async fn open(&self, stream: TcpStream, address: SocketAddr) -> Result<Opened, OpenError> {
+    pub(crate) async fn open(
+        &self,
+        stream: TcpStream,
+        address: SocketAddr,
+        crowd: &Crowd,
+    ) -> Result<Opened, OpenError> {
         let mut socket = Socket::new(stream);
         let address = match &self.proxies {
             None => address,
             Some(proxies) => told_address(&mut socket, address, proxies).await?,
         };
+        // Before TLS, which costs more than all the rest.
+        let place = crowd.enter(address.ip()).map_err(|Crowded| OpenError::Crowded)?;
         let (transport, scheme, version) = match &self.certificates {
             Some(certificates) => tls(socket, certificates).await?,
             None => plain(socket, self.http2_cleartext).await?,
@@ -93,6 +107,7 @@ impl Entrance {
             address,
             scheme,
             version,
+            place,
         })
     }
 }

@@ -16,10 +16,16 @@ use super::{
     target::Target,
     tls::{Tls, is_http2},
 };
-use crate::body::RequestBody;
+use crate::{
+    body::{RequestBody, TooLarge},
+    circuit::Closed,
+};
 
 /// The largest header block that an upstream may answer with, in bytes.
 pub(super) const MAX_RESPONSE_HEADERS: u32 = 64 * 1024;
+
+/// What an upstream has to be given before it counts as one that does not answer.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why an upstream gave no response.
 #[derive(Debug, Error)]
@@ -49,6 +55,12 @@ pub(crate) enum UpstreamError {
     /// Not the upstream's fault: the client's body broke off, is malformed or did not go on in time.
     #[error("the request's body did not arrive whole and in time")]
     RequestBody(#[source] hyper::Error),
+    /// The client's body is larger than it may be.
+    #[error("the request's body is too large")]
+    RequestBodyTooLarge,
+    /// It is not asked.
+    #[error("the upstream is not asked")]
+    Closed(Closed),
     /// Its body is in a transfer coding that cannot be undone.
     #[error("the upstream's answer is in an unknown transfer coding")]
     Coding,
@@ -58,6 +70,21 @@ pub(crate) enum UpstreamError {
 }
 
 impl UpstreamError {
+    /// Whether it is the upstream that is to blame, after `waited`. A rule of little patience says nothing of an upstream
+    /// that others share.
+    pub(super) fn is_upstreams(&self, waited: Duration) -> bool {
+        match self {
+            Self::Connect(_) | Self::Tls(_) | Self::Protocol(_) | Self::Refused(_) => true,
+            Self::Timeout | Self::ConnectTimeout => waited >= PATIENCE,
+            Self::Forbidden(_)
+            | Self::RequestBody(_)
+            | Self::RequestBodyTooLarge
+            | Self::Closed(_)
+            | Self::Coding
+            | Self::Switched => false,
+        }
+    }
+
     /// A closed set of words for metrics and logs.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
@@ -69,6 +96,9 @@ impl UpstreamError {
             Self::Protocol(_) => "upstream_protocol",
             Self::Refused(_) => "upstream_refused",
             Self::RequestBody(_) => "request_body",
+            Self::RequestBodyTooLarge => "body_too_large",
+            Self::Closed(Closed::Busy) => "upstream_busy",
+            Self::Closed(Closed::Resting) => "upstream_resting",
             Self::Coding => "upstream_coding",
             Self::Switched => "upstream_switched",
         }
@@ -79,7 +109,11 @@ impl From<hyper::Error> for UpstreamError {
     fn from(error: hyper::Error) -> Self {
         // What hyper calls its user's fault is, for a request that we have put together, the body that a client sends.
         if error.is_user() {
-            return Self::RequestBody(error);
+            let cause = error.source().and_then(|cause| cause.downcast_ref::<TooLarge>());
+            return match cause {
+                Some(TooLarge) => Self::RequestBodyTooLarge,
+                None => Self::RequestBody(error),
+            };
         }
         let source = error.source();
         let http2 = source.and_then(|source| source.downcast_ref::<h2::Error>());

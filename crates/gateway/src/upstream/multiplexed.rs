@@ -23,19 +23,16 @@ use tokio::{
 };
 
 use super::connect::{MAX_RESPONSE_HEADERS, UpstreamError};
-use crate::{
-    body::RequestBody,
-    settings::{MAX_STREAMS, READ_BUFFER},
-};
+use crate::{body::RequestBody, settings::READ_BUFFER};
 
 /// The most requests at a time on one connection; a peer may allow fewer.
-const STREAMS: usize = MAX_STREAMS as usize;
+const STREAMS: u32 = 100;
 
 /// How much of a response may wait here for a slow client. Enough for 5 MB/s over 50 ms.
 const STREAM_WINDOW: u32 = 256 * 1024;
 
 /// As many at once, so that no slow client keeps the others of a connection waiting.
-const CONNECTION_WINDOW: u32 = STREAM_WINDOW * MAX_STREAMS;
+const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS;
 
 /// How often it is looked whether a peer's settings have come.
 const LOOK: Duration = Duration::from_millis(1);
@@ -160,7 +157,7 @@ impl Multiplexed {
 
     /// A place on it, if there is one.
     pub(super) fn join(self: &Arc<Self>) -> Option<Stream> {
-        let room = (self.allowed)().min(STREAMS);
+        let room = (self.allowed)().min(STREAMS as usize);
         // Only this thread counts.
         (self.streams.load(Relaxed) < room).then(|| self.stream(true))
     }
@@ -257,7 +254,7 @@ mod tests {
         assert!(narrow.join().is_some(), "a place that is given up is one");
         let wide = connection(10_000, LONG).await;
         let all: Vec<_> = std::iter::from_fn(|| wide.join()).collect();
-        assert_eq!(all.len(), STREAMS);
+        assert_eq!(all.len(), STREAMS as usize);
     }
 
     #[tokio::test]

@@ -63,17 +63,8 @@ pub(crate) async fn send<'a>(
         let Some(target) = pick() else {
             return Err(UpstreamError::Timeout);
         };
-        let deadline = deadline(started, limits);
         let copy = Copy::of(&request, target);
-        let attempt = attempt(pool, target, request, wants_trailers, limits, random);
-        let outcome = match deadline {
-            None => attempt.await,
-            Some(deadline) => timeout_at(deadline, attempt).await.unwrap_or(Err(Failed {
-                error: UpstreamError::Timeout,
-                unsent: None,
-            })),
-        };
-        let failed = match outcome {
+        let failed = match guarded(pool, target, request, wants_trailers, limits, random, started).await {
             Ok((response, _)) if is_unasked(&response, limits.purpose) => {
                 return Err(UpstreamError::Switched);
             }
@@ -86,9 +77,11 @@ pub(crate) async fn send<'a>(
             let copy = copy.as_ref().filter(|copy| copy.is_idempotent() || is_refused);
             copy.map(Copy::make)
         });
+        // Another backend may take what this one may not be asked.
+        let may_retry = matches!(failed.error, UpstreamError::Closed(_)) || target.circuit.may_retry();
         let is_out_of_time = limits.request.is_some_and(|limit| started.elapsed() >= limit);
         match again {
-            Some(again) if tries_left > 0 && !is_out_of_time => request = again,
+            Some(again) if tries_left > 0 && may_retry && !is_out_of_time => request = again,
             _ => return Err(failed.error),
         }
         tries_left -= 1;
@@ -103,6 +96,42 @@ fn deadline(started: Instant, limits: Limits<'_>) -> Option<Instant> {
     let whole = limits.request.map(|limit| started + limit);
     let one = limits.backend_request.map(|limit| Instant::now() + limit);
     whole.into_iter().chain(one).min()
+}
+
+/// One try, if the target may be asked at all.
+async fn guarded(
+    pool: &Arc<Pool>,
+    target: &Target,
+    request: Request<RequestBody>,
+    wants_trailers: bool,
+    limits: Limits<'_>,
+    random: u64,
+    started: Instant,
+) -> Result<(Response<Incoming>, Lease), Failed> {
+    let waiting = match target.circuit.enter() {
+        Ok(waiting) => waiting,
+        Err(closed) => {
+            return Err(Failed {
+                error: UpstreamError::Closed(closed),
+                unsent: Some(request),
+            });
+        }
+    };
+    let deadline = deadline(started, limits);
+    let attempt = attempt(pool, target, request, wants_trailers, limits, random);
+    let outcome = match deadline {
+        None => attempt.await,
+        Some(deadline) => timeout_at(deadline, attempt).await.unwrap_or(Err(Failed {
+            error: UpstreamError::Timeout,
+            unsent: None,
+        })),
+    };
+    match &outcome {
+        Ok(_) => waiting.answered(),
+        Err(failed) if failed.error.is_upstreams(started.elapsed()) => waiting.failed(),
+        Err(_) => {}
+    }
+    outcome
 }
 
 /// One try. A connection that the other side had closed unseen does not count as one.
