@@ -1,6 +1,9 @@
 //! An API request: opaque token in, JWT out, everything else as it came.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 use http::{
     HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version, header,
@@ -271,9 +274,10 @@ async fn forward(
         purpose,
     };
     let random = worker.random.next();
-    send(&worker.pool, request, wants_trailers, limits, pick, random)
-        .await
-        .map_err(Failure::Upstream)
+    let started = Instant::now();
+    let outcome = send(&worker.pool, request, wants_trailers, limits, pick, random).await;
+    worker.shared.metrics.upstream.duration.observe(started.elapsed());
+    outcome.map_err(Failure::Upstream)
 }
 
 #[cfg(test)]

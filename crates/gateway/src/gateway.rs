@@ -21,6 +21,7 @@ use tokio::{
 
 use crate::{
     acceptor::{self, Door, Listener},
+    census::Census,
     config::{Config, ConfigStatus, follow},
     config_view::{StoreView, digest, issuers, view},
     connection::Entrance,
@@ -135,6 +136,7 @@ impl Gateway {
             registry,
         } = ingredients;
         let listener = listen(&settings, address, None)?;
+        let certificates = tls.as_ref().map(|(_, certificates)| Arc::clone(certificates));
         let tls_listener = tls
             .map(|(address, certificates)| listen(&settings, address, Some(certificates)))
             .transpose()?;
@@ -148,11 +150,17 @@ impl Gateway {
             archive: archive(&store, &keyring),
         };
         let snapshots = Snapshots::new(Arc::clone(&metrics), kept, &settings.limits);
-        let shared = Shared::new(settings, snapshots, metrics);
+        let shared = Arc::new(Shared::new(settings, snapshots, metrics));
+        let census = Census {
+            shared: Arc::clone(&shared),
+            cache: Arc::clone(&cache),
+            certificates,
+        };
+        census.register(registry);
         Ok(Self {
             listener,
             tls_listener,
-            shared: Arc::new(shared),
+            shared,
             status: Arc::default(),
             cache,
             store,

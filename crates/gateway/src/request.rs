@@ -66,7 +66,7 @@ pub(crate) async fn answer(
     if let Some(sharing) = trail.sharing.take() {
         sharing.apply(response.headers_mut());
     }
-    if let Some(counters) = trail.rule.as_ref().and_then(|rule| snapshot.counters(rule)) {
+    if let Some(counters) = trail.rule.as_ref().and_then(|rule| snapshot.counters.rule(rule)) {
         counters.count(status);
     }
     if let Some(content_type) = grpc.filter(|_| has_failed) {
@@ -78,7 +78,7 @@ pub(crate) async fn answer(
     } else if shared.is_leaving() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         close(&mut response);
     }
-    shared.metrics.duration.observe(started.elapsed().as_secs_f64());
+    shared.metrics.duration.observe(started.elapsed());
     let entry = beginning.and_then(|beginning| beginning.end(status, trail));
     response.map(|body| Tracked::new(body, in_flight, entry))
 }

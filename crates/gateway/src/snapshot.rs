@@ -20,7 +20,8 @@ use crate::{
     config::RejectedRoute,
     issuer::{Issuer, IssuerFailure},
     limits::Limits,
-    metrics::{KindLabels, Metrics, RuleCounters},
+    metrics::{KindLabels, Metrics},
+    served_counters::ServedCounters,
     upstream::{Target, TlsBook, TlsError},
 };
 
@@ -32,9 +33,8 @@ pub(crate) struct Snapshot {
     issuers: Vec<Option<Arc<Issuer>>>,
     /// By the same: those whose newest settings are not in force.
     failures: BTreeMap<usize, IssuerFailure>,
-    /// By [`ServedRule::index`].
-    counters: Vec<RuleCounters>,
-    /// By the same and the place of the backend; `None` for one that cannot be used.
+    pub(crate) counters: ServedCounters,
+    /// By [`ServedRule::index`] and the place of the backend; `None` for one that cannot be used.
     targets: Vec<Box<[Option<Target>]>>,
     tls: TlsBook,
     circuits: CircuitBook,
@@ -45,10 +45,6 @@ pub(crate) struct Snapshot {
 impl Snapshot {
     pub(crate) fn issuer(&self, route: &ServedRoute) -> Option<&Arc<Issuer>> {
         self.issuers.get(route.issuer)?.as_ref()
-    }
-
-    pub(crate) fn counters(&self, rule: &ServedRule) -> Option<&RuleCounters> {
-        self.counters.get(rule.index)
     }
 
     pub(crate) fn target(&self, rule: &ServedRule, backend: usize) -> Option<&Target> {
@@ -148,14 +144,7 @@ impl Snapshots {
             };
             issuers.push(issuer);
         }
-        let counters = table.rules().iter().map(|rule| {
-            RuleCounters::new(
-                &self.metrics,
-                &rule.route.config.name.to_string(),
-                &rule.config.name,
-            )
-        });
-        let counters = counters.collect();
+        let counters = ServedCounters::new(&table, &current.counters);
         let mut circuits = current.circuits.successor(&self.burden);
         let (targets, tls, hurt) = targets(&table, &current.tls, &mut circuits);
         circuits.finish();
@@ -196,8 +185,9 @@ impl Snapshots {
             Some(before) => Provider::following(settings, &before.provider),
             None => Provider::keeping(settings, self.kept.clone()),
         }?;
-        tokio::spawn(provider.run(std::future::pending::<()>()));
-        Ok(Arc::new(Issuer::new(provider, &self.provider_burden)))
+        let issuer = Arc::new(Issuer::new(provider, &self.provider_burden, &self.metrics));
+        tokio::spawn(issuer.provider.run(std::future::pending::<()>()));
+        Ok(issuer)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
@@ -25,7 +25,7 @@ use crate::{
     issue::{Life, Release, judge, life, policy},
     issuer::Issuer,
     limits::Limits,
-    metrics::TokenLabels,
+    served_counters::status_class,
     snapshot::Snapshot,
     token_request::{check_grant, check_head, parameter, provider_headers},
     tokens::{Kept, epoch_seconds},
@@ -54,11 +54,9 @@ pub(crate) async fn serve(
         Ok(released) => released.outcome,
         Err(failure) => failure.reason(),
     };
-    let labels = TokenLabels {
-        route: route.config.name.to_string(),
-        outcome: label,
-    };
-    worker.shared.metrics.token_requests.get_or_create(&labels).inc();
+    if let Some(counters) = snapshot.counters.tokens(route) {
+        counters.count(label);
+    }
     outcome.map(|released| released.response)
 }
 
@@ -135,7 +133,12 @@ async fn ask(issuer: &Issuer, call: TokenCall) -> Result<ProviderAnswer, Failure
             Closed::Resting => "provider_resting",
         }))
     })?;
+    let started = Instant::now();
     let answer = issuer.provider.token_call(call).await;
+    let outcome = answer
+        .as_ref()
+        .map_or_else(TokenCallError::reason, |answer| status_class(answer.status));
+    issuer.calls.count("token", outcome, started.elapsed());
     match &answer {
         Ok(_) => waiting.answered(),
         Err(error) if is_away(error) => waiting.failed(),

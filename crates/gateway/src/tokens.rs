@@ -4,7 +4,7 @@ use std::{
     fmt,
     net::IpAddr,
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use http::HeaderValue;
@@ -111,6 +111,17 @@ impl fmt::Debug for Tokens {
     }
 }
 
+/// A token that has to be looked up.
+struct Miss<'p> {
+    text: &'p str,
+    key: CacheKey,
+    now: Now,
+    /// What the cache has of it.
+    stale: Option<Stale<Arc<Rehydrated>>>,
+    /// Whose it is, where misses are limited and that is known.
+    client: Option<IpAddr>,
+}
+
 /// How often a record is tried to be written. The client waits, and the provider cannot be asked again.
 const WRITES: u32 = 3;
 /// The wait before the second write; the third waits twice as long.
@@ -167,7 +178,7 @@ impl Tokens {
         issuer.sync();
         let key = self.cache.key(&config.realm, Use::Access, text.as_bytes());
         let now = Now {
-            instant: std::time::Instant::now(),
+            instant: Instant::now(),
             unix: epoch_seconds(now),
         };
         let stale = match self.cache.lookup(&key, now) {
@@ -178,26 +189,31 @@ impl Tokens {
             Lookup::Stale(stale) => Some(stale),
             Lookup::Miss => None,
         };
+        let miss = Miss {
+            text,
+            key,
+            now,
+            stale,
+            client: self.misses.are_limited().then(client).flatten(),
+        };
         // In a place of its own: it is large, and seldom needed.
-        Box::pin(self.look_up(route, issuer, text, (key, now), stale)).await
+        Box::pin(self.look_up(route, issuer, miss)).await
     }
 
-    /// The same for a token that the cache does not have, or has as `stale`.
+    /// The same for a token that is not in the cache, or not fresh there.
     async fn look_up(
         &self,
         route: &ServedRoute,
         issuer: &Issuer,
-        text: &str,
-        (key, now): (CacheKey, Now),
-        stale: Option<Stale<Arc<Rehydrated>>>,
+        miss: Miss<'_>,
     ) -> Result<Arc<Rehydrated>, Failure> {
         let config = &route.config.issuer;
+        let Miss { now, client, .. } = miss;
         // Before any I/O: guessing must be cheap to refuse.
-        let opaque =
-            Opaque::parse_for(text, &config.algorithms).map_err(|e| Failure::InvalidToken(e.reason()))?;
-        let client = self.misses.are_limited().then(client).flatten();
+        let opaque = Opaque::parse_for(miss.text, &config.algorithms)
+            .map_err(|e| Failure::InvalidToken(e.reason()))?;
         // One that was good a moment ago is no guess.
-        if stale.is_none() && client.is_some_and(|client| !self.misses.admits(client, now.instant)) {
+        if miss.stale.is_none() && client.is_some_and(|client| !self.misses.admits(client, now.instant)) {
             return Err(Failure::TooManyMisses);
         }
         // One keyring from the names to the records, however it changes meanwhile.
@@ -205,8 +221,8 @@ impl Tokens {
         let keys = keys(&keyring, &config.realm, &opaque);
         let ids: Vec<LookupId> = keys.iter().map(Keys::lookup_id).collect();
         let read = || self.read(issuer, &keyring, &opaque, &keys, &ids);
-        let outcome = self.cache.fill(key, config.realm, &ids, read).await;
-        let outcome = self.conclude(outcome, stale, now, route.config.max_stale);
+        let outcome = self.cache.fill(miss.key, config.realm, &ids, read).await;
+        let outcome = self.conclude(outcome, miss.stale, now, route.config.max_stale);
         if let (Err(Failure::InvalidToken(_)), Some(client)) = (&outcome, client) {
             self.misses.note(client, now.instant);
         }
@@ -251,7 +267,10 @@ impl Tokens {
         keys: &[Keys],
         ids: &[LookupId],
     ) -> Result<Option<Filled<Arc<Rehydrated>>>, LookupError> {
-        let fetched = self.session.get(ids).await.map_err(LookupError::Store)?;
+        let started = Instant::now();
+        let fetched = self.session.get(ids).await;
+        self.metrics.asked_store("get", &fetched, started.elapsed());
+        let fetched = fetched.map_err(LookupError::Store)?;
         // Taken before the keys are looked at, so that what they vouch for goes when they go.
         let stamp = issuer.stamp();
         let Some((keys, live)) = self.live(keyring, keys, fetched.records)? else {
@@ -351,7 +370,10 @@ impl Tokens {
         let mut tries = 0;
         loop {
             tries += 1;
-            match self.session.put_new(keys.lookup_id(), record, until).await {
+            let started = Instant::now();
+            let outcome = self.session.put_new(keys.lookup_id(), record, until).await;
+            self.metrics.asked_store("put", &outcome, started.elapsed());
+            match outcome {
                 Err(error) if tries < WRITES && error.is_transient() => sleep(WRITE_AGAIN * tries).await,
                 outcome => return outcome,
             }

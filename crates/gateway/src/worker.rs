@@ -17,7 +17,7 @@ use tokio::{net::TcpStream, sync::mpsc, time::interval};
 
 use crate::{
     client_address::TrustedProxies,
-    connection::{self, Activity, Command, Entrance, Ticks},
+    connection::{self, Activity, Command, Entrance, OpenError, Requests, Ticks},
     crowd::Crowd,
     metrics::Metrics,
     misses::Misses,
@@ -35,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) trusted_proxies: TrustedProxies,
     pub(crate) snapshots: Snapshots,
     pub(crate) metrics: Arc<Metrics>,
+    /// Of all workers.
+    connections: Mutex<Vec<Arc<Connections>>>,
     pub(crate) crowd: Crowd,
     pub(crate) misses: Arc<Misses>,
     leaving: AtomicBool,
@@ -49,7 +51,7 @@ pub(crate) struct Worker {
     pub(crate) random: Random,
     /// Held by what goes on after its request was answered, so that the thread does not end before.
     pub(crate) chores: Arc<()>,
-    connections: Connections,
+    connections: Arc<Connections>,
 }
 
 /// A socket that was accepted, on its way to a worker.
@@ -73,6 +75,8 @@ struct Connections {
     clock: Ticks,
     next: AtomicU64,
     open: Mutex<HashMap<u64, Arc<Activity>>>,
+    /// Requests of connections that are gone. Locked after `open`.
+    gone: Mutex<Requests>,
     load: Arc<AtomicUsize>,
 }
 
@@ -86,6 +90,7 @@ impl Shared {
             trusted_proxies,
             snapshots,
             metrics,
+            connections: Mutex::default(),
             leaving: AtomicBool::new(false),
         }
     }
@@ -95,6 +100,15 @@ impl Shared {
         self.leaving.store(true, Ordering::Relaxed);
     }
 
+    /// How many requests there were, and how many there are now.
+    pub(crate) fn requests(&self) -> Requests {
+        let mut all = Requests::default();
+        for connections in &*self.connections.lock() {
+            all.add(connections.requests());
+        }
+        all
+    }
+
     pub(crate) fn is_leaving(&self) -> bool {
         self.leaving.load(Ordering::Relaxed)
     }
@@ -102,13 +116,14 @@ impl Shared {
 
 impl Worker {
     pub(crate) fn new(shared: Arc<Shared>, tokens: Tokens, load: Arc<AtomicUsize>) -> Arc<Self> {
-        let connections = Connections {
+        let connections = Arc::new(Connections {
             load,
             ..Connections::default()
-        };
+        });
+        shared.connections.lock().push(Arc::clone(&connections));
         Arc::new(Self {
+            pool: Arc::new(Pool::new(&shared.metrics.upstream)),
             shared,
-            pool: Arc::default(),
             tokens,
             random: Random::default(),
             chores: Arc::default(),
@@ -188,8 +203,16 @@ impl Worker {
             .unless_aborted(entrance.open(stream, address, &self.shared.crowd))
             .await
         {
-            Some(Ok(opened)) => connection::serve(Arc::clone(&self), opened, &activity).await,
+            Some(Ok(opened)) => {
+                if let Some(outcome) = opened.handshake() {
+                    metrics.shook_hands(outcome);
+                }
+                connection::serve(Arc::clone(&self), opened, &activity).await;
+            }
             Some(Err(error)) => {
+                if matches!(error, OpenError::Tls(_)) {
+                    metrics.shook_hands("failed");
+                }
                 metrics.unopened(error.reason());
                 tracing::debug!(error = &error as &dyn Error, "a connection came to nothing");
             }
@@ -226,8 +249,21 @@ impl Connections {
     }
 
     fn remove(&self, id: u64) {
-        self.open.lock().remove(&id);
+        let mut open = self.open.lock();
+        if let Some(activity) = open.remove(&id) {
+            // Under the lock, so that nobody counts them twice or not at all.
+            self.gone.lock().add(activity.requests());
+        }
+        drop(open);
         self.load.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Of all connections that there ever were.
+    fn requests(&self) -> Requests {
+        let open = self.open.lock();
+        let mut all = *self.gone.lock();
+        open.values().for_each(|activity| all.add(activity.requests()));
+        all
     }
 
     fn tell_all(&self, command: Command) {

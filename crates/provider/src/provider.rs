@@ -5,7 +5,7 @@ use splittoken_token::KeySet;
 use tokio::sync::watch;
 
 use crate::{
-    Epoch, Keepers, ProviderAnswer, ProviderError, ProviderSettings, ProviderState, TokenCall,
+    Epoch, Keepers, Observer, ProviderAnswer, ProviderError, ProviderSettings, ProviderState, TokenCall,
     TokenCallError,
     refresh::{self, EndGuard},
     shared::Shared,
@@ -79,6 +79,12 @@ impl Provider {
             self.shared.suspect_endpoints();
         }
         Ok(answer)
+    }
+
+    /// Tells `observer` of all fetches from now on. The first one stays; those before it are not made up for.
+    pub fn observe(&self, observer: Arc<dyn Observer>) {
+        // A second one is of no use to anybody.
+        let _ = self.shared.observer.set(observer);
     }
 
     /// The keys that the provider publishes now; empty before the first fetch.

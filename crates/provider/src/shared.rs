@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Instant,
@@ -15,9 +15,10 @@ use tokio::sync::{Notify, Semaphore, watch};
 use url::Url;
 
 use crate::{
-    Epoch, Keepers, Kept, ProviderError, ProviderSettings,
+    Epoch, Keepers, Kept, Observer, ProviderError, ProviderSettings,
     cooldown::{Cooldown, Decision},
     endpoint::{Endpoints, parse_endpoint, parse_issuer},
+    error::FetchError,
     health::Health,
     http_client::HttpClient,
     rotation::Rotation,
@@ -53,6 +54,7 @@ pub(crate) struct Shared {
     pub(crate) progress: watch::Sender<Progress>,
     /// Where keys outlive the process, if anywhere.
     pub(crate) kept: Keepers,
+    pub(crate) observer: OnceLock<Arc<dyn Observer>>,
     /// When the keys were put into the archive last.
     pub(crate) archived_at: Mutex<Option<Instant>>,
 }
@@ -109,6 +111,7 @@ impl Shared {
             endpoint_gone: AtomicBool::new(false),
             progress: watch::Sender::default(),
             kept,
+            observer: OnceLock::new(),
             archived_at: Mutex::default(),
             settings,
         })
@@ -118,6 +121,14 @@ impl Shared {
     pub(crate) fn adopt(&self, before: &Self) {
         self.endpoints.store(before.endpoints.load_full());
         self.rotation.store(before.rotation.load_full());
+    }
+
+    /// Tells the observer how the fetch of a document ended.
+    pub(crate) fn tell<T>(&self, document: &'static str, outcome: &Result<T, FetchError>, started: Instant) {
+        if let Some(observer) = self.observer.get() {
+            let outcome = outcome.as_ref().map_or_else(FetchError::reason, |_| "ok");
+            observer.fetched(document, outcome, started.elapsed());
+        }
     }
 
     /// Waits until the keys were fetched for `id` or `id` is known, as far as the cool-down allows and as long as a

@@ -9,7 +9,7 @@ use std::{
     pin::pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll},
     time::Duration,
@@ -51,7 +51,7 @@ pub(crate) struct Activity {
     /// How many are being served.
     requests: AtomicU32,
     /// How many there were.
-    begun: AtomicU32,
+    begun: AtomicU64,
     waker: AtomicWaker,
 }
 
@@ -76,14 +76,33 @@ pub(crate) enum Command {
     Abort,
 }
 
+/// How many requests there were and are, by [`PROTOCOLS`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Requests {
+    pub(crate) begun: [u64; PROTOCOLS.len()],
+    pub(crate) in_flight: [u64; PROTOCOLS.len()],
+}
+
+/// As they are called in metrics.
+pub(crate) const PROTOCOLS: [&str; 2] = ["http1", "http2"];
+
+impl Requests {
+    pub(crate) fn add(&mut self, other: Self) {
+        for protocol in 0..PROTOCOLS.len() {
+            self.begun[protocol] += other.begun[protocol];
+            self.in_flight[protocol] += other.in_flight[protocol];
+        }
+    }
+}
+
 /// A tick, and the number of the request among those of its connection.
-type Waiting = (u32, u32);
+type Waiting = (u32, u64);
 
 /// A request that is being served: until its response has been handed to the socket, or nobody wants it any more.
 #[derive(Debug)]
 pub(crate) struct InFlight {
     activity: Arc<Activity>,
-    number: u32,
+    number: u64,
     waiting: Option<Waiting>,
 }
 
@@ -128,7 +147,7 @@ impl Activity {
             is_quiet: AtomicBool::new(false),
             is_multiplexed: AtomicBool::new(false),
             requests: AtomicU32::new(0),
-            begun: AtomicU32::new(0),
+            begun: AtomicU64::new(0),
             waker: AtomicWaker::new(),
         })
     }
@@ -155,6 +174,15 @@ impl Activity {
             number,
             waiting: None,
         }
+    }
+
+    /// Its requests.
+    pub(crate) fn requests(&self) -> Requests {
+        let protocol = usize::from(self.is_multiplexed.load(Relaxed));
+        let mut requests = Requests::default();
+        requests.begun[protocol] = self.begun.load(Relaxed);
+        requests.in_flight[protocol] = self.requests.load(Relaxed).into();
+        requests
     }
 
     fn end_request(&self) {

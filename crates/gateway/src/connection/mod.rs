@@ -26,8 +26,8 @@ use hyper::{
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
-pub(crate) use activity::{Activity, Command, InFlight, Ticks};
-pub(crate) use opening::Entrance;
+pub(crate) use activity::{Activity, Command, InFlight, PROTOCOLS, Requests, Ticks};
+pub(crate) use opening::{Entrance, OpenError};
 use opening::{Opened, Version};
 use watched::Watched;
 

@@ -2,6 +2,7 @@
 
 use std::{io, net::SocketAddr};
 
+use rustls::HandshakeKind;
 use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -48,6 +49,19 @@ pub(crate) struct Opened {
     pub(crate) version: Version,
     /// Among the connections of its address.
     pub(crate) place: Place,
+}
+
+impl Opened {
+    /// How TLS began, if it did: `full` or `resumed` (RFC 8446 §2.2).
+    pub(crate) fn handshake(&self) -> Option<&'static str> {
+        match &self.transport {
+            Transport::Plain(_) => None,
+            Transport::Tls(stream) => match stream.get_ref().1.handshake_kind() {
+                Some(HandshakeKind::Resumed) => Some("resumed"),
+                _ => Some("full"),
+            },
+        }
+    }
 }
 
 /// Why a connection came to nothing.

@@ -12,6 +12,7 @@ use tokio::{
 };
 
 use super::{
+    counts::UpstreamCounts,
     multiplexed,
     target::Target,
     tls::{Tls, is_http2},
@@ -163,23 +164,34 @@ pub(super) enum Spoken {
 }
 
 /// Opens a connection to `target`, as far as `reach` goes, and spawns the task that drives it.
-pub(super) async fn connect(target: &Target, reach: &Reach) -> Result<Connection, UpstreamError> {
+pub(super) async fn connect(
+    target: &Target,
+    reach: &Reach,
+    counts: &UpstreamCounts,
+) -> Result<Connection, UpstreamError> {
     let (stream, peer) = open(&target.address, reach).await?;
     let spoken = match &target.tls {
-        None if target.protocol == BackendProtocol::Http2 => Spoken::Http2(multiplexed::open(stream).await?),
-        None => Spoken::Http1(http1(stream).await?),
+        None if target.protocol == BackendProtocol::Http2 => Spoken::Http2(http2(stream, counts).await?),
+        None => Spoken::Http1(http1(stream, counts).await?),
         // In a place of its own: it is large, and seldom needed.
-        Some(tls) => Box::pin(secured(stream, tls, target.protocol)).await?,
+        Some(tls) => Box::pin(secured(stream, tls, target.protocol, counts)).await?,
     };
     Ok(Connection { spoken, peer })
 }
 
 /// The same for a connection that is to become a tunnel: by HTTP/1.1, whatever else may be spoken there.
-pub(super) async fn connect_http1(target: &Target, reach: &Reach) -> Result<Connection, UpstreamError> {
+pub(super) async fn connect_http1(
+    target: &Target,
+    reach: &Reach,
+    counts: &UpstreamCounts,
+) -> Result<Connection, UpstreamError> {
     let (stream, peer) = open(&target.address, reach).await?;
     let sender = match &target.tls {
-        None => http1(stream).await?,
-        Some(tls) => http1(tls.connect_http1(stream).await.map_err(UpstreamError::Tls)?).await?,
+        None => http1(stream, counts).await?,
+        Some(tls) => {
+            let stream = tls.connect_http1(stream).await.map_err(UpstreamError::Tls)?;
+            http1(stream, counts).await?
+        }
     };
     Ok(Connection {
         spoken: Spoken::Http1(sender),
@@ -187,10 +199,15 @@ pub(super) async fn connect_http1(target: &Target, reach: &Reach) -> Result<Conn
     })
 }
 
-async fn secured(stream: TcpStream, tls: &Tls, wanted: BackendProtocol) -> Result<Spoken, UpstreamError> {
+async fn secured(
+    stream: TcpStream,
+    tls: &Tls,
+    wanted: BackendProtocol,
+    counts: &UpstreamCounts,
+) -> Result<Spoken, UpstreamError> {
     let stream = tls.connect(stream).await.map_err(UpstreamError::Tls)?;
     if is_http2(&stream) {
-        return Ok(Spoken::Http2(multiplexed::open(stream).await?));
+        return Ok(Spoken::Http2(http2(stream, counts).await?));
     }
     if wanted == BackendProtocol::Http2 {
         let error = io::Error::new(
@@ -199,7 +216,7 @@ async fn secured(stream: TcpStream, tls: &Tls, wanted: BackendProtocol) -> Resul
         );
         return Err(UpstreamError::Tls(error));
     }
-    Ok(Spoken::Http1(http1(stream).await?))
+    Ok(Spoken::Http1(http1(stream, counts).await?))
 }
 
 /// Whatever it takes to get to a connection, within the rule's limit.
@@ -215,7 +232,14 @@ pub(super) async fn within<T>(
     }
 }
 
-async fn http1<T>(io: T) -> Result<SendRequest<RequestBody>, UpstreamError>
+async fn http2<T>(io: T, counts: &UpstreamCounts) -> Result<multiplexed::Opened, UpstreamError>
+where
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    multiplexed::open(io, counts.opened("http2")).await
+}
+
+async fn http1<T>(io: T, counts: &UpstreamCounts) -> Result<SendRequest<RequestBody>, UpstreamError>
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -225,7 +249,9 @@ where
         .handshake(TokioIo::new(io))
         .await
         .map_err(UpstreamError::Protocol)?;
+    let open = counts.opened("http1");
     tokio::spawn(async move {
+        let _open = open;
         // It may become a tunnel.
         if let Err(error) = connection.with_upgrades().await {
             tracing::debug!(%error, "an upstream's connection ended");
@@ -262,6 +288,10 @@ mod tests {
         (listener, port)
     }
 
+    fn counts() -> UpstreamCounts {
+        UpstreamCounts::default()
+    }
+
     fn target(address: &str) -> Target {
         Target::of(address, BackendProtocol::Http1)
     }
@@ -271,7 +301,7 @@ mod tests {
         let (listener, port) = listener().await;
         // What the system makes of the odd ones is for it to say; none may get through.
         for host in ["localhost", "127.0.0.1", "[::ffff:127.0.0.1]", "127.1", "0"] {
-            let refused = connect(&target(&format!("{host}:{port}")), &Reach::default()).await;
+            let refused = connect(&target(&format!("{host}:{port}")), &Reach::default(), &counts()).await;
             assert!(
                 matches!(
                     refused.err(),
@@ -280,7 +310,12 @@ mod tests {
                 "{host}"
             );
         }
-        let found = connect(&target(&format!("localhost:{port}")), &Reach::default()).await;
+        let found = connect(
+            &target(&format!("localhost:{port}")),
+            &Reach::default(),
+            &counts(),
+        )
+        .await;
         assert_eq!(found.err().unwrap().reason(), "upstream_address");
         let nobody = timeout(Duration::from_millis(20), listener.accept());
         assert!(nobody.await.is_err(), "somebody connected");
@@ -289,7 +324,7 @@ mod tests {
     #[tokio::test]
     async fn where_everything_is_allowed_a_connection_says_where_it_leads() {
         let (_listener, port) = listener().await;
-        let connection = connect(&target(&format!("localhost:{port}")), &Reach::Anywhere)
+        let connection = connect(&target(&format!("localhost:{port}")), &Reach::Anywhere, &counts())
             .await
             .unwrap();
         assert!(connection.peer.ip().is_loopback());

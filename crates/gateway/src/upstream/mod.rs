@@ -6,6 +6,7 @@
 //! ```
 
 mod connect;
+mod counts;
 mod form;
 mod multiplexed;
 mod pool;
@@ -14,6 +15,7 @@ mod target;
 mod tls;
 
 pub(crate) use connect::UpstreamError;
+pub(crate) use counts::UpstreamCounts;
 pub(crate) use pool::{Lease, Pool};
 pub(crate) use send::{Limits, Purpose, send};
 pub(crate) use target::Target;

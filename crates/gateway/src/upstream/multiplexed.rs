@@ -22,7 +22,10 @@ use tokio::{
     time::sleep,
 };
 
-use super::connect::{MAX_RESPONSE_HEADERS, UpstreamError};
+use super::{
+    connect::{MAX_RESPONSE_HEADERS, UpstreamError},
+    counts::Open,
+};
 use crate::{body::RequestBody, settings::READ_BUFFER};
 
 /// The most requests at a time on one connection; a peer may allow fewer.
@@ -63,7 +66,7 @@ pub(crate) struct Stream {
 }
 
 /// Speaks HTTP/2 over `io` and waits for the peer's settings.
-pub(super) async fn open<T>(io: T) -> Result<Opened, UpstreamError>
+pub(super) async fn open<T>(io: T, open: Open) -> Result<Opened, UpstreamError>
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -76,7 +79,7 @@ where
         .max_header_list_size(MAX_RESPONSE_HEADERS)
         .max_send_buf_size(READ_BUFFER);
     let (mut sender, connection) = builder.handshake(TokioIo::new(io)).await?;
-    let allowed = drive(connection);
+    let allowed = drive(connection, open);
     while allowed() == 0 {
         if sender.is_closed() {
             sender.ready().await?;
@@ -96,6 +99,7 @@ pub(super) struct Opened {
 /// thread: neither waits for the other.
 fn drive<T>(
     connection: Connection<TokioIo<T>, RequestBody, TokioExecutor>,
+    open: Open,
 ) -> Box<dyn Fn() -> usize + Send + Sync>
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -103,6 +107,7 @@ where
     let connection = Arc::new(Mutex::new(Some(connection)));
     let driven = Arc::clone(&connection);
     tokio::spawn(async move {
+        let _open = open;
         let ended = poll_fn(|cx| match driven.lock().as_mut() {
             Some(connection) => Pin::new(connection).poll(cx),
             None => Poll::Ready(Ok(())),
@@ -216,7 +221,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::upstream::target::Target;
+    use crate::upstream::{UpstreamCounts, target::Target};
 
     /// A server that allows so many streams.
     async fn server(streams: u32) -> Target {
@@ -238,7 +243,13 @@ mod tests {
         let target = server(streams).await;
         let stream = tokio::net::TcpStream::connect(&*target.address).await.unwrap();
         let peer = stream.peer_addr().unwrap();
-        Multiplexed::new(open(stream).await.unwrap(), peer, Instant::now() + dies_in)
+        Multiplexed::new(
+            open(stream, UpstreamCounts::default().opened("http2"))
+                .await
+                .unwrap(),
+            peer,
+            Instant::now() + dies_in,
+        )
     }
 
     const LONG: Duration = Duration::from_secs(60);

@@ -66,11 +66,13 @@ pub(crate) async fn send<'a>(
         let copy = Copy::of(&request, target);
         let failed = match guarded(pool, target, request, wants_trailers, limits, random, started).await {
             Ok((response, _)) if is_unasked(&response, limits.purpose) => {
+                pool.counts.failed(UpstreamError::Switched.reason());
                 return Err(UpstreamError::Switched);
             }
             Ok(answer) => return Ok(answer),
             Err(failed) => failed,
         };
+        pool.counts.failed(failed.error.reason());
         let is_refused = matches!(failed.error, UpstreamError::Refused(_));
         let again = failed.unsent.or_else(|| {
             // What was not looked at is not done twice, whatever it asks for.
@@ -85,6 +87,7 @@ pub(crate) async fn send<'a>(
             _ => return Err(failed.error),
         }
         tries_left -= 1;
+        pool.counts.retries.inc();
     }
 }
 

@@ -47,6 +47,7 @@ async fn refresh(shared: &Shared, issuer: &Url, timer: &mut Timer) {
         return;
     }
     let outcome = discover(shared, issuer).await;
+    shared.tell("discovery", &outcome, now);
     let now = Instant::now();
     match outcome {
         Ok(endpoints) => {

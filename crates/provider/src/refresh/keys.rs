@@ -79,7 +79,9 @@ impl Fetcher<'_> {
     }
 
     async fn fetch(&mut self) {
+        let started = Instant::now();
         let outcome = fetch(self.shared, self.source.as_ref()).await;
+        self.shared.tell("jwks", &outcome, started);
         let now = Instant::now();
         match outcome {
             Ok(()) => {
