@@ -97,6 +97,12 @@ test-cluster name="":
 bench: build
     cargo bench --locked -p splittoken-tests --bench peers
 
+# Instructions, allocations and system calls of each request, counted by valgrind: these hold on a busy machine. The names of
+# functions are kept in the binary for it.
+instructions:
+    CARGO_PROFILE_RELEASE_STRIP=none CARGO_PROFILE_RELEASE_DEBUG=line-tables-only just build
+    cargo test --locked -p splittoken-tests --bench instructions
+
 # What ten thousand routes (or another number) cost: from apply to rendered, served and told, and the operator's memory.
 scale count="10000": build
     SPLITTOKEN_SCALE={{count}} cargo test --locked -p splittoken-tests --test control_plane -- --nocapture scale::

@@ -36,6 +36,7 @@ pub struct Builder {
     arguments: Vec<String>,
     log: String,
     roots: Option<PathBuf>,
+    under: Vec<String>,
 }
 
 /// The environment of a program that finds no certificate authorities.
@@ -95,6 +96,7 @@ impl Gateway {
             arguments: Vec::new(),
             log: "trace".to_owned(),
             roots: None,
+            under: Vec::new(),
         }
     }
 
@@ -244,6 +246,13 @@ impl Builder {
         self
     }
 
+    /// Runs it under this program with its arguments, such as `["valgrind"]`: for measurements.
+    #[must_use]
+    pub fn under(mut self, program: &[&str]) -> Self {
+        self.under = program.iter().map(|&word| word.to_owned()).collect();
+        self
+    }
+
     /// As on a machine that knows no certificate authority.
     #[must_use]
     pub fn without_roots(self) -> Self {
@@ -264,7 +273,7 @@ impl Builder {
         write_routes(&routes, &self.routes)?;
         let address = SocketAddr::from(([127, 0, 0, 1], ports::free()?));
         let admin = SocketAddr::from(([127, 0, 0, 1], ports::free()?));
-        let mut command = Command::new(binary()?);
+        let mut command = self.command()?;
         command.arg("gateway").arg("--routes").arg(&routes);
         command.args([
             "--listen",
@@ -295,6 +304,15 @@ impl Builder {
             http,
             _folder: folder,
         })
+    }
+
+    fn command(&self) -> Result<Command> {
+        let Some((program, arguments)) = self.under.split_first() else {
+            return Ok(Command::new(binary()?));
+        };
+        let mut command = Command::new(program);
+        command.args(arguments).arg(binary()?);
+        Ok(command)
     }
 
     fn keyring_file(&self, folder: &Path) -> Result<Option<PathBuf>> {

@@ -163,7 +163,9 @@ async fn ask(issuer: &Issuer, call: TokenCall) -> Result<ProviderAnswer, Failure
 fn is_away(error: &TokenCallError) -> bool {
     matches!(
         error,
-        TokenCallError::Call(CallError::Timeout | CallError::Unreachable(_) | CallError::Tls(_))
+        TokenCallError::Call(
+            CallError::Timeout | CallError::Unreachable(_) | CallError::Tls(_) | CallError::Truncated(_)
+        )
     )
 }
 

@@ -12,7 +12,7 @@ use splittoken_provider::FillError;
 use splittoken_routing::ServedRoute;
 use splittoken_store::{
     Health, PutOutcome, Store, StoreError, StoreSession,
-    near::{Filled, Lookup, MayRefuse, NearCache, NearConfig, Now, Overloaded, Stale},
+    near::{CacheKey, Filled, Lookup, MayRefuse, NearCache, NearConfig, Now, Overloaded, Stale},
 };
 use splittoken_token::{
     Claims, Jws, Keyring, Keys, Live, LookupId, Meta, Opaque, Realm, RecordError, SealedRecord, Stored, Use,
@@ -111,6 +111,17 @@ impl fmt::Debug for Tokens {
     }
 }
 
+/// A token that has to be looked up.
+struct Miss<'p> {
+    text: &'p str,
+    key: CacheKey,
+    now: Now,
+    /// What the cache has of it.
+    stale: Option<Stale<Arc<Rehydrated>>>,
+    /// Whose it is, where misses are limited and that is known.
+    client: Option<IpAddr>,
+}
+
 /// How often a record is tried to be written. The client waits, and the provider cannot be asked again.
 const WRITES: u32 = 3;
 /// The wait before the second write; the third waits twice as long.
@@ -178,12 +189,31 @@ impl Tokens {
             Lookup::Stale(stale) => Some(stale),
             Lookup::Miss => None,
         };
+        let miss = Miss {
+            text,
+            key,
+            now,
+            stale,
+            client: self.misses.are_limited().then(client).flatten(),
+        };
+        // In a place of its own: it is large, and seldom needed.
+        Box::pin(self.look_up(route, issuer, miss)).await
+    }
+
+    /// The same for a token that is not in the cache, or not fresh there.
+    async fn look_up(
+        &self,
+        route: &ServedRoute,
+        issuer: &Issuer,
+        miss: Miss<'_>,
+    ) -> Result<Arc<Rehydrated>, Failure> {
+        let config = &route.config.issuer;
+        let Miss { now, client, .. } = miss;
         // Before any I/O: guessing must be cheap to refuse.
-        let opaque =
-            Opaque::parse_for(text, &config.algorithms).map_err(|e| Failure::InvalidToken(e.reason()))?;
-        let client = self.misses.are_limited().then(client).flatten();
+        let opaque = Opaque::parse_for(miss.text, &config.algorithms)
+            .map_err(|e| Failure::InvalidToken(e.reason()))?;
         // One that was good a moment ago is no guess.
-        if stale.is_none() && client.is_some_and(|client| !self.misses.admits(client, now.instant)) {
+        if miss.stale.is_none() && client.is_some_and(|client| !self.misses.admits(client, now.instant)) {
             return Err(Failure::TooManyMisses);
         }
         // One keyring from the names to the records, however it changes meanwhile.
@@ -191,8 +221,8 @@ impl Tokens {
         let keys = keys(&keyring, &config.realm, &opaque);
         let ids: Vec<LookupId> = keys.iter().map(Keys::lookup_id).collect();
         let read = || self.read(issuer, &keyring, &opaque, &keys, &ids);
-        let outcome = self.cache.fill(key, config.realm, &ids, read).await;
-        let outcome = self.conclude(outcome, stale, now, route.config.max_stale);
+        let outcome = self.cache.fill(miss.key, config.realm, &ids, read).await;
+        let outcome = self.conclude(outcome, miss.stale, now, route.config.max_stale);
         if let (Err(Failure::InvalidToken(_)), Some(client)) = (&outcome, client) {
             self.misses.note(client, now.instant);
         }

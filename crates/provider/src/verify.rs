@@ -38,11 +38,14 @@ impl Shared {
         }
         // Just started: the first keys may be on their way.
         if self.rotation.load().keys().is_empty() {
-            self.first_round().await;
+            self.first_keys().await;
         }
         let still = match self.verify_now(jws, now) {
             Err(e) if self.may_fetch_help(jws, e) => {
-                self.fetch_for(jws.key_id()).await;
+                match occasion {
+                    Occasion::Issue => self.fetch_for(jws.key_id()).await,
+                    Occasion::Fill => self.fetch_for_fill(jws.key_id()).await,
+                }
                 self.verify_now(jws, now)
             }
             outcome => outcome,

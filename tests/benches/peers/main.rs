@@ -4,30 +4,22 @@
 //! it. All peers get the same requests, over as many connections, towards the same upstream, in turn. Started by
 //! `cargo test`, each runs for a second, to see that the benchmark itself works.
 
+#[path = "../stage/mod.rs"]
+mod stage;
 mod table;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use serde_json::json;
-use splittoken_tests::caller::Caller;
-use splittoken_tests::gateway::Gateway;
-use splittoken_tests::jwt::Key;
-use splittoken_tests::mint::{Mint, Terms};
 use splittoken_tests::nginx::Nginx;
-use splittoken_tests::redis::Redis;
-use splittoken_tests::route::Route;
-use splittoken_tests::shop::{Shop, connected};
-use splittoken_tests::upstream::Upstream;
+use splittoken_tests::shop::connected;
 use splittoken_tests::wrk::{Run, Wrk, exact};
 use splittoken_tests::{cpu, wait};
 
 /// Every peer gets as many threads or processes.
 const WORKERS: usize = 2;
 const CONNECTIONS: usize = 64;
-/// How much beside the usual claims makes a token of 1.2 KB.
-const MORE_CLAIMS: usize = 560;
 
 /// How long and how often.
 struct Plan {
@@ -72,10 +64,11 @@ fn main() -> Result<()> {
             measured: Duration::from_secs(1),
         }
     };
-    let upstream = Nginx::answering(1, &"x".repeat(1024))?;
-    let shop = shop()?;
-    let gateway = gateway(&shop, upstream.address())?;
-    let tokens = issue(&gateway, plan.tokens)?;
+    let upstream = Nginx::answering(1, &"x".repeat(stage::ANSWER))?;
+    let shop = stage::shop()?;
+    let gateway = stage::gateway(&shop, upstream.address()).start()?;
+    connected(&gateway, wait::START)?;
+    let tokens = stage::issue(&gateway, plan.tokens)?;
     let wrk = Wrk::new(CONNECTIONS, &tokens)?;
     let nginx = Nginx::proxy(WORKERS, upstream.address())?;
     let mut peers = [
@@ -104,33 +97,6 @@ fn main() -> Result<()> {
         println!("test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out");
     }
     Ok(())
-}
-
-fn shop() -> Result<Shop> {
-    let shop = Shop {
-        mint: Mint::with(Key::rs256()?)?,
-        upstream: Upstream::start()?,
-        redis: Redis::start()?,
-        keyring: splittoken_tests::gateway::Keyring::new()?,
-    };
-    shop.mint.set(Terms {
-        life: 3600,
-        claims: json!({"scope": "orders:read", "aud": "urn:shop", "more": "x".repeat(MORE_CLAIMS)}),
-        ..Terms::default()
-    });
-    Ok(shop)
-}
-
-fn gateway(shop: &Shop, upstream: SocketAddr) -> Result<Gateway> {
-    let route = Route::new(&shop.mint.issuer(), &format!("http://{upstream}"));
-    let gateway = shop.builder(route).start()?;
-    connected(&gateway, wait::START)?;
-    Ok(gateway)
-}
-
-fn issue(gateway: &Gateway, number: usize) -> Result<Vec<String>> {
-    let mut caller = Caller::of(gateway)?;
-    (0..number).map(|_| caller.issue()).collect()
 }
 
 fn measure(peer: &Peer, wrk: &Wrk, plan: &Plan, redis: u32) -> Result<Round> {

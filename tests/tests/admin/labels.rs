@@ -95,6 +95,7 @@ fn clients_cannot_make_labels() -> Result<()> {
             let is_ours = match name.as_str() {
                 "route" => value == "default/shop",
                 "rule" => value == "api",
+                "kind" => ["upstream", "provider"].contains(&value.as_str()),
                 "issuer" => before
                     .samples()
                     .any(|known| known.labels.contains(&(name.clone(), value.clone()))),

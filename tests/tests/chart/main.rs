@@ -36,6 +36,13 @@ fn everything() -> Value {
             "tls": {"certificateSecrets": ["api-example-com", "wildcard"]},
             "http2Cleartext": true,
             "proxyProtocol": true,
+            "limits": {
+                "maxConnections": 20_000_000, "maxConnectionsPerAddress": 0, "maxMissesPerAddress": 50,
+                "maxHeaderBytes": "64KiB", "maxHeaders": 200, "maxStreams": 50, "maxBodyBytes": "10MiB",
+                "maxTokenRequestBytes": 32768, "headerTimeout": "10s", "keepAliveTimeout": "2m",
+                "sendTimeout": "30s", "tokenRequestTimeout": "5s", "maxUpstreamRequests": 500,
+                "maxProviderRequests": 50, "breakerFailures": 0, "nearCacheBytes": "128MiB",
+            },
             "minDrain": "1m30s",
             "drain": "500ms",
             "threads": 2,

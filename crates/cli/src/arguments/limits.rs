@@ -55,7 +55,7 @@ pub(crate) struct LimitArguments {
     #[arg(long, env = "SPLITTOKEN_MAX_CONNECTIONS", value_name = "N", default_value_t = 20_000, value_parser = value_parser!(u32).range(1..))]
     max_connections: u32,
 
-    /// The most connections of one address (of one /64 in IPv6) that is not among --trusted-proxies; 0 for any number.
+    /// The most connections of one address (of one /64 in IPv6) that is no trusted proxy; 0 for any number.
     #[arg(
         long,
         env = "SPLITTOKEN_MAX_CONNECTIONS_PER_ADDRESS",
@@ -65,7 +65,7 @@ pub(crate) struct LimitArguments {
     max_connections_per_address: u32,
 
     /// How many unknown tokens a second an address may present, ten seconds' worth at once, before it gets 429 for
-    /// whatever is not cached; 0 for any number [default: 100 with --trusted-proxies, which tells clients apart, else 0]
+    /// whatever is not cached; 0 for any number [default: 100 where there are trusted proxies, else 0]
     #[arg(long, env = "SPLITTOKEN_MAX_MISSES_PER_ADDRESS", value_name = "N")]
     max_misses_per_address: Option<u32>,
 

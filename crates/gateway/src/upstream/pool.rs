@@ -106,12 +106,13 @@ impl Pool {
         if target.protocol == BackendProtocol::Http1 {
             return match self.take(target, reach) {
                 Some(borrowed) => Ok(Lease::Http1(borrowed)),
-                None => self.open(target, reach, limit, random).await,
+                // In a place of its own: it is large, and seldom needed.
+                None => Box::pin(self.open(target, reach, limit, random)).await,
             };
         }
         match self.find(target, reach) {
             Some(lease) => Ok(lease),
-            // In a place of its own: it is large, and seldom needed.
+            // The same.
             None => Box::pin(within(limit, self.find_or_open(target, reach, random))).await,
         }
     }
