@@ -1,6 +1,6 @@
 use std::{error::Error, io, net::SocketAddr, time::Duration};
 
-use hyper::client::conn::http1::{Builder, SendRequest};
+use hyper::client::conn::http1::Builder;
 use hyper_util::rt::TokioIo;
 use splittoken_reach::{Forbidden, Reach};
 use splittoken_routing::BackendProtocol;
@@ -12,11 +12,11 @@ use tokio::{
 };
 
 use super::{
+    http1::Http1,
     multiplexed,
     target::Target,
     tls::{Tls, is_http2},
 };
-use crate::body::RequestBody;
 
 /// The largest header block that an upstream may answer with, in bytes.
 pub(super) const MAX_RESPONSE_HEADERS: u32 = 64 * 1024;
@@ -124,11 +124,11 @@ pub(super) struct Connection {
 
 /// What is spoken on it.
 pub(super) enum Spoken {
-    Http1(SendRequest<RequestBody>),
+    Http1(Http1),
     Http2(multiplexed::Opened),
 }
 
-/// Opens a connection to `target`, as far as `reach` goes, and spawns the task that drives it.
+/// Opens a connection to `target`, as far as `reach` goes.
 pub(super) async fn connect(target: &Target, reach: &Reach) -> Result<Connection, UpstreamError> {
     let (stream, peer) = open(&target.address, reach).await?;
     let spoken = match &target.tls {
@@ -143,12 +143,13 @@ pub(super) async fn connect(target: &Target, reach: &Reach) -> Result<Connection
 /// The same for a connection that is to become a tunnel: by HTTP/1.1, whatever else may be spoken there.
 pub(super) async fn connect_http1(target: &Target, reach: &Reach) -> Result<Connection, UpstreamError> {
     let (stream, peer) = open(&target.address, reach).await?;
-    let sender = match &target.tls {
+    let mut connection = match &target.tls {
         None => http1(stream).await?,
         Some(tls) => http1(tls.connect_http1(stream).await.map_err(UpstreamError::Tls)?).await?,
     };
+    connection.hand_over();
     Ok(Connection {
-        spoken: Spoken::Http1(sender),
+        spoken: Spoken::Http1(connection),
         peer,
     })
 }
@@ -181,7 +182,7 @@ pub(super) async fn within<T>(
     }
 }
 
-async fn http1<T>(io: T) -> Result<SendRequest<RequestBody>, UpstreamError>
+async fn http1<T>(io: T) -> Result<Http1, UpstreamError>
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -191,13 +192,13 @@ where
         .handshake(TokioIo::new(io))
         .await
         .map_err(UpstreamError::Protocol)?;
-    tokio::spawn(async move {
+    let driver = async move {
         // It may become a tunnel.
         if let Err(error) = connection.with_upgrades().await {
             tracing::debug!(%error, "an upstream's connection ended");
         }
-    });
-    Ok(sender)
+    };
+    Ok(Http1::new(sender, driver))
 }
 
 /// What is connected to is what was looked at: the name is resolved once.
@@ -271,7 +272,7 @@ mod tests {
             let Lease::Http1(mut lease) = lease else {
                 unreachable!("not what was asked for")
             };
-            lease.sender.ready().await.unwrap();
+            assert!(lease.connection().is_ready());
             lease.give_back();
         };
         fresh().await;

@@ -7,6 +7,7 @@
 
 mod connect;
 mod form;
+mod http1;
 mod multiplexed;
 mod pool;
 mod send;
