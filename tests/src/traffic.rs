@@ -92,15 +92,15 @@ impl Traffic {
         })
     }
 
-    /// Stops all, prints what they got, and fails unless every request was answered with 200.
-    pub fn untouched(self) -> Result<()> {
+    /// Stops all, and fails unless all of them got what [`untouched`] asks for, from these gateways.
+    pub fn untouched(self, gateways: &[&Gateway]) -> Result<()> {
         let issuing = self.issuing.finish();
         let fresh = self.fresh.finish();
         // All of them, so that a failure shows in what it shows.
         let outcomes = [
-            untouched("token requests", &issuing),
-            untouched("API requests, new tokens", &fresh),
-            untouched("API requests, cached tokens", &self.cached.finish()),
+            untouched("token requests", gateways, &issuing),
+            untouched("API requests, new tokens", gateways, &fresh),
+            untouched("API requests, cached tokens", gateways, &self.cached.finish()),
         ];
         outcomes.into_iter().collect()
     }

@@ -39,7 +39,7 @@ fn a_realm_that_signs_with_a_new_key_under_load_fails_nobody() -> Result<()> {
     keycloak.add_key(REALM, "second", 200)?;
     // Until every cached token was looked at again.
     thread::sleep(CACHED + A_WHILE);
-    traffic.untouched()?;
+    traffic.untouched(&pair.both())?;
     let new = known_to_all(&pair.both(), 5, connect)?;
     ensure!(key_of(&pair, &new[0])? != old_key, "no new key");
 

@@ -215,7 +215,7 @@ fn whatever_is_said_in_place_of_keys_the_last_ones_stay() -> Result<()> {
         shop.mint.requests("/elsewhere").is_empty(),
         "a redirect was followed"
     );
-    traffic.untouched()
+    traffic.untouched(&gateways)
 }
 
 /// Two replicas of a provider that do not agree. What is published counts, and who is always published notices nothing.
@@ -247,7 +247,7 @@ fn keys_that_come_and_go_harm_their_own_tokens_alone() -> Result<()> {
         served > 0 && refused > 0 && served + refused == going.len(),
         "something else"
     );
-    traffic.untouched()
+    traffic.untouched(&[&gateway])
 }
 
 /// While it happens to those who ask for tokens, those who have one notice nothing.
@@ -283,7 +283,8 @@ fn whatever_happens_to_token_requests_the_api_goes_on() -> Result<()> {
     }
     shop.mint.answer_honestly("/token");
     Caller::of(&gateway)?.issue()?;
-    untouched("API requests, whatever happens to token requests", &api.finish())
+    let what = "API requests, whatever happens to token requests";
+    untouched(what, &[&gateway], &api.finish())
 }
 
 /// A gateway that starts while its provider says such things finds the keys in Redis, and waits for nobody.
@@ -319,7 +320,7 @@ fn whatever_is_said_in_place_of_metadata_a_new_gateway_serves_at_once() -> Resul
         ensure!(caller.status(&tokens[0])? == 200, "{name}");
     }
     eprintln!("{} answers in place of metadata:", lies.len());
-    untouched("first requests to a new gateway", &first_calls)
+    untouched("first requests to a new gateway", &[], &first_calls)
 }
 
 /// What is said later changes nothing either: discovery is tried again when an endpoint seems to be gone.
@@ -349,5 +350,5 @@ fn metadata_that_turns_into_another_issuer_s_change_nothing() -> Result<()> {
         other.mint.connections() == 0,
         "somebody else's endpoints were asked"
     );
-    traffic.untouched()
+    traffic.untouched(&[&gateway])
 }

@@ -43,9 +43,9 @@ impl Honest {
         })
     }
 
-    fn untouched(self) -> Result<()> {
-        untouched("meanwhile, cached tokens", &self.cached.finish())?;
-        untouched("meanwhile, new tokens", &self.fresh.finish())
+    fn untouched(self, gateway: &Gateway) -> Result<()> {
+        untouched("meanwhile, cached tokens", &[gateway], &self.cached.finish())?;
+        untouched("meanwhile, new tokens", &[gateway], &self.fresh.finish())
     }
 }
 

@@ -90,7 +90,7 @@ fn those_who_ask_for_tokens_notice_alone() -> Result<()> {
         answer.is_ok_and(|answer| answer.status == 503)
     })?;
     no_tokens(&gateway, "it is gone", 503)?;
-    honest.untouched()
+    honest.untouched(&gateway)
 }
 
 /// One gateway has seen a rotation before the provider went away, another one has not: it learns of the new key all the

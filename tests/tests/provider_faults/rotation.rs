@@ -55,7 +55,7 @@ fn rotations_under_load_fail_nobody_while_the_old_keys_stay_published() -> Resul
     thread::sleep((CACHED + APART).saturating_sub(begun.elapsed()));
     let fetches = shop.mint.requests("/jwks").len();
     eprintln!("{rotations} rotations, 3 gateways: the keys were fetched {fetches} times");
-    traffic.untouched()?;
+    traffic.untouched(&gateways)?;
     // At its start, and once for each new key.
     ensure!(fetches <= 3 * (1 + rotations), "{fetches} fetches");
     Ok(())
@@ -92,7 +92,7 @@ fn a_withdrawn_key_ends_its_tokens_and_no_others() -> Result<()> {
         }
     }
     thread::sleep(APART);
-    traffic.untouched()
+    traffic.untouched(&gateways)
 }
 
 /// Looking for a key that is gone would be in vain: its tokens cost the provider nothing.

@@ -109,7 +109,7 @@ fn a_provider_that_names_thousands_of_keys_is_asked_for_few_of_them() -> Result<
     thread::sleep(STORM);
     let storm = storm.finish();
     bounded(&shop, before, began, &storm)?;
-    honest.untouched()?;
+    honest.untouched(&gateway)?;
     ensure!(count(&storm, 502) == storm.len(), "not refused alone");
     // An honest provider's tokens are issued at once: its key is known.
     shop.mint.name_strange_keys(false);
@@ -133,7 +133,7 @@ fn thousands_of_records_with_unknown_keys_are_looked_for_a_few_times() -> Result
     thread::sleep(STORM);
     let storm = storm.finish();
     bounded(&shop, before, began, &storm)?;
-    honest.untouched()?;
+    honest.untouched(&gateway)?;
     ensure!(count(&storm, 503) == storm.len(), "not 503 alone");
     let answer = Caller::of(&gateway)?.api(&strange[0])?;
     ensure!(answer.header("retry-after").is_some(), "503 without Retry-After");
@@ -173,7 +173,7 @@ fn who_waits_for_keys_that_do_not_come_stands_in_nobody_s_way() -> Result<()> {
     let honest = Honest::start(&gateway, &cached, fresh)?;
     thread::sleep(STORM / 2);
     let away = sent_away()?;
-    honest.untouched()?;
+    honest.untouched(&gateway)?;
     let fetches = fetched(&shop, 0) - before;
     eprintln!(
         "{} requests for unknown keys that do not come, {away} × 503 at once, the others wait for {:.0?}: the keys were \
