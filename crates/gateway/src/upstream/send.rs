@@ -131,8 +131,11 @@ async fn guarded(
     };
     match &outcome {
         Ok(_) => waiting.answered(),
-        Err(failed) if failed.error.is_upstreams(started.elapsed()) => waiting.failed(),
-        Err(_) => {}
+        Err(failed) => {
+            if let Some(trouble) = failed.error.trouble(started.elapsed()) {
+                waiting.failed(trouble);
+            }
+        }
     }
     outcome
 }
