@@ -16,6 +16,7 @@ pub mod caller;
 pub mod certs;
 pub mod clients;
 pub mod cluster;
+pub mod collector;
 pub mod cpu;
 pub mod demo;
 pub mod folder;

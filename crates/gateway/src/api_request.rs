@@ -22,6 +22,7 @@ use crate::{
     headers::{clean_request, clean_response, remove_method_overrides, wants_trailers},
     snapshot::Snapshot,
     tokens::Rehydrated,
+    trace::{Called, Recorded, TRACEPARENT},
     upgrade::{self, Tunnel},
     upstream::{Lease, Limits, Purpose, UpstreamError, send},
     vigil::Vigil,
@@ -86,7 +87,15 @@ pub(crate) async fn serve(
 
     let idle = rule.config.timeouts.idle;
     let request = Request::from_parts(parts, body);
-    let (mut response, lease) = forward(worker, snapshot, rule, request, (purpose, wants_trailers)).await?;
+    let (mut response, lease) = forward(
+        worker,
+        snapshot,
+        rule,
+        request,
+        (purpose, wants_trailers),
+        trail.recorded.as_deref(),
+    )
+    .await?;
     let vigil = token
         .zip(presented)
         .and_then(|(token, presented)| vigil(worker, snapshot, matched.rule, &token, presented));
@@ -243,8 +252,9 @@ async fn forward(
     worker: &Worker,
     snapshot: &Snapshot,
     rule: &ServedRule,
-    request: Request<RequestBody>,
+    mut request: Request<RequestBody>,
     (purpose, wants_trailers): (Purpose, bool),
+    recorded: Option<&Recorded>,
 ) -> Result<(Response<Incoming>, Lease), Failure> {
     let backend = rule
         .backend(worker.random.next())
@@ -273,11 +283,29 @@ async fn forward(
         retries: rule.config.max_retries,
         purpose,
     };
+    let call = recorded.zip(chosen).map(|(recorded, target)| {
+        let call = recorded.call(Called::Upstream(&target.address));
+        if !is_traced_by_rule(rule) {
+            call.tell(request.headers_mut());
+        }
+        call
+    });
     let random = worker.random.next();
     let started = Instant::now();
     let outcome = send(&worker.pool, request, wants_trailers, limits, pick, random).await;
     worker.shared.metrics.upstream.duration.observe(started.elapsed());
+    if let Some(call) = call {
+        let outcome = outcome.as_ref();
+        call.ended(outcome.map_or_else(|error| Err(error.reason()), |(response, _)| Ok(response.status())));
+    }
     outcome.map_err(Failure::Upstream)
+}
+
+/// Whether a rule says itself what its upstreams hear of traces.
+fn is_traced_by_rule(rule: &ServedRule) -> bool {
+    let edits = &rule.request_headers;
+    let set = edits.set.iter().map(|(name, _)| name);
+    set.chain(&edits.remove).any(|name| *name == TRACEPARENT)
 }
 
 #[cfg(test)]

@@ -37,11 +37,15 @@ pub(crate) enum Scheme {
 }
 
 impl Scheme {
-    fn value(self) -> HeaderValue {
-        HeaderValue::from_static(match self {
+    fn name(self) -> &'static str {
+        match self {
             Self::Http => "http",
             Self::Https => "https",
-        })
+        }
+    }
+
+    fn value(self) -> HeaderValue {
+        HeaderValue::from_static(self.name())
     }
 }
 
@@ -85,6 +89,16 @@ impl Peer {
             Ok(address) if contains(trusted, address.to_canonical()) => None,
             address => Some(address.ok().map(|address| address.to_canonical())),
         })?
+    }
+
+    /// Whether what it says of others is believed.
+    pub(crate) fn is_trusted(&self) -> bool {
+        self.trusted.is_some()
+    }
+
+    /// `http` or `https`.
+    pub(crate) fn scheme_name(&self) -> &'static str {
+        self.scheme.name()
     }
 
     /// Reads what has to be told before the client's headers are cleaned.

@@ -32,6 +32,7 @@ use crate::{
     store_health::StoreHealth,
     tls::SharedCertificates,
     tokens::{Cache, Tokens},
+    trace::Tracing,
     worker::{Handle, Shared, Worker},
 };
 
@@ -86,6 +87,8 @@ pub struct Ingredients<'i> {
     pub drain_limit: Duration,
     /// What it reports to.
     pub readiness: Readiness,
+    /// What records requests, if anything does.
+    pub tracing: Option<Tracing>,
     /// Where its metrics go.
     pub registry: &'i mut Registry,
 }
@@ -133,6 +136,7 @@ impl Gateway {
             drain,
             drain_limit,
             readiness,
+            tracing,
             registry,
         } = ingredients;
         let listener = listen(&settings, address, None)?;
@@ -150,7 +154,7 @@ impl Gateway {
             archive: archive(&store, &keyring),
         };
         let snapshots = Snapshots::new(Arc::clone(&metrics), kept, &settings.limits);
-        let shared = Arc::new(Shared::new(settings, snapshots, metrics));
+        let shared = Arc::new(Shared::new(settings, snapshots, metrics, tracing));
         let census = Census {
             shared: Arc::clone(&shared),
             cache: Arc::clone(&cache),

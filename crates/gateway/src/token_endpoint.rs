@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use crate::{
+    access_log::Trail,
     body::ResponseBody,
     circuit::Closed,
     failure::{Answer, Failure, ProviderFailure, TokenRequestError},
@@ -29,6 +30,7 @@ use crate::{
     snapshot::Snapshot,
     token_request::{check_grant, check_head, parameter, provider_headers},
     tokens::{Kept, epoch_seconds},
+    trace::Called,
     worker::Worker,
 };
 
@@ -45,11 +47,11 @@ pub(crate) async fn serve(
     snapshot: &Snapshot,
     route: &Arc<ServedRoute>,
     endpoint: &TokenEndpoint,
-    parts: Parts,
-    body: Incoming,
+    request: (Parts, Incoming),
+    trail: &Trail,
 ) -> Result<Response<ResponseBody>, Failure> {
     let issuer = snapshot.issuer(route).ok_or(Failure::Unavailable("no_issuer"))?;
-    let outcome = exchange(worker, issuer, route, endpoint, parts, body).await;
+    let outcome = exchange(worker, issuer, route, endpoint, request, trail).await;
     let label = match &outcome {
         Ok(released) => released.outcome,
         Err(failure) => failure.reason(),
@@ -70,8 +72,8 @@ async fn exchange(
     issuer: &Issuer,
     route: &Arc<ServedRoute>,
     endpoint: &TokenEndpoint,
-    parts: Parts,
-    body: Incoming,
+    (parts, body): (Parts, Incoming),
+    trail: &Trail,
 ) -> Result<Released, Failure> {
     if parts.method != Method::POST {
         return Err(Failure::MethodNotAllowed("POST"));
@@ -84,13 +86,23 @@ async fn exchange(
     // Before the provider is asked: a rotated refresh token cannot be asked for twice.
     worker.tokens.check_store()?;
 
-    let headers = provider_headers(&parts.headers);
+    let mut headers = provider_headers(&parts.headers);
+    let recorded = trail.recorded.as_deref();
+    let span = recorded.map(|recorded| recorded.call(Called::Provider(&issuer.provider.settings().name)));
+    if let Some(span) = &span {
+        span.tell(&mut headers);
+    }
     let authorization = parts.headers.get(header::AUTHORIZATION).cloned();
     let call = TokenCall {
         headers,
         body: body.clone(),
     };
-    let answer = ask(issuer, call).await?;
+    let answer = ask(issuer, call).await;
+    if let Some(span) = span {
+        let answer = answer.as_ref();
+        span.ended(answer.map_or_else(|failure| Err(failure.reason()), |answer| Ok(answer.status)));
+    }
+    let answer = answer?;
     if !answer.status.is_success() {
         return Ok(Released {
             response: refused(&answer)?,

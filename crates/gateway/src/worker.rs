@@ -25,6 +25,7 @@ use crate::{
     settings::Settings,
     snapshot::Snapshots,
     tokens::Tokens,
+    trace::Tracing,
     upstream::Pool,
 };
 
@@ -35,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) trusted_proxies: TrustedProxies,
     pub(crate) snapshots: Snapshots,
     pub(crate) metrics: Arc<Metrics>,
+    /// `None` where no spans are wanted.
+    pub(crate) tracing: Option<Tracing>,
     /// Of all workers.
     connections: Mutex<Vec<Arc<Connections>>>,
     pub(crate) crowd: Crowd,
@@ -81,7 +84,12 @@ struct Connections {
 }
 
 impl Shared {
-    pub(crate) fn new(settings: Settings, snapshots: Snapshots, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(
+        settings: Settings,
+        snapshots: Snapshots,
+        metrics: Arc<Metrics>,
+        tracing: Option<Tracing>,
+    ) -> Self {
         let trusted_proxies: TrustedProxies = settings.trusted_proxies.clone().into();
         Self {
             crowd: Crowd::new(settings.limits.address_connections, Arc::clone(&trusted_proxies)),
@@ -90,6 +98,7 @@ impl Shared {
             trusted_proxies,
             snapshots,
             metrics,
+            tracing,
             connections: Mutex::default(),
             leaving: AtomicBool::new(false),
         }

@@ -46,6 +46,7 @@ fn everything() -> Value {
             "minDrain": "1m30s",
             "drain": "500ms",
             "threads": 2,
+            "tracing": {"otlpEndpoint": "http://collector.monitoring:4318", "sampling": 0.5},
             "podAnnotations": {"a": "b"},
             "podLabels": {"team": "edge"},
             "serviceAccount": {"annotations": {"a": "gateway"}},

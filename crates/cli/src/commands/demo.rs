@@ -47,6 +47,7 @@ pub(super) fn run(arguments: &DemoArguments) -> anyhow::Result<()> {
         store,
         // Nothing of the demo is meant to outlive it, not even in Redis.
         keyring: keyring(None, &crate::arguments::StoreArguments::memory())?,
+        traces: None,
         drain: AT_ONCE,
     };
     control_runtime()?.block_on(async {

@@ -10,7 +10,7 @@ use tokio::{sync::watch, task::spawn_blocking};
 use super::{
     certificate_files,
     keyring_file::{self, keyring},
-    serving::{Serving, control_runtime, store, threads},
+    serving::{Collector, Serving, control_runtime, store, threads},
     source::Source,
 };
 use crate::arguments::{GatewayArguments, TlsArguments};
@@ -38,6 +38,10 @@ pub(super) fn run(arguments: GatewayArguments) -> anyhow::Result<()> {
         admin: arguments.process.admin,
         store,
         keyring: SharedKeyring::clone(&shared_keyring),
+        traces: arguments.traces.endpoint.map(|collector| Collector {
+            url: collector,
+            sampling: arguments.traces.sampling,
+        }),
         drain: DrainTimes {
             min_drain: arguments.min_drain,
             drain: arguments.drain,
