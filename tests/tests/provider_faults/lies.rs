@@ -254,7 +254,10 @@ fn keys_that_come_and_go_harm_their_own_tokens_alone() -> Result<()> {
 #[test]
 fn whatever_happens_to_token_requests_the_api_goes_on() -> Result<()> {
     let shop = Shop::start()?;
-    let gateway = shop.gateway_of(eager(&shop))?;
+    // Every request is to meet the provider.
+    let always = shop.builder(eager(&shop)).arguments(&["--breaker-failures", "0"]);
+    let gateway = always.start()?;
+    connected(&gateway, wait::START)?;
     let tokens = known_to_all(&[&gateway], 50, Caller::of)?;
     let api = Load::start(&gateway, vec![tokens.clone(), tokens])?;
     for Lie { name, steps, reason } in of_any_document() {
