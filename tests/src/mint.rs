@@ -115,11 +115,6 @@ impl Mint {
         *lock(&self.state.terms) = terms;
     }
 
-    /// Ends [`Self::fail`].
-    pub fn recover(&self) {
-        self.state.is_down.store(false, Ordering::Relaxed);
-    }
-
     /// From now on plays these steps for `path`: `/.well-known/openid-configuration`, `/jwks`, `/token`, `/revoke`.
     pub fn play(&self, path: &str, steps: Vec<Step>) {
         lock(&self.state.played).insert(path.to_owned(), steps);

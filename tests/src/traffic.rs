@@ -6,11 +6,53 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use anyhow::{Result, ensure};
 
 use crate::caller::Caller;
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Keyring};
 use crate::load::{Load, Sample, untouched};
+use crate::redis::Redis;
+use crate::route::Route;
+use crate::shop::connected;
+use crate::upstream::Upstream;
+use crate::wait;
 
 /// Clients that call a gateway with tokens of its cache, each on a connection of its own.
 const CLIENTS: usize = 2;
+
+/// Two gateways in front of somebody's provider, with one Redis and one keyring.
+pub struct Pair {
+    /// One.
+    pub first: Gateway,
+    /// And the other.
+    pub second: Gateway,
+    /// The API of both.
+    pub upstream: Upstream,
+    _redis: Redis,
+    _keyring: Keyring,
+}
+
+impl Pair {
+    /// In front of this issuer, with its keys and endpoints by discovery.
+    pub fn start(issuer: &str) -> Result<Self> {
+        let (upstream, redis, keyring) = (Upstream::start()?, Redis::start()?, Keyring::new()?);
+        let start = || -> Result<Gateway> {
+            let builder = Gateway::builder(Route::new(issuer, &upstream.url())).log("info");
+            let gateway = builder.redis(&redis).keyring(&keyring).start()?;
+            connected(&gateway, wait::START)?;
+            Ok(gateway)
+        };
+        Ok(Self {
+            first: start()?,
+            second: start()?,
+            upstream,
+            _redis: redis,
+            _keyring: keyring,
+        })
+    }
+
+    /// Both.
+    pub fn both(&self) -> [&Gateway; 2] {
+        [&self.first, &self.second]
+    }
+}
 
 /// Clients of all kinds at work, until it is dropped.
 #[derive(Debug)]

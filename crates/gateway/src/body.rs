@@ -64,6 +64,9 @@ pub(crate) struct Streamed {
     lease: Option<Lease>,
     token: Token,
     since: Instant,
+    /// Whether a piece was given that may not have been written yet.
+    is_unwritten: bool,
+    failed: Option<BodyError>,
 }
 
 /// The token that a stream depends on.
@@ -239,13 +242,38 @@ impl ResponseBody {
             lease,
             token: token.map_or(Token::None, Token::Good),
             since: Instant::now(),
+            is_unwritten: false,
+            failed: None,
         })
     }
 }
 
 impl Streamed {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let mut polled = self.timed.poll(cx);
+        if let Some(error) = self.failed.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
+        let polled = self.poll_next(cx);
+        match polled {
+            // hyper drops what it has not written yet when a body fails. It writes when it has to wait.
+            Poll::Ready(Some(Err(error))) if self.is_unwritten => {
+                self.failed = Some(error);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            polled => {
+                self.is_unwritten = polled.is_ready();
+                polled
+            }
+        }
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let timed = &mut self.timed;
+        let mut polled = match &mut self.lease {
+            Some(lease) => lease.attend(cx, |cx| timed.poll(cx)),
+            None => timed.poll(cx),
+        };
         if let Some(trailers) = trailers(&mut polled) {
             clean_response_trailers(trailers);
         }

@@ -161,7 +161,7 @@ impl RevokeError {
 /// Why a token that the provider has just issued is not split.
 #[derive(Debug, Error, PartialEq, Eq, Clone, Copy)]
 pub enum IssueError {
-    /// No key is known, because none could be fetched yet.
+    /// The key is not known, because none could be fetched yet, or none lately.
     #[error("the issuer's keys are not known yet")]
     NoKeys,
     /// The keys that the provider publishes do not hold the token's.

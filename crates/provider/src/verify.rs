@@ -9,7 +9,12 @@ impl Provider {
     ///
     /// An unknown `kid` is worth one fetch of the keys, shared by all who wait, within the cool-down.
     pub async fn verify_at_issue(&self, jws: &Jws<'_>, now: u64) -> Result<Claims, IssueError> {
-        Ok(self.shared().verify(jws, now, Occasion::Issue).await?)
+        let outcome = self.shared().verify(jws, now, Occasion::Issue).await;
+        Ok(outcome.map_err(|error| match error {
+            // What it publishes is not known.
+            FillError::UnknownKey if self.shared().is_failing() => FillError::NoKeys,
+            error => error,
+        })?)
     }
 
     /// Verifies a token that lay sealed in the store, at the time `now` (seconds since the epoch).
@@ -70,6 +75,11 @@ impl Shared {
             Verifier::Keys(rotation.keys())
         };
         verify(jws, verifier, &self.settings.policy(), now)
+    }
+
+    /// Whether the keys could not be fetched lately.
+    fn is_failing(&self) -> bool {
+        self.jwks_health.lock().failing.is_some()
     }
 
     /// Whether other keys could make the token good: its key is missing, or it names none and none fits.

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod connections;
+mod overload;
 mod providers;
 mod sizes;
 mod times;

@@ -1,6 +1,6 @@
 use std::{error::Error, io, net::SocketAddr, time::Duration};
 
-use hyper::client::conn::http1::{Builder, SendRequest};
+use hyper::client::conn::http1::Builder;
 use hyper_util::rt::TokioIo;
 use splittoken_reach::{Forbidden, Reach};
 use splittoken_routing::BackendProtocol;
@@ -13,14 +13,12 @@ use tokio::{
 
 use super::{
     counts::UpstreamCounts,
+    http1::Http1,
     multiplexed,
     target::Target,
     tls::{Tls, is_http2},
 };
-use crate::{
-    body::{RequestBody, TooLarge},
-    circuit::Closed,
-};
+use crate::{body::TooLarge, circuit::Closed};
 
 /// The largest header block that an upstream may answer with, in bytes.
 pub(super) const MAX_RESPONSE_HEADERS: u32 = 64 * 1024;
@@ -159,11 +157,11 @@ pub(super) struct Connection {
 
 /// What is spoken on it.
 pub(super) enum Spoken {
-    Http1(SendRequest<RequestBody>),
+    Http1(Http1),
     Http2(multiplexed::Opened),
 }
 
-/// Opens a connection to `target`, as far as `reach` goes, and spawns the task that drives it.
+/// Opens a connection to `target`, as far as `reach` goes.
 pub(super) async fn connect(
     target: &Target,
     reach: &Reach,
@@ -186,15 +184,16 @@ pub(super) async fn connect_http1(
     counts: &UpstreamCounts,
 ) -> Result<Connection, UpstreamError> {
     let (stream, peer) = open(&target.address, reach).await?;
-    let sender = match &target.tls {
+    let mut connection = match &target.tls {
         None => http1(stream, counts).await?,
         Some(tls) => {
             let stream = tls.connect_http1(stream).await.map_err(UpstreamError::Tls)?;
             http1(stream, counts).await?
         }
     };
+    connection.hand_over();
     Ok(Connection {
-        spoken: Spoken::Http1(sender),
+        spoken: Spoken::Http1(connection),
         peer,
     })
 }
@@ -239,7 +238,7 @@ where
     multiplexed::open(io, counts.opened("http2")).await
 }
 
-async fn http1<T>(io: T, counts: &UpstreamCounts) -> Result<SendRequest<RequestBody>, UpstreamError>
+async fn http1<T>(io: T, counts: &UpstreamCounts) -> Result<Http1, UpstreamError>
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -250,14 +249,14 @@ where
         .await
         .map_err(UpstreamError::Protocol)?;
     let open = counts.opened("http1");
-    tokio::spawn(async move {
+    let driver = async move {
         let _open = open;
         // It may become a tunnel.
         if let Err(error) = connection.with_upgrades().await {
             tracing::debug!(%error, "an upstream's connection ended");
         }
-    });
-    Ok(sender)
+    };
+    Ok(Http1::new(sender, driver))
 }
 
 /// What is connected to is what was looked at: the name is resolved once.
@@ -340,7 +339,7 @@ mod tests {
             let Lease::Http1(mut lease) = lease else {
                 unreachable!("not what was asked for")
             };
-            lease.sender.ready().await.unwrap();
+            assert!(lease.connection().is_ready());
             lease.give_back();
         };
         fresh().await;

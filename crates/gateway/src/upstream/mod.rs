@@ -8,6 +8,7 @@
 mod connect;
 mod counts;
 mod form;
+mod http1;
 mod multiplexed;
 mod pool;
 mod send;

@@ -4,10 +4,10 @@ use std::{
     fmt,
     net::SocketAddr,
     sync::Arc,
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use hyper::client::conn::http1::SendRequest;
 use parking_lot::Mutex;
 use splittoken_reach::Reach;
 use splittoken_routing::BackendProtocol;
@@ -15,10 +15,10 @@ use splittoken_routing::BackendProtocol;
 use super::{
     connect::{Connection, Spoken, UpstreamError, connect, connect_http1, within},
     counts::UpstreamCounts,
+    http1::Http1,
     multiplexed::{Multiplexed, Stream},
     target::Target,
 };
-use crate::body::RequestBody;
 
 /// The age at which connections begin to be renewed, so that a Service's new pods are found: all by 60 s, but not
 /// all at once.
@@ -41,7 +41,7 @@ const OLD_NEWS: Duration = Duration::from_secs(60);
 pub(crate) struct Pool {
     pub(super) counts: Arc<UpstreamCounts>,
     /// Those that serve one request at a time, while they serve none.
-    idle: Mutex<HashMap<Arc<str>, Vec<Idle>>>,
+    idle: Mutex<HashMap<Arc<str>, Vec<Box<Kept>>>>,
     /// Those that serve many.
     shared: Mutex<HashMap<Arc<str>, Shared>>,
     /// When somebody last tried what is not allowed, or has no TLS that counts.
@@ -58,11 +58,13 @@ struct Shared {
     is_http1: bool,
 }
 
-struct Idle {
-    sender: SendRequest<RequestBody>,
+/// A connection that serves one request at a time.
+struct Kept {
+    connection: Http1,
     key: Arc<str>,
     peer: SocketAddr,
     dies: Instant,
+    /// When it was opened or put back.
     since: Instant,
 }
 
@@ -77,10 +79,7 @@ pub(crate) enum Lease {
 
 /// A connection in use. Dropped, it is closed; given back, it may serve another request.
 pub(crate) struct Borrowed {
-    pub(super) sender: SendRequest<RequestBody>,
-    key: Arc<str>,
-    peer: SocketAddr,
-    dies: Instant,
+    kept: Box<Kept>,
     pool: Arc<Pool>,
     /// Whether it had served before: then the other side may have closed it unseen.
     pub(super) is_reused: bool,
@@ -199,19 +198,9 @@ impl Pool {
         for at in (0..connections.len()).rev() {
             if !connections[at].is_usable(now) || !reach.admits(connections[at].peer) {
                 connections.swap_remove(at);
-            } else if connections[at].sender.is_ready() {
-                let Idle {
-                    sender,
-                    key,
-                    peer,
-                    dies,
-                    ..
-                } = connections.swap_remove(at);
+            } else if connections[at].connection.is_ready() {
                 return Some(Borrowed {
-                    sender,
-                    key,
-                    peer,
-                    dies,
+                    kept: connections.swap_remove(at),
                     pool: Arc::clone(self),
                     is_reused: true,
                 });
@@ -231,14 +220,18 @@ impl Pool {
 
     /// Takes a new connection into account.
     fn adopt(self: &Arc<Self>, target: &Target, connection: Connection, random: u64) -> Lease {
-        let dies = Instant::now() + MIN_AGE + Duration::from_millis(random % AGE_SPREAD_MS);
+        let since = Instant::now();
+        let dies = since + MIN_AGE + Duration::from_millis(random % AGE_SPREAD_MS);
         let (key, peer) = (Arc::clone(&target.key), connection.peer);
         match connection.spoken {
-            Spoken::Http1(sender) => Lease::Http1(Borrowed {
-                sender,
-                key,
-                peer,
-                dies,
+            Spoken::Http1(connection) => Lease::Http1(Borrowed {
+                kept: Box::new(Kept {
+                    connection,
+                    key,
+                    peer,
+                    dies,
+                    since,
+                }),
                 pool: Arc::clone(self),
                 is_reused: false,
             }),
@@ -274,7 +267,7 @@ impl Pool {
         let now = Instant::now();
         let mut idle = self.idle.lock();
         idle.retain(|_, connections| {
-            connections.retain(|c| c.is_usable(now));
+            connections.retain_mut(|c| c.is_usable(now));
             !connections.is_empty()
         });
         self.shared.lock().retain(|key, shared| {
@@ -289,9 +282,9 @@ impl Pool {
     }
 }
 
-impl Idle {
-    fn is_usable(&self, now: Instant) -> bool {
-        !self.sender.is_closed() && now < self.dies && now - self.since < MAX_IDLE
+impl Kept {
+    fn is_usable(&mut self, now: Instant) -> bool {
+        !self.connection.is_closed() && now < self.dies && now - self.since < MAX_IDLE
     }
 }
 
@@ -304,6 +297,18 @@ impl Lease {
         }
     }
 
+    /// Polls something that waits for what comes on it.
+    pub(crate) fn attend<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        match self {
+            Self::Http1(borrowed) => borrowed.connection().attend(cx, poll),
+            Self::Http2(_) => poll(cx),
+        }
+    }
+
     /// The response has ended well.
     pub(crate) fn give_back(self) {
         if let Self::Http1(borrowed) = self {
@@ -313,29 +318,32 @@ impl Lease {
 }
 
 impl Borrowed {
+    pub(super) fn connection(&mut self) -> &mut Http1 {
+        &mut self.kept.connection
+    }
+
     /// Puts the connection back.
     pub(super) fn give_back(self) {
-        let now = Instant::now();
-        if self.sender.is_closed() || now >= self.dies {
+        let Self { mut kept, pool, .. } = self;
+        kept.since = Instant::now();
+        kept.connection.rest();
+        if kept.connection.is_closed() || kept.since >= kept.dies {
             return;
         }
-        let mut idle = self.pool.idle.lock();
-        let connections = idle.entry(Arc::clone(&self.key)).or_default();
+        let mut idle = pool.idle.lock();
+        let connections = match idle.get_mut(&*kept.key) {
+            Some(connections) => connections,
+            None => idle.entry(Arc::clone(&kept.key)).or_default(),
+        };
         if connections.len() < MAX_IDLE_CONNECTIONS {
-            connections.push(Idle {
-                sender: self.sender,
-                key: self.key,
-                peer: self.peer,
-                dies: self.dies,
-                since: now,
-            });
+            connections.push(kept);
         }
     }
 }
 
 impl fmt::Debug for Borrowed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Borrowed({})", self.key)
+        write!(f, "Borrowed({})", self.kept.key)
     }
 }
 

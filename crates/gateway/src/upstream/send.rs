@@ -166,11 +166,7 @@ async fn attempt(
             }
         };
         let sent = match &mut lease {
-            Lease::Http1(borrowed) => borrowed
-                .sender
-                .try_send_request(request)
-                .await
-                .map_err(Failed::of),
+            Lease::Http1(borrowed) => borrowed.connection().send(request).await.map_err(Failed::of),
             Lease::Http2(stream) => {
                 let scheme = if target.tls.is_some() {
                     Scheme::HTTPS

@@ -244,6 +244,19 @@ async fn without_any_keys_nothing_is_known_and_nothing_refused() {
     assert_eq!(fill(&provider, &a.token(&server.url)).await, Ok(()));
 }
 
+/// Whether the provider publishes the key cannot be said: no reason to distrust its answer.
+#[tokio::test]
+async fn an_unknown_key_at_issue_is_no_lie_while_the_keys_cannot_be_fetched() {
+    let (a, b) = (Signer::new("a"), Signer::new("b"));
+    let (server, provider) = with_keys(&[&a]).await;
+    server.reply("/jwks", Reply::status("500 Oops", ""));
+    let token = b.token(&server.url);
+    assert_eq!(issue(&provider, &token).await, Err(IssueError::NoKeys));
+    server.reply("/jwks", Reply::ok(&jwks(&[&a])));
+    eventually("recovery", || provider.state().jwks.unwrap().ok).await;
+    assert_eq!(issue(&provider, &token).await, Err(IssueError::UnknownKey));
+}
+
 #[tokio::test]
 async fn the_first_fill_waits_for_the_first_keys() {
     let a = Signer::new("a");
@@ -402,9 +415,9 @@ async fn a_hanging_discovery_holds_up_no_keys() {
         ..given(&server.url)
     };
     let (provider, _task) = start(settings);
+    let begun = Instant::now();
     assert_eq!(fill(&provider, &a.token(&server.url)).await, Ok(()));
     server.reply("/jwks", Reply::ok(&jwks(&[&a, &b])));
-    let begun = Instant::now();
     assert_eq!(fill(&provider, &b.token(&server.url)).await, Ok(()));
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     assert!(provider.state().discovery.unwrap().fetched_seconds_ago.is_none());
