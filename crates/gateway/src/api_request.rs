@@ -1,9 +1,6 @@
 //! An API request: opaque token in, JWT out, everything else as it came.
 
-use std::{
-    sync::Arc,
-    time::{Instant, SystemTime},
-};
+use std::{sync::Arc, time::SystemTime};
 
 use http::{
     HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version, header,
@@ -12,6 +9,7 @@ use http::{
 };
 use hyper::body::{Body as _, Incoming};
 use splittoken_routing::{Authentication, CanonicalPath, ServedRule, authorize, claim_header_value};
+use tokio::time::Instant;
 
 use crate::{
     access_log::Trail,
@@ -292,7 +290,16 @@ async fn forward(
     });
     let random = worker.random.next();
     let started = Instant::now();
-    let outcome = send(&worker.pool, request, wants_trailers, limits, pick, random).await;
+    let outcome = send(
+        &worker.pool,
+        request,
+        wants_trailers,
+        limits,
+        pick,
+        random,
+        started,
+    )
+    .await;
     worker.shared.metrics.upstream.duration.observe(started.elapsed());
     if let Some(call) = call {
         let outcome = outcome.as_ref();

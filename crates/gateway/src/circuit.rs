@@ -31,7 +31,7 @@ const FAILURE: u32 = 10;
 pub(crate) struct Burden {
     /// The most requests that may wait for its answer.
     pub(crate) requests: usize,
-    /// After how many failures in a row it is left alone; 0 for never.
+    /// After how many requests in a row that did not get there it is left alone; 0 for never.
     pub(crate) failures: u32,
     /// Counts the places that are left alone.
     pub(crate) resting: Gauge<i64, AtomicI64>,
@@ -65,8 +65,20 @@ pub(crate) struct Circuit {
 pub(crate) enum Closed {
     /// As many requests wait for it as may.
     Busy,
-    /// It has failed too often, and is left alone for a while.
+    /// It could not be reached too often, and is left alone for a while.
     Resting,
+}
+
+/// Why there was no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// There was no way to get there. No client can bring that about, so only this makes a place rest: it is there for
+    /// others, too.
+    Unreachable,
+    /// It was there, and gave none: a request may be to blame.
+    Broken,
+    /// It took longer than it was waited for.
+    Late,
 }
 
 /// A request that waits for an answer, until this is dropped.
@@ -112,11 +124,11 @@ impl Circuit {
         match (before, after) {
             (false, true) => {
                 resting.inc();
-                tracing::warn!(place, "it fails again and again, and is asked seldom from now on");
+                tracing::warn!(place, "it cannot be reached, and is asked seldom from now on");
             }
             (true, false) => {
                 resting.dec();
-                tracing::info!(place, "it answers again");
+                tracing::info!(place, "it can be reached again");
             }
             _ => {}
         }
@@ -139,10 +151,11 @@ impl Waiting {
         }
     }
 
-    /// It has not, and that is its fault.
-    pub(crate) fn failed(self) {
+    /// It has not.
+    pub(crate) fn failed(self, trouble: Trouble) {
         let limit = self.0.burden.failures;
-        self.0.note(|health| health.failed(limit, Instant::now()));
+        self.0
+            .note(|health| health.failed(trouble, limit, Instant::now()));
     }
 }
 
@@ -155,7 +168,7 @@ impl Drop for Waiting {
 /// How a place has done lately.
 #[derive(Debug)]
 struct Health {
-    /// Failures in a row.
+    /// How often in a row there was no way to get there.
     failures: u32,
     /// Until when it is left alone; then one request is a test of it.
     rests_until: Option<Instant>,
@@ -198,15 +211,27 @@ impl Health {
     }
 
     fn answered(&mut self) {
-        self.failures = 0;
-        self.rests_until = None;
-        self.rest = Duration::ZERO;
+        self.is_there();
         self.tokens = MAX_TOKENS.min(self.tokens + 1);
     }
 
-    fn failed(&mut self, limit: u32, now: Instant) {
-        self.failures = self.failures.saturating_add(1);
+    fn failed(&mut self, trouble: Trouble, limit: u32, now: Instant) {
         self.tokens = self.tokens.saturating_sub(FAILURE);
+        match trouble {
+            Trouble::Unreachable => self.is_away(limit, now),
+            Trouble::Broken => self.is_there(),
+            Trouble::Late => {}
+        }
+    }
+
+    fn is_there(&mut self) {
+        self.failures = 0;
+        self.rests_until = None;
+        self.rest = Duration::ZERO;
+    }
+
+    fn is_away(&mut self, limit: u32, now: Instant) {
+        self.failures = self.failures.saturating_add(1);
         if limit > 0 && self.failures >= limit {
             self.rest = (self.rest * 2).clamp(SHORTEST_REST, LONGEST_REST);
             self.rests_until = Some(now + self.rest);
@@ -250,7 +275,7 @@ impl CircuitBook {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{Trouble::Unreachable, *};
 
     fn burden() -> Burden {
         Burden {
@@ -287,11 +312,11 @@ mod tests {
             if is_good {
                 waiting.answered();
             } else {
-                waiting.failed();
+                waiting.failed(Unreachable);
             }
             assert_eq!(circuit.burden.resting.get(), 0);
         }
-        circuit.enter().unwrap().failed();
+        circuit.enter().unwrap().failed(Unreachable);
         let resting = circuit.burden.resting.clone();
         assert_eq!(resting.get(), 1);
         assert_eq!(circuit.enter().unwrap_err(), Closed::Resting);
@@ -302,15 +327,29 @@ mod tests {
     }
 
     #[test]
+    fn what_a_request_may_be_to_blame_for_makes_nothing_rest() {
+        let (mut health, now) = (Health::default(), Instant::now());
+        (0..100).for_each(|_| health.failed(Trouble::Broken, 3, now));
+        (0..100).for_each(|_| health.failed(Trouble::Late, 3, now));
+        assert_eq!(health.rests_until, None);
+        assert!(!health.may_retry());
+        (0..3).for_each(|_| health.failed(Unreachable, 3, now));
+        health.failed(Trouble::Late, 3, now);
+        assert!(health.rests_until.is_some(), "late says nothing");
+        health.failed(Trouble::Broken, 3, now);
+        assert_eq!(health.rests_until, None, "it is there");
+    }
+
+    #[test]
     fn one_request_a_rest_is_a_test() {
         let (mut health, start) = (Health::default(), Instant::now());
         let second = Duration::from_secs(1);
-        (0..3).for_each(|_| health.failed(3, start));
+        (0..3).for_each(|_| health.failed(Unreachable, 3, start));
         assert!(!health.admits(start + second / 2));
         assert!(health.admits(start + second), "the test");
         assert!(!health.admits(start + second), "the others wait for it");
         assert!(health.admits(start + 2 * second), "nothing came of it: another");
-        health.failed(3, start + 2 * second);
+        health.failed(Unreachable, 3, start + 2 * second);
         assert!(!health.admits(start + 3 * second), "twice as long");
         assert!(health.admits(start + 4 * second));
         health.answered();
@@ -320,11 +359,11 @@ mod tests {
     #[test]
     fn no_rest_is_longer_than_half_a_minute() {
         let (mut health, now) = (Health::default(), Instant::now());
-        (0..100).for_each(|_| health.failed(3, now));
+        (0..100).for_each(|_| health.failed(Unreachable, 3, now));
         assert_eq!(health.rests_until, Some(now + LONGEST_REST));
-        (0..100).for_each(|_| health.failed(0, now));
+        (0..100).for_each(|_| health.failed(Unreachable, 0, now));
         health.answered();
-        (0..100).for_each(|_| health.failed(0, now));
+        (0..100).for_each(|_| health.failed(Unreachable, 0, now));
         assert_eq!(health.rests_until, None, "0 is never");
     }
 
@@ -334,7 +373,7 @@ mod tests {
         let now = Instant::now();
         let retries = (0..1000).filter(|_| {
             let may = health.may_retry();
-            health.failed(0, now);
+            health.failed(Unreachable, 0, now);
             may
         });
         assert_eq!(retries.count(), 50);
@@ -344,7 +383,7 @@ mod tests {
         for number in 0..1000 {
             if number % 20 == 0 {
                 assert!(health.may_retry());
-                health.failed(0, now);
+                health.failed(Unreachable, 0, now);
             } else {
                 health.answered();
             }
@@ -368,7 +407,7 @@ mod tests {
     #[test]
     fn one_that_does_well_is_not_looked_at() {
         let circuit = circuit();
-        circuit.enter().unwrap().failed();
+        circuit.enter().unwrap().failed(Unreachable);
         assert!(circuit.is_troubled.load(Relaxed));
         (0..FAILURE).for_each(|_| circuit.enter().unwrap().answered());
         assert!(!circuit.is_troubled.load(Relaxed));

@@ -183,8 +183,7 @@ impl Failure {
                 Answer::new(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request", text).done()
             }
             Self::Upstream(UpstreamError::Closed(_)) => {
-                let text =
-                    "The upstream has more to do than it can, or fails again and again. Try again soon.";
+                let text = "The upstream has more to do than it can, or cannot be reached. Try again soon.";
                 Answer::new(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", text)
                     .retry_later()
                     .done()

@@ -36,7 +36,7 @@ pub struct Limits {
     pub upstream_requests: usize,
     /// The most token requests that may wait for the answer of one provider.
     pub provider_requests: usize,
-    /// After how many failures in a row an upstream or a provider is left alone for a while; 0 for never.
+    /// After how many failures to connect, in a row, an upstream or a provider is left alone for a while; 0 for never.
     pub breaker_failures: u32,
     /// How many bytes the near cache may hold.
     pub near_cache_bytes: u64,

@@ -167,7 +167,7 @@ impl Metrics {
         );
         r.register(
             "resting",
-            "Upstreams and providers that are left alone for a while, since they have failed too often",
+            "Upstreams and providers that are left alone for a while, since they cannot be reached",
             self.resting.clone(),
         );
         r.register(

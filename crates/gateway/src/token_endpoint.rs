@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 use crate::{
     access_log::Trail,
     body::ResponseBody,
-    circuit::Closed,
+    circuit::{Closed, Trouble},
     failure::{Answer, Failure, ProviderFailure, TokenRequestError},
     issue::{Life, Release, judge, life, policy},
     issuer::Issuer,
@@ -153,20 +153,32 @@ async fn ask(issuer: &Issuer, call: TokenCall) -> Result<ProviderAnswer, Failure
     issuer.calls.count("token", outcome, started.elapsed());
     match &answer {
         Ok(_) => waiting.answered(),
-        Err(error) if is_away(error) => waiting.failed(),
-        Err(_) => {}
+        Err(error) => {
+            if let Some(trouble) = trouble(error) {
+                waiting.failed(trouble);
+            }
+        }
     }
     answer.map_err(|error| call_failure(&error))
 }
 
-/// Whether the provider was not there, or did not answer.
-fn is_away(error: &TokenCallError) -> bool {
-    matches!(
-        error,
-        TokenCallError::Call(
-            CallError::Timeout | CallError::Unreachable(_) | CallError::Tls(_) | CallError::Truncated(_)
-        )
-    )
+/// What it says of the provider.
+fn trouble(error: &TokenCallError) -> Option<Trouble> {
+    match error {
+        TokenCallError::Call(error) => match error {
+            CallError::Unreachable(_) | CallError::ConnectTimeout | CallError::Tls(_) => {
+                Some(Trouble::Unreachable)
+            }
+            CallError::Timeout => Some(Trouble::Late),
+            CallError::NoClient(_) | CallError::Forbidden(_) => None,
+            CallError::Redirect(_)
+            | CallError::Compressed
+            | CallError::TooLarge
+            | CallError::Truncated(_)
+            | CallError::Malformed(_) => Some(Trouble::Broken),
+        },
+        TokenCallError::NoTokenEndpoint => None,
+    }
 }
 
 fn call_failure(error: &TokenCallError) -> Failure {
@@ -175,7 +187,11 @@ fn call_failure(error: &TokenCallError) -> Failure {
         TokenCallError::Call(CallError::Timeout) => ProviderFailure::Timeout,
         TokenCallError::NoTokenEndpoint
         | TokenCallError::Call(
-            CallError::NoClient(_) | CallError::Unreachable(_) | CallError::Forbidden(_) | CallError::Tls(_),
+            CallError::NoClient(_)
+            | CallError::Unreachable(_)
+            | CallError::ConnectTimeout
+            | CallError::Forbidden(_)
+            | CallError::Tls(_),
         ) => ProviderFailure::Unreachable(reason),
         TokenCallError::Call(_) => ProviderFailure::Untrusted(reason),
     })

@@ -133,7 +133,7 @@ fn tries_that_fail_are_counted_with_their_reason() -> Result<()> {
 #[test]
 fn requests_are_counted_by_protocol_and_while_they_last() -> Result<()> {
     let stand = Stand::built(
-        |to| open_rules(to, &[to.upstream.clone()]),
+        |to| open_rules(to, std::slice::from_ref(&to.upstream)),
         |gateway| gateway.arguments(&["--http2-cleartext"]),
     )?;
     let (gateway, host) = (&stand.gateway, stand.gateway.host());
@@ -167,7 +167,7 @@ fn requests_are_counted_by_protocol_and_while_they_last() -> Result<()> {
 fn tls_handshakes_and_the_end_of_certificates() -> Result<()> {
     let listener = Listener::new()?;
     let stand = Stand::built(
-        |to| open_rules(to, &[to.upstream.clone()]),
+        |to| open_rules(to, std::slice::from_ref(&to.upstream)),
         |gateway| gateway.arguments(&listener.arguments()),
     )?;
     let gateway = &stand.gateway;

@@ -1,6 +1,6 @@
-//! JWTs that everybody knows: the examples of RFC 7515 (appendix A) and RFC 7520 (section 4), and what is wrong with
-//! signatures in general. As tokens of clients they are nothing, and as answers of a provider they are refused, even
-//! where it publishes the keys that they were signed with.
+//! JWTs that everybody knows: the examples of RFC 7515 (appendix A) and RFC 7520 (section 4, of which 4.2 and 4.3 are among
+//! Wycheproof's), and what is wrong with signatures in general. As tokens of clients they are nothing, and as answers of a
+//! provider they are refused, even where it publishes the keys that they were signed with.
 
 use anyhow::{Context as _, Result, ensure};
 use aws_lc_rs::{hmac, signature};

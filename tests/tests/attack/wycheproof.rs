@@ -1,12 +1,13 @@
-//! Wycheproof's tokens, whose public keys the provider publishes: none of them is a token of a client's, none is an answer of
-//! the provider's, and no signature of theirs is one of claims that would be taken.
+//! Wycheproof's tokens, whose keys are the provider's: none of them is a token of a client's, none is an answer of the
+//! provider's, and no signature of theirs is one of claims that would be taken.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use splittoken_tests::gate::report;
-use splittoken_tests::jwt;
+use splittoken_tests::hostile::Hostile;
+use splittoken_tests::jwt::{self, Key};
 use splittoken_tests::scene::Scene;
 use splittoken_tests::secret::base64url;
 use splittoken_tests::wire::{Step, answer};
@@ -19,6 +20,9 @@ const TOKENS: usize = 649;
 
 /// How many answers at least are refused for their signature alone: the keys are known, and all else is good.
 const FORGERIES: u64 = 300;
+
+/// How many secrets for HMAC there are.
+const SECRETS: usize = 3;
 
 /// All that there are for keys that are published.
 const ALGORITHMS: [&str; 10] = [
@@ -59,6 +63,18 @@ fn is_nothing(scene: &Scene, vector: &Vector) -> Result<()> {
     scene.works().map(drop)
 }
 
+/// Judges all of them; gives how many answers were refused for their signature alone.
+fn judge(scene: &Scene, vectors: &[Vector]) -> Result<u64> {
+    println!("{} cases", vectors.len());
+    let failures = vectors
+        .iter()
+        .filter_map(|vector| Some((vector.name.as_str(), is_nothing(scene, vector).err()?)));
+    report(failures.collect());
+    let outcomes = outcomes(scene)?;
+    println!("{outcomes:?}");
+    Ok(outcomes.get("signature").copied().unwrap_or_default())
+}
+
 /// How often each outcome of a token request came.
 fn outcomes(scene: &Scene) -> Result<BTreeMap<String, u64>> {
     let text = scene.gateway.admin("/metrics")?.text();
@@ -76,20 +92,36 @@ fn outcomes(scene: &Scene) -> Result<BTreeMap<String, u64>> {
 #[test]
 fn its_tokens_are_neither_tokens_nor_answers() -> Result<()> {
     let vectors = Vectors::read()?;
-    println!("{} cases, {} keys", vectors.tokens.len(), vectors.keys.len());
     ensure!(
         vectors.tokens.len() == TOKENS,
         "the number of vectors has changed"
     );
-    let scene = scene(&vectors)?;
-    let failures = vectors
-        .tokens
-        .iter()
-        .filter_map(|vector| Some((vector.name.as_str(), is_nothing(&scene, vector).err()?)));
-    report(failures.collect());
-    let outcomes = outcomes(&scene)?;
-    println!("{outcomes:?}");
-    let forgeries = outcomes.get("signature").copied().unwrap_or_default();
-    ensure!(forgeries >= FORGERIES, "{outcomes:?}");
+    let forgeries = judge(&scene(&vectors)?, &vectors.tokens)?;
+    ensure!(
+        forgeries >= FORGERIES,
+        "only {forgeries} were refused for their signature"
+    );
+    Ok(())
+}
+
+/// Nor where the provider signs with the secret that they are signed with.
+#[test]
+fn its_macs_are_nothing_where_their_secret_is_the_providers() -> Result<()> {
+    let vectors = Vectors::read()?;
+    ensure!(
+        vectors.secrets.len() == SECRETS,
+        "the number of secrets has changed"
+    );
+    for (secret, tokens) in vectors.secrets {
+        let issuer = json!({"algorithms": ["HS256"], "hmacSecretRef": {"name": "key"}});
+        let scene = Scene::of(
+            Hostile::start(&[])?,
+            Key::hmac(&secret),
+            |route| route.issuer(&issuer).secret("key", "hmac", &secret),
+            |gateway| gateway,
+        )?;
+        let forgeries = judge(&scene, &tokens)?;
+        ensure!(forgeries > 0, "none was refused for its signature");
+    }
     Ok(())
 }

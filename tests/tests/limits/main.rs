@@ -8,6 +8,10 @@ mod sizes;
 mod times;
 mod upstreams;
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::thread;
+
 use anyhow::{Context as _, Result};
 use splittoken_tests::gateway::smallest_route;
 use splittoken_tests::raw::{Answer, Client};
@@ -19,6 +23,20 @@ fn stand(arguments: &[&str]) -> Result<Stand> {
         |to| smallest_route(&to.issuer, &to.upstream),
         |gateway| gateway.arguments(arguments),
     )
+}
+
+/// From now on somebody listens where a gateway has found nobody: a server that answers each connection once, until the end
+/// of the tests.
+fn come_late(port: u16, answer: Vec<u8>) -> Result<()> {
+    let listener = TcpListener::bind(("127.0.0.1", port))?;
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            // The heads of these tests come at one go.
+            let _ = stream.read(&mut [0; 64 * 1024]);
+            let _ = stream.write_all(&answer);
+        }
+    });
+    Ok(())
 }
 
 /// Sends bytes on a connection that is there, and reads the answer.

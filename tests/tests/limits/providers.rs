@@ -5,12 +5,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use serde_json::json;
 use splittoken_tests::http::Answer;
+use splittoken_tests::ports;
 use splittoken_tests::raw::Client;
 use splittoken_tests::route::Route;
 use splittoken_tests::shop::metric;
 use splittoken_tests::stand::{Stand, request};
 use splittoken_tests::wait;
 use splittoken_tests::wire::{Step, answer};
+
+use super::come_late;
 
 const BOUND: Duration = Duration::from_secs(30);
 const AT_ONCE: Duration = Duration::from_secs(1);
@@ -68,28 +71,37 @@ fn so_many_token_requests_wait_for_a_provider() -> Result<()> {
 }
 
 #[test]
-fn a_provider_that_does_not_answer_is_left_alone_and_comes_back() -> Result<()> {
-    let stand = stand(&["--breaker-failures", "2"])?;
-    let token = stand.token(&json!({}))?;
-    stand.provider.answer_steps(vec![Step::Hold]);
+fn a_provider_that_cannot_be_reached_is_left_alone_and_comes_back() -> Result<()> {
+    let port = ports::free()?;
+    let endpoint = format!("http://127.0.0.1:{port}/token");
+    let stand = Stand::built(
+        |to| {
+            let issuer = json!({"endpoints": {"token": endpoint}});
+            Route::new(&to.issuer, &to.upstream).issuer(&issuer).into()
+        },
+        |gateway| gateway.arguments(&["--breaker-failures", "2"]),
+    )?;
     for _ in 0..2 {
-        assert_eq!(ask(&stand)?.status, 504);
+        assert_eq!(ask(&stand)?.status, 503);
     }
-    let (asked, start) = (stand.provider.requests("/token").len(), Instant::now());
+    assert_eq!(failures(&stand, "provider_unreachable")?, 2);
+    let start = Instant::now();
     let refused = ask(&stand)?;
     assert!(start.elapsed() < AT_ONCE);
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
-    assert_eq!(stand.provider.requests("/token").len(), asked);
     assert_eq!(failures(&stand, "provider_resting")?, 1);
     let resting = "splittoken_gateway_resting{kind=\"provider\"}";
     assert_eq!(metric(&stand.gateway, resting)?, 1);
-    assert_eq!(stand.get("/orders", &token)?.status, 200, "API traffic goes on");
-    stand.provider.answer_token(&token.jwt);
+    assert_eq!(stand.ask("GET /orders", &[])?.status, 401, "API traffic goes on");
+    come_late(
+        port,
+        answer("400 Bad Request", &[], r#"{"error":"invalid_grant"}"#),
+    )?;
     wait::until_true(BOUND, "the provider to be asked again", || {
-        ask(&stand).is_ok_and(|answer| answer.status == 200)
+        ask(&stand).is_ok_and(|answer| answer.status == 400)
     })?;
     println!(
-        "a provider that had not answered is in use again after {:?}",
+        "a provider that could not be reached is in use again after {:?}",
         start.elapsed()
     );
     assert_eq!(metric(&stand.gateway, resting)?, 0);
@@ -97,21 +109,31 @@ fn a_provider_that_does_not_answer_is_left_alone_and_comes_back() -> Result<()> 
 }
 
 #[test]
-fn what_a_provider_refuses_is_no_failure() -> Result<()> {
+fn what_a_provider_does_with_a_request_is_no_failure() -> Result<()> {
     let stand = stand(&["--breaker-failures", "2"])?;
-    stand.token(&json!({}))?;
+    let token = stand.token(&json!({}))?;
     stand.provider.answer_raw(answer(
         "503 Service Unavailable",
         &[],
         r#"{"error":"temporarily_unavailable"}"#,
     ));
-    for _ in 0..5 {
+    for _ in 0..4 {
         assert_eq!(ask(&stand)?.status, 503);
     }
     stand.provider.answer_json("nonsense");
-    for _ in 0..5 {
+    for _ in 0..4 {
         assert_eq!(ask(&stand)?.status, 502);
     }
+    stand.provider.answer_steps(vec![Step::Close]);
+    for _ in 0..4 {
+        assert_eq!(ask(&stand)?.status, 502);
+    }
+    stand.provider.answer_steps(vec![Step::Hold]);
+    for _ in 0..3 {
+        assert_eq!(ask(&stand)?.status, 504);
+    }
     assert_eq!(failures(&stand, "provider_resting")?, 0);
+    stand.provider.answer_token(&token.jwt);
+    assert_eq!(ask(&stand)?.status, 200);
     Ok(())
 }

@@ -77,8 +77,8 @@ pub(crate) struct LimitArguments {
     #[arg(long, env = "SPLITTOKEN_MAX_PROVIDER_REQUESTS", value_name = "N", default_value_t = 256, value_parser = value_parser!(u32).range(1..))]
     max_provider_requests: u32,
 
-    /// After how many failures in a row an upstream or a provider is left alone, for 1 s at first and 30 s at most, with
-    /// 503 meanwhile; 0 for never.
+    /// After how many failures to connect, in a row, an upstream or a provider is left alone, for 1 s at first and 30 s at
+    /// most, with 503 meanwhile; 0 for never.
     #[arg(
         long,
         env = "SPLITTOKEN_BREAKER_FAILURES",

@@ -18,12 +18,15 @@ use super::{
     target::Target,
     tls::{Tls, is_http2},
 };
-use crate::{body::TooLarge, circuit::Closed};
+use crate::{
+    body::TooLarge,
+    circuit::{Closed, Trouble},
+};
 
 /// The largest header block that an upstream may answer with, in bytes.
 pub(super) const MAX_RESPONSE_HEADERS: u32 = 64 * 1024;
 
-/// What an upstream has to be given before it counts as one that does not answer.
+/// What an upstream has to be given before it counts as one that cannot be connected to.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why an upstream gave no response.
@@ -69,18 +72,20 @@ pub(crate) enum UpstreamError {
 }
 
 impl UpstreamError {
-    /// Whether it is the upstream that is to blame, after `waited`. A rule of little patience says nothing of an upstream
-    /// that others share.
-    pub(super) fn is_upstreams(&self, waited: Duration) -> bool {
+    /// What it says of the upstream, after `waited`. A rule of little patience says nothing of an upstream that others
+    /// share.
+    pub(super) fn trouble(&self, waited: Duration) -> Option<Trouble> {
         match self {
-            Self::Connect(_) | Self::Tls(_) | Self::Protocol(_) | Self::Refused(_) => true,
-            Self::Timeout | Self::ConnectTimeout => waited >= PATIENCE,
+            Self::Connect(_) | Self::Tls(_) => Some(Trouble::Unreachable),
+            Self::ConnectTimeout if waited >= PATIENCE => Some(Trouble::Unreachable),
+            Self::ConnectTimeout | Self::Timeout => Some(Trouble::Late),
+            Self::Protocol(_) | Self::Refused(_) => Some(Trouble::Broken),
             Self::Forbidden(_)
             | Self::RequestBody(_)
             | Self::RequestBodyTooLarge
             | Self::Closed(_)
             | Self::Coding
-            | Self::Switched => false,
+            | Self::Switched => None,
         }
     }
 

@@ -116,8 +116,8 @@ impl Http1 {
         let Some(driver) = self.driver.as_mut().filter(|_| self.bell.answer()) else {
             return;
         };
-        let driven = driver.as_mut().poll(&mut Context::from_waker(&self.waker));
-        if driven.is_ready() {
+        let polled = driver.as_mut().poll(&mut Context::from_waker(&self.waker));
+        if polled.is_ready() {
             self.driver = None;
         }
     }

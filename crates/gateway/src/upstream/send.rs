@@ -48,7 +48,7 @@ struct Failed {
 }
 
 /// Sends `request`, which is in the form of HTTP/1.1, to a target that `pick` names for each try, and gives its response
-/// and what the body comes on. `wants_trailers`: whether the client has said so.
+/// and what the body comes on. `wants_trailers`: whether the client has said so. Its time counts from `started`.
 pub(crate) async fn send<'a>(
     pool: &Arc<Pool>,
     mut request: Request<RequestBody>,
@@ -56,8 +56,8 @@ pub(crate) async fn send<'a>(
     limits: Limits<'_>,
     mut pick: impl FnMut() -> Option<&'a Target>,
     random: u64,
+    started: Instant,
 ) -> Result<(Response<Incoming>, Lease), UpstreamError> {
-    let started = Instant::now();
     let mut tries_left = limits.retries;
     loop {
         let Some(target) = pick() else {
@@ -131,8 +131,11 @@ async fn guarded(
     };
     match &outcome {
         Ok(_) => waiting.answered(),
-        Err(failed) if failed.error.is_upstreams(started.elapsed()) => waiting.failed(),
-        Err(_) => {}
+        Err(failed) => {
+            if let Some(trouble) = failed.error.trouble(started.elapsed()) {
+                waiting.failed(trouble);
+            }
+        }
     }
     outcome
 }
