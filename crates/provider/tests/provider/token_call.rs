@@ -57,7 +57,7 @@ async fn a_provider_that_accepts_nobody_is_given_up_on_by_the_connect_deadline()
     settings.connect_timeout = Duration::from_millis(300);
     let begun = Instant::now();
     let outcome = ask(settings).await.map(|answer| answer.status);
-    assert_eq!(outcome.unwrap_err().reason(), "provider_timeout");
+    assert_eq!(outcome.unwrap_err().reason(), "provider_connect_timeout");
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
 }
 
