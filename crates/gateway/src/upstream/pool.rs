@@ -39,6 +39,8 @@ const OLD_NEWS: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub(crate) struct Pool {
     /// Those that serve one request at a time, while they serve none.
+    // Boxes that go in and out whole, in place of what is in them.
+    #[allow(clippy::vec_box)]
     idle: Mutex<HashMap<Arc<str>, Vec<Box<Kept>>>>,
     /// Those that serve many.
     shared: Mutex<HashMap<Arc<str>, Shared>>,
@@ -258,6 +260,7 @@ impl Pool {
         idle.retain(|_, connections| {
             connections.retain_mut(|c| {
                 c.unused.get_or_insert(now);
+                c.connection.drive();
                 c.is_usable(now)
             });
             !connections.is_empty()
@@ -275,7 +278,7 @@ impl Pool {
 }
 
 impl Kept {
-    fn is_usable(&mut self, now: Instant) -> bool {
+    fn is_usable(&self, now: Instant) -> bool {
         let is_unused = self.unused.is_some_and(|since| now - since >= MAX_IDLE);
         !is_unused && now < self.dies && !self.connection.is_closed()
     }
