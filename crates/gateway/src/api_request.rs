@@ -71,7 +71,6 @@ pub(crate) async fn serve(
     let body_limit = worker.shared.settings.limits.body_bytes;
     let body = RequestBody::new(body, &matched.rule, body_limit).map_err(|TooLarge| Failure::BodyTooLarge)?;
     let wants_trailers = wants_trailers(&parts.headers);
-    let presented = parts.headers.get(header::AUTHORIZATION).cloned();
     edit_headers(rule, peer, token.as_deref(), &mut parts.headers);
     let purpose = if tunnel.is_some() {
         upgrade::ask(&mut parts.headers);
@@ -94,9 +93,7 @@ pub(crate) async fn serve(
         trail.recorded.as_deref(),
     )
     .await?;
-    let vigil = token
-        .zip(presented)
-        .and_then(|(token, presented)| vigil(worker, snapshot, matched.rule, &token, presented));
+    let vigil = token.and_then(|token| vigil(worker, snapshot, matched.rule, token));
     if let Some(client) = tunnel.filter(|_| response.status() == StatusCode::SWITCHING_PROTOCOLS) {
         if !upgrade::is_agreed(&response) {
             return Err(Failure::Upstream(UpstreamError::Switched));
@@ -142,17 +139,10 @@ fn vigil(
     worker: &Arc<Worker>,
     snapshot: &Snapshot,
     rule: Arc<ServedRule>,
-    token: &Rehydrated,
-    presented: HeaderValue,
+    token: Arc<Rehydrated>,
 ) -> Option<Vigil> {
     let issuer = snapshot.issuer(&rule.route)?;
-    Some(Vigil::new(
-        worker,
-        rule,
-        issuer,
-        presented,
-        token.claims.expires_at(),
-    ))
+    Some(Vigil::new(worker, rule, issuer, token))
 }
 
 /// The token of a request, as far as its rule asks for one.

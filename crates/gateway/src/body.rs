@@ -63,7 +63,8 @@ pub(crate) struct Streamed {
     timed: Timed,
     lease: Option<Lease>,
     token: Token,
-    since: Instant,
+    /// When its first piece was given that was not the last.
+    since: Option<Instant>,
     /// Whether a piece was given that may not have been written yet.
     is_unwritten: bool,
     failed: Option<BodyError>,
@@ -241,7 +242,7 @@ impl ResponseBody {
             timed: Timed::new(body, idle),
             lease,
             token: token.map_or(Token::None, Token::Good),
-            since: Instant::now(),
+            since: None,
             is_unwritten: false,
             failed: None,
         })
@@ -293,8 +294,12 @@ impl Streamed {
         polled
     }
 
-    fn is_long(&self) -> bool {
-        matches!(self.token, Token::Watched(_)) || self.since.elapsed() > LONG
+    fn is_long(&mut self) -> bool {
+        match self.token {
+            Token::None => false,
+            Token::Watched(_) => true,
+            Token::Good(_) => self.since.get_or_insert_with(Instant::now).elapsed() > LONG,
+        }
     }
 }
 

@@ -118,14 +118,25 @@ fn host(request: &Parts) -> Result<Host<'_>, GateError> {
 }
 
 fn check_headers(headers: &HeaderMap) -> Result<(), GateError> {
-    if headers.keys().any(|name| name.as_str().contains('_')) {
-        return Err(GateError::Underscore);
+    let (mut has_coding, mut has_connection) = (false, false);
+    for name in headers.keys() {
+        if name.as_str().as_bytes().contains(&b'_') {
+            return Err(GateError::Underscore);
+        }
+        has_coding |= *name == header::TRANSFER_ENCODING;
+        has_connection |= *name == header::CONNECTION;
     }
-    if headers.get_all(header::AUTHORIZATION).iter().nth(1).is_some() {
+    let has_twins = headers.len() > headers.keys_len();
+    if has_twins && headers.get_all(header::AUTHORIZATION).iter().nth(1).is_some() {
         return Err(GateError::Authorization);
     }
-    check_transfer_encoding(headers)?;
-    check_connection(headers)
+    if has_coding {
+        check_transfer_encoding(headers)?;
+    }
+    if has_connection {
+        check_connection(headers)?;
+    }
+    Ok(())
 }
 
 fn check_transfer_encoding(headers: &HeaderMap) -> Result<(), GateError> {

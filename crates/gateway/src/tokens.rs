@@ -35,6 +35,14 @@ pub(crate) struct Rehydrated {
     pub(crate) lookup_id: LookupId,
 }
 
+impl Rehydrated {
+    /// What the client has of it: the part behind the last dot.
+    pub(crate) fn opaque(&self) -> &str {
+        let jwt = self.authorization.to_str().unwrap_or_default();
+        jwt.rsplit('.').next().unwrap_or_default()
+    }
+}
+
 impl fmt::Debug for Rehydrated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Rehydrated({})", self.lookup_id)

@@ -6,15 +6,13 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use http::HeaderValue;
 use splittoken_routing::ServedRule;
 use tokio::time::sleep;
 
 use crate::{
-    credential::{Credential, credential_in},
     failure::Failure,
     issuer::Issuer,
-    tokens::epoch_seconds,
+    tokens::{Rehydrated, epoch_seconds},
     worker::Worker,
 };
 
@@ -26,10 +24,7 @@ pub(crate) struct Vigil {
     worker: Arc<Worker>,
     rule: Arc<ServedRule>,
     issuer: Arc<Issuer>,
-    /// `Authorization` as the client sent it.
-    presented: HeaderValue,
-    /// Its `exp`, if it has one.
-    expires_at: Option<u64>,
+    token: Arc<Rehydrated>,
 }
 
 impl fmt::Debug for Vigil {
@@ -43,15 +38,13 @@ impl Vigil {
         worker: &Arc<Worker>,
         rule: Arc<ServedRule>,
         issuer: &Arc<Issuer>,
-        presented: HeaderValue,
-        expires_at: Option<u64>,
+        token: Arc<Rehydrated>,
     ) -> Self {
         Self {
             worker: Arc::clone(worker),
             rule,
             issuer: Arc::clone(issuer),
-            presented,
-            expires_at,
+            token,
         }
     }
 
@@ -60,15 +53,14 @@ impl Vigil {
         loop {
             sleep(EVERY).await;
             let now = SystemTime::now();
-            if self.expires_at.is_some_and(|exp| exp <= epoch_seconds(now)) {
+            let expires_at = self.token.claims.expires_at();
+            if expires_at.is_some_and(|exp| exp <= epoch_seconds(now)) {
                 return "expired";
             }
-            let Credential::Bearer(token) = credential_in(&self.presented) else {
-                return "scheme";
-            };
             let tokens = &self.worker.tokens;
+            let text = self.token.opaque();
             let found = tokens
-                .rehydrate(&self.rule.route, &self.issuer, token, now, || None)
+                .rehydrate(&self.rule.route, &self.issuer, text, now, || None)
                 .await;
             if let Err(Failure::InvalidToken(reason)) = found {
                 return reason;

@@ -32,7 +32,7 @@ fn come_late(port: u16, answer: Vec<u8>) -> Result<()> {
     thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
             // The heads of these tests come at one go.
-            let _ = stream.read(&mut [0; 64 * 1024]);
+            let _ = stream.read(&mut [0; 8 * 1024]);
             let _ = stream.write_all(&answer);
         }
     });

@@ -74,7 +74,7 @@ fn bodies_have_a_size_where_that_is_set() -> Result<()> {
     let grows = post(&stand, &token, "Transfer-Encoding: chunked", &chunked(&large))?;
     assert_eq!(grows.status, 413, "{}", grows.text());
     let whole = |body: &[u8]| body.len() > 1024;
-    assert!(!stand.upstream.take().iter().any(|request| whole(&request.body())));
+    assert!(!stand.upstream.take().iter().any(|request| whole(request.body())));
     let fits = post(&stand, &token, "Transfer-Encoding: chunked", &chunked(&fits))?;
     assert_eq!(fits.status, 200, "{}", fits.text());
     Ok(())

@@ -32,9 +32,11 @@ pub(super) struct Http1 {
     sender: SendRequest<RequestBody>,
     /// None where a task has it, and after the end.
     driver: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    bell: Arc<Bell>,
-    /// The bell once more, as futures want it.
-    waker: Waker,
+    door: Arc<Door>,
+    /// For the driver.
+    driver_bell: Waker,
+    /// For what waits for the connection.
+    waiter_bell: Waker,
 }
 
 impl Http1 {
@@ -42,12 +44,13 @@ impl Http1 {
         sender: SendRequest<RequestBody>,
         driver: impl Future<Output = ()> + Send + 'static,
     ) -> Self {
-        let bell = Arc::new(Bell::default());
+        let door = Arc::new(Door::default());
         Self {
             sender,
             driver: Some(Box::pin(driver)),
-            waker: Waker::from(Arc::clone(&bell)),
-            bell,
+            driver_bell: Arc::new(Bell::of(&door, DRIVER)).into(),
+            waiter_bell: Arc::new(Bell::of(&door, WAITER)).into(),
+            door,
         }
     }
 
@@ -79,44 +82,46 @@ impl Http1 {
         if self.driver.is_none() {
             return poll(cx);
         }
-        self.bell.attend();
+        self.door.attend();
         for _ in 0..ROUNDS {
             self.drive();
-            let polled = poll(&mut Context::from_waker(&self.waker));
+            self.door.answer(WAITER);
+            let polled = poll(&mut Context::from_waker(&self.waiter_bell));
             if polled.is_ready() {
                 return polled;
             }
-            if !self.bell.has_rung() {
+            if !self.door.has_rung() {
                 break;
             }
         }
-        self.bell.leave_to(cx.waker());
+        self.door.leave_to(cx.waker());
         Poll::Pending
     }
 
     /// Nobody waits for it any more.
     pub(super) fn rest(&mut self) {
-        self.bell.forget();
+        self.door.forget();
     }
 
-    /// Whether it can take a request now.
+    /// Whether it can take a request now. What comes before that request is looked at before it is written.
     pub(super) fn is_ready(&mut self) -> bool {
-        self.drive();
-        self.sender.is_ready()
+        self.sender.is_ready() || {
+            self.drive();
+            self.sender.is_ready()
+        }
     }
 
     /// Whether it has ended, as far as is known.
-    pub(super) fn is_closed(&mut self) -> bool {
-        self.drive();
+    pub(super) fn is_closed(&self) -> bool {
         self.sender.is_closed()
     }
 
-    /// Looks at what the connection has news of, if it has.
-    fn drive(&mut self) {
-        let Some(driver) = self.driver.as_mut().filter(|_| self.bell.answer()) else {
+    /// Looks at what has happened to the connection, if anything has.
+    pub(super) fn drive(&mut self) {
+        let Some(driver) = self.driver.as_mut().filter(|_| self.door.answer(DRIVER)) else {
             return;
         };
-        let polled = driver.as_mut().poll(&mut Context::from_waker(&self.waker));
+        let polled = driver.as_mut().poll(&mut Context::from_waker(&self.driver_bell));
         if polled.is_ready() {
             self.driver = None;
         }
@@ -134,38 +139,40 @@ impl Drop for Http1 {
     }
 }
 
-/// Rings when the connection, or what waits for it, can get on.
-struct Bell {
-    has_rung: AtomicBool,
+/// Where it is rung for the driver, or for who waits for the connection.
+struct Door {
+    has_rung: [AtomicBool; 2],
     listener: Mutex<Listener>,
 }
 
-/// Who is to hear the bell. While somebody attends to the connection, or nobody waits for it, it is enough that it has
-/// rung.
+const DRIVER: usize = 0;
+const WAITER: usize = 1;
+
+/// Who is to hear of it. While somebody attends to the connection, or nobody waits for it, it is enough that it was rung.
 #[derive(Default)]
 struct Listener {
     waker: Option<Waker>,
     is_away: bool,
 }
 
-impl Default for Bell {
+impl Default for Door {
     /// A new connection wants to be driven.
     fn default() -> Self {
         Self {
-            has_rung: AtomicBool::new(true),
+            has_rung: [true, false].map(AtomicBool::new),
             listener: Mutex::default(),
         }
     }
 }
 
-impl Bell {
+impl Door {
     fn has_rung(&self) -> bool {
-        self.has_rung.load(SeqCst)
+        self.has_rung.iter().any(|bell| bell.load(SeqCst))
     }
 
-    /// Whether it has rung since the last answer.
-    fn answer(&self) -> bool {
-        self.has_rung() && self.has_rung.swap(false, SeqCst)
+    /// Whether that bell has rung since the last answer.
+    fn answer(&self, bell: usize) -> bool {
+        self.has_rung[bell].load(SeqCst) && self.has_rung[bell].swap(false, SeqCst)
     }
 
     fn attend(&self) {
@@ -191,18 +198,37 @@ impl Bell {
     fn forget(&self) {
         *self.listener.lock() = Listener::default();
     }
-}
 
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.has_rung.store(true, SeqCst);
+    fn ring(&self, bell: usize) {
+        self.has_rung[bell].store(true, SeqCst);
         let listener = self.listener.lock();
         if let Some(waker) = listener.waker.as_ref().filter(|_| listener.is_away) {
             waker.wake_by_ref();
         }
+    }
+}
+
+/// One of the two, as futures want it.
+struct Bell {
+    door: Arc<Door>,
+    which: usize,
+}
+
+impl Bell {
+    fn of(door: &Arc<Door>, which: usize) -> Self {
+        Self {
+            door: Arc::clone(door),
+            which,
+        }
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.door.ring(self.which);
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.door.ring(self.which);
     }
 }

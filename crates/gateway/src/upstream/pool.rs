@@ -41,6 +41,8 @@ const OLD_NEWS: Duration = Duration::from_secs(60);
 pub(crate) struct Pool {
     pub(super) counts: Arc<UpstreamCounts>,
     /// Those that serve one request at a time, while they serve none.
+    // Boxes that go in and out whole, in place of what is in them.
+    #[allow(clippy::vec_box)]
     idle: Mutex<HashMap<Arc<str>, Vec<Box<Kept>>>>,
     /// Those that serve many.
     shared: Mutex<HashMap<Arc<str>, Shared>>,
@@ -64,8 +66,8 @@ struct Kept {
     key: Arc<str>,
     peer: SocketAddr,
     dies: Instant,
-    /// When it was opened or put back.
-    since: Instant,
+    /// When it was first seen unused: by a sweep, so that putting it back takes no look at a clock.
+    unused: Option<Instant>,
 }
 
 /// What one request is made on.
@@ -220,8 +222,7 @@ impl Pool {
 
     /// Takes a new connection into account.
     fn adopt(self: &Arc<Self>, target: &Target, connection: Connection, random: u64) -> Lease {
-        let since = Instant::now();
-        let dies = since + MIN_AGE + Duration::from_millis(random % AGE_SPREAD_MS);
+        let dies = Instant::now() + MIN_AGE + Duration::from_millis(random % AGE_SPREAD_MS);
         let (key, peer) = (Arc::clone(&target.key), connection.peer);
         match connection.spoken {
             Spoken::Http1(connection) => Lease::Http1(Borrowed {
@@ -230,7 +231,7 @@ impl Pool {
                     key,
                     peer,
                     dies,
-                    since,
+                    unused: None,
                 }),
                 pool: Arc::clone(self),
                 is_reused: false,
@@ -267,7 +268,11 @@ impl Pool {
         let now = Instant::now();
         let mut idle = self.idle.lock();
         idle.retain(|_, connections| {
-            connections.retain_mut(|c| c.is_usable(now));
+            connections.retain_mut(|c| {
+                c.unused.get_or_insert(now);
+                c.connection.drive();
+                c.is_usable(now)
+            });
             !connections.is_empty()
         });
         self.shared.lock().retain(|key, shared| {
@@ -283,8 +288,9 @@ impl Pool {
 }
 
 impl Kept {
-    fn is_usable(&mut self, now: Instant) -> bool {
-        !self.connection.is_closed() && now < self.dies && now - self.since < MAX_IDLE
+    fn is_usable(&self, now: Instant) -> bool {
+        let is_unused = self.unused.is_some_and(|since| now - since >= MAX_IDLE);
+        !is_unused && now < self.dies && !self.connection.is_closed()
     }
 }
 
@@ -325,9 +331,9 @@ impl Borrowed {
     /// Puts the connection back.
     pub(super) fn give_back(self) {
         let Self { mut kept, pool, .. } = self;
-        kept.since = Instant::now();
+        kept.unused = None;
         kept.connection.rest();
-        if kept.connection.is_closed() || kept.since >= kept.dies {
+        if kept.connection.is_closed() {
             return;
         }
         let mut idle = pool.idle.lock();
