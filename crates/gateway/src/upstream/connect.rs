@@ -182,7 +182,7 @@ pub(super) async fn within<T>(
     }
 }
 
-async fn http1<T>(io: T) -> Result<Http1, UpstreamError>
+pub(super) async fn http1<T>(io: T) -> Result<Http1, UpstreamError>
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
