@@ -295,7 +295,7 @@ mod tests {
             }
             far
         });
-        let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        let tasks = || Handle::current().metrics().num_alive_tasks();
         let before = tasks();
         for _ in 0..3 {
             let body = timeout(Duration::from_secs(20), get(&mut connection))
