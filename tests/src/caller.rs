@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use anyhow::{Context as _, Result, ensure};
 
 use crate::gateway::Gateway;
+use crate::oidc::Registration;
 use crate::raw::{self, Answer};
 
 /// HTTP Basic of the client `shop` with the password `secret`: the providers of such tests ask nobody.
@@ -15,6 +16,7 @@ pub const BASIC: &str = "Basic c2hvcDpzZWNyZXQ=";
 pub struct Caller {
     client: raw::Client,
     host: String,
+    authorization: String,
 }
 
 impl Caller {
@@ -23,7 +25,15 @@ impl Caller {
         Ok(Self {
             client: raw::Client::connect(gateway.address())?,
             host: gateway.host(),
+            authorization: BASIC.to_owned(),
         })
+    }
+
+    /// Asks for tokens as this client, in place of [`BASIC`].
+    #[must_use]
+    pub fn as_client(mut self, client: &Registration) -> Self {
+        self.authorization = format!("Basic {}", client.basic_credentials());
+        self
     }
 
     /// `GET /orders` with a bearer token.
@@ -39,14 +49,15 @@ impl Caller {
         Ok(self.api(token)?.status)
     }
 
-    /// A token request with `client_credentials` and [`BASIC`].
+    /// A token request with `client_credentials` and HTTP Basic.
     pub fn token(&mut self) -> Result<Answer> {
         let body = "grant_type=client_credentials";
         let mut request = format!("POST /oauth/token HTTP/1.1\r\nHost: {}\r\n", self.host);
         write!(
             request,
-            "Authorization: {BASIC}\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+            "Authorization: {}\r\nContent-Type: application/x-www-form-urlencoded\r\n\
              Content-Length: {}\r\n\r\n{body}",
+            self.authorization,
             body.len()
         )?;
         self.exchange(&request)

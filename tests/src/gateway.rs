@@ -233,9 +233,9 @@ impl Builder {
 
     /// More arguments, such as `["--access-log", "on"]`.
     #[must_use]
-    pub fn arguments(mut self, arguments: &[&str]) -> Self {
+    pub fn arguments(mut self, arguments: &[impl AsRef<str>]) -> Self {
         self.arguments
-            .extend(arguments.iter().map(|argument| (*argument).to_owned()));
+            .extend(arguments.iter().map(|argument| argument.as_ref().to_owned()));
         self
     }
 

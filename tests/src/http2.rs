@@ -1,4 +1,4 @@
-//! An HTTP/2 client without TLS, one connection at a time. For what other clients say of ours, there is curl.
+//! An HTTP/2 client, one connection at a time. For what other clients say of ours, there is curl.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -13,13 +13,17 @@ use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper::header::HeaderMap;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
 use crate::http::Answer;
 use crate::http2_upstream::Fed;
+use crate::tls::client_config;
 
 type Sent = BoxBody<Bytes, Infallible>;
 
@@ -34,18 +38,21 @@ pub struct Http2 {
 }
 
 impl Http2 {
-    /// Connects, and says that it speaks HTTP/2 without having asked.
+    /// Connects without TLS, and says that it speaks HTTP/2 without having asked.
     pub fn connect(address: SocketAddr) -> Result<Self> {
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()?;
+        let runtime = runtime()?;
+        let sender = runtime.block_on(async { begin(dial(address).await?).await })?;
+        Ok(Self { runtime, sender })
+    }
+
+    /// Connects over TLS to a server with a certificate of this authority for `name`, and agrees on HTTP/2.
+    pub fn connect_tls(address: SocketAddr, ca_pem: &str, name: &str) -> Result<Self> {
+        let connector = TlsConnector::from(client_config(ca_pem, &["h2"])?);
+        let name = ServerName::try_from(name.to_owned())?;
+        let runtime = runtime()?;
         let sender = runtime.block_on(async {
-            let stream = TcpStream::connect(address).await?;
-            stream.set_nodelay(true)?;
-            let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
-            tokio::spawn(connection);
-            anyhow::Ok(sender)
+            let stream = connector.connect(name, dial(address).await?).await?;
+            begin(stream).await
         })?;
         Ok(Self { runtime, sender })
     }
@@ -106,7 +113,18 @@ impl Http2 {
 
     /// GET; `None` where it turns out before anything was sent that the connection is over.
     pub fn try_get(&mut self, target: &str, headers: &[(&str, &str)]) -> Result<Option<Answer>> {
-        match self.get(target, headers) {
+        self.try_call("GET", target, headers, Bytes::new())
+    }
+
+    /// The same for any request.
+    pub fn try_call(
+        &mut self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Result<Option<Answer>> {
+        match self.call(method, target, headers, body) {
             Err(error) if is_unsent(&error) => Ok(None),
             answer => answer.map(Some),
         }
@@ -197,6 +215,26 @@ impl Stream<'_> {
         }
         Ok((body, trailers))
     }
+}
+
+fn runtime() -> Result<Runtime> {
+    Ok(Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?)
+}
+
+async fn dial(address: SocketAddr) -> Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Both sides say hello.
+async fn begin(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<SendRequest<Sent>> {
+    let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    Ok(sender)
 }
 
 /// The server has said up to which request it serves; what comes after that is for another connection

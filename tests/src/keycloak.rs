@@ -6,8 +6,8 @@ use std::process::Command;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use anyhow::{Result, anyhow, ensure};
-use serde_json::Value;
+use anyhow::{Context as _, Result, anyhow, ensure};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::certs::Authority;
@@ -18,6 +18,9 @@ use crate::{parts, ports, secret};
 
 /// It takes 35 s on two idle cores.
 const START: Duration = Duration::from_secs(300);
+
+/// What the Admin API calls the components that hold keys.
+const KEYS: &str = "org.keycloak.keys.KeyProvider";
 
 /// A running Keycloak with the realms `shop` (RS256) and `hmac` (HS256), both with the same client and user.
 ///
@@ -98,27 +101,58 @@ impl Keycloak {
 
     /// Adds a realm, as JSON of the Admin API's `RealmRepresentation`.
     pub fn add_realm(&self, realm: &Value) -> Result<()> {
-        let base = format!("http://127.0.0.1:{}", self.port);
+        self.create("realms", realm)
+    }
+
+    /// Adds a key of 2048 bits for RS256 to a realm. The realm signs with the one of the highest priority, and publishes
+    /// all of them.
+    pub fn add_key(&self, realm: &str, name: &str, priority: u32) -> Result<()> {
+        let key = json!({
+            "name": name, "providerId": "rsa-generated", "providerType": KEYS,
+            "config": {"priority": [priority.to_string()], "algorithm": ["RS256"], "keySize": ["2048"]},
+        });
+        self.create(&format!("realms/{realm}/components"), &key)
+    }
+
+    /// Removes a realm's key: it is published no more.
+    pub fn remove_key(&self, realm: &str, name: &str) -> Result<()> {
+        let components = self.admin_url(&format!("realms/{realm}/components"));
+        let token = self.admin_token()?;
+        let url = format!("{components}?type={KEYS}&name={name}");
+        let found = self.http.get_with(&url, &token)?.json()?;
+        let id = found[0]["id"].as_str().context("no such key")?;
+        let request = self.http.inner().delete(format!("{components}/{id}"));
+        let status = request.bearer_auth(&token).send()?.status();
+        ensure!(status == 204, "Keycloak removed no key: {status}");
+        Ok(())
+    }
+
+    /// Posts to the Admin API.
+    fn create(&self, path: &str, thing: &Value) -> Result<()> {
+        let url = self.admin_url(path);
+        let answer = self.http.post_json(&url, &self.admin_token()?, thing)?;
+        ensure!(
+            answer.status == 201,
+            "Keycloak took nothing at {path}: {} {}",
+            answer.status,
+            answer.text()
+        );
+        Ok(())
+    }
+
+    fn admin_url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}/admin/{path}", self.port)
+    }
+
+    fn admin_token(&self) -> Result<String> {
         let form = [
             ("grant_type", "password"),
             ("client_id", "admin-cli"),
             ("username", self.admin.id.as_str()),
             ("password", self.admin.secret.as_str()),
         ];
-        let token = self
-            .http
-            .post_form(&Self::token_url(&self.issuer("master")), None, &form)?
-            .member("access_token")?;
-        let answer = self
-            .http
-            .post_json(&format!("{base}/admin/realms"), &token, realm)?;
-        ensure!(
-            answer.status == 201,
-            "Keycloak took no realm: {} {}",
-            answer.status,
-            answer.text()
-        );
-        Ok(())
+        let url = Self::token_url(&self.issuer("master"));
+        self.http.post_form(&url, None, &form)?.member("access_token")
     }
 
     /// What it wrote so far.

@@ -1,11 +1,12 @@
 //! Clients that call an API all the time and note what they get: what a fault costs is counted, not guessed.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::caller::Caller;
 use crate::gateway::Gateway;
@@ -24,8 +25,21 @@ pub struct Sample {
     pub status: u16,
 }
 
+impl Sample {
+    /// A call that is made now, and gives the status.
+    pub fn of(call: impl FnOnce() -> Result<u16>) -> Self {
+        let at = Instant::now();
+        let status = call().unwrap_or(0);
+        Self {
+            at,
+            took: at.elapsed(),
+            status,
+        }
+    }
+}
+
 /// Clients at work. They stop when this is dropped.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Load {
     stopped: Arc<AtomicBool>,
     samples: Arc<Mutex<Vec<Sample>>>,
@@ -35,19 +49,36 @@ pub struct Load {
 impl Load {
     /// As many clients as there are lists, each calling with its tokens in turn, on a connection of its own.
     pub fn start(gateway: &Gateway, clients: Vec<Vec<String>>) -> Result<Self> {
-        let (stopped, samples) = (Arc::new(AtomicBool::new(false)), Arc::default());
-        let mut load = Self {
-            stopped,
-            samples,
-            threads: Vec::new(),
-        };
+        let mut load = Self::default();
         for tokens in clients {
-            let (stopped, samples) = (Arc::clone(&load.stopped), Arc::clone(&load.samples));
-            let caller = Caller::of(gateway)?;
-            load.threads
-                .push(thread::spawn(move || work(caller, &tokens, &stopped, &samples)));
+            load.add_client(Caller::of(gateway)?, tokens);
         }
         Ok(load)
+    }
+
+    /// One more client, calling with these tokens in turn.
+    pub fn add_client(&mut self, mut caller: Caller, tokens: Vec<String>) {
+        let mut tokens = tokens.into_iter().cycle();
+        self.add(move || {
+            let token = tokens.next()?;
+            Some(Sample::of(|| caller.status(&token)))
+        });
+    }
+
+    /// One more client, which makes a call each time it is asked. It ends where it has none to make, or got no answer:
+    /// the connection is gone, and the sample says so.
+    pub fn add(&mut self, mut call: impl FnMut() -> Option<Sample> + Send + 'static) {
+        let (stopped, samples) = (Arc::clone(&self.stopped), Arc::clone(&self.samples));
+        self.threads.push(thread::spawn(move || {
+            while !stopped.load(Ordering::SeqCst) {
+                let Some(sample) = call() else { return };
+                lock(&samples).push(sample);
+                if sample.status == 0 {
+                    return;
+                }
+                thread::sleep(PAUSE);
+            }
+        }));
     }
 
     /// All calls so far, by the time at which they were sent.
@@ -90,6 +121,27 @@ pub fn count(samples: &[Sample], status: u16) -> usize {
     samples.iter().filter(|sample| sample.status == status).count()
 }
 
+/// Prints what clients got, and fails unless every one of these calls was answered with 200.
+pub fn untouched(what: &str, samples: &[Sample]) -> Result<()> {
+    let served = count(samples, 200);
+    let times: Vec<Duration> = samples.iter().map(|sample| sample.took).collect();
+    eprintln!(
+        "{what}: {} requests, {} failed, {} × 401; p50 {:.1?}, p99 {:.1?}, max {:.1?}",
+        samples.len(),
+        samples.len() - served,
+        count(samples, 401),
+        quantile(&times, 0.5),
+        quantile(&times, 0.99),
+        quantile(&times, 1.0),
+    );
+    let failed: BTreeSet<u16> = samples.iter().map(|sample| sample.status).collect();
+    ensure!(
+        served == samples.len() && served > 0,
+        "{what}: not 200 alone: {failed:?}"
+    );
+    Ok(())
+}
+
 /// The `share` (0 to 1) quantile of durations.
 pub fn quantile(durations: &[Duration], share: f64) -> Duration {
     let mut sorted = durations.to_vec();
@@ -102,27 +154,6 @@ pub fn quantile(durations: &[Duration], share: f64) -> Duration {
     )]
     let index = ((sorted.len() as f64 * share).ceil() as usize).saturating_sub(1);
     sorted.get(index).copied().unwrap_or_default()
-}
-
-fn work(mut caller: Caller, tokens: &[String], stopped: &AtomicBool, samples: &Mutex<Vec<Sample>>) {
-    for token in tokens.iter().cycle() {
-        if stopped.load(Ordering::SeqCst) {
-            return;
-        }
-        let at = Instant::now();
-        let status = caller.status(token);
-        let sample = Sample {
-            at,
-            took: at.elapsed(),
-            status: *status.as_ref().unwrap_or(&0),
-        };
-        lock(samples).push(sample);
-        if status.is_err() {
-            // The connection is gone; the sample says so.
-            return;
-        }
-        thread::sleep(PAUSE);
-    }
 }
 
 fn lock(samples: &Mutex<Vec<Sample>>) -> MutexGuard<'_, Vec<Sample>> {

@@ -1,5 +1,7 @@
-//! A provider that is honest and quick: every token request gets a new JWT, and everything is counted.
+//! A provider that is honest and quick: every token request gets a new JWT, and everything is counted. It changes its
+//! keys when told, and page by page it can be told to be something else than honest and quick.
 
+use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,14 +34,25 @@ pub struct Terms {
     pub delay: Duration,
     /// How long the answer to a revocation takes.
     pub revocation_delay: Duration,
+    /// How long the keys take.
+    pub keys_delay: Duration,
 }
 
 struct State {
-    key: Key,
+    keys: Mutex<Keys>,
     terms: Mutex<Terms>,
+    /// What is played in place of an honest answer, by path.
+    played: Mutex<HashMap<String, Vec<Step>>>,
     issued: Mutex<Vec<String>>,
     asked: AtomicUsize,
     is_down: AtomicBool,
+}
+
+/// Its keys, the newest last, which signs.
+struct Keys {
+    published: Vec<Key>,
+    /// Whether tokens name a key that nobody publishes, each another one.
+    are_strange: bool,
 }
 
 impl Default for Terms {
@@ -51,6 +64,7 @@ impl Default for Terms {
             members: json!({}),
             delay: Duration::ZERO,
             revocation_delay: Duration::ZERO,
+            keys_delay: Duration::ZERO,
         }
     }
 }
@@ -69,8 +83,12 @@ impl Mint {
     /// The same on another address of this machine.
     pub fn at(ip: Ipv4Addr, key: Key) -> Result<Self> {
         let state = Arc::new(State {
-            key,
+            keys: Mutex::new(Keys {
+                published: vec![key],
+                are_strange: false,
+            }),
             terms: Mutex::default(),
+            played: Mutex::default(),
             issued: Mutex::default(),
             asked: AtomicUsize::new(0),
             is_down: AtomicBool::new(false),
@@ -95,6 +113,40 @@ impl Mint {
     /// From now on issues on these terms.
     pub fn set(&self, terms: Terms) {
         *lock(&self.state.terms) = terms;
+    }
+
+    /// From now on plays these steps for `path`: `/.well-known/openid-configuration`, `/jwks`, `/token`, `/revoke`.
+    pub fn play(&self, path: &str, steps: Vec<Step>) {
+        lock(&self.state.played).insert(path.to_owned(), steps);
+    }
+
+    /// From now on answers honestly for `path`.
+    pub fn answer_honestly(&self, path: &str) {
+        lock(&self.state.played).remove(path);
+    }
+
+    /// From now on signs with this key, which is published beside the others.
+    pub fn rotate(&self, key: Key) {
+        lock(&self.state.keys).published.push(key);
+    }
+
+    /// From now on publishes the key alone that signs.
+    pub fn withdraw_old_keys(&self) {
+        let mut keys = lock(&self.state.keys);
+        let old = keys.published.len() - 1;
+        keys.published.drain(..old);
+    }
+
+    /// Whether from now on each token names another key, which nobody publishes.
+    pub fn name_strange_keys(&self, are_strange: bool) {
+        lock(&self.state.keys).are_strange = are_strange;
+    }
+
+    /// The requests that came to this path so far.
+    pub fn requests(&self, path: &str) -> Vec<Request> {
+        let mut requests = self.server.requests();
+        requests.retain(|request| request.target() == path);
+        requests
     }
 
     /// The issuer, `http://ADDRESS:PORT`.
@@ -135,18 +187,24 @@ impl Mint {
 
     /// The revocation requests so far.
     pub fn revocations(&self) -> Vec<Request> {
-        let mut requests = self.server.requests();
-        requests.retain(|request| request.target() == "/revoke");
-        requests
+        self.requests("/revoke")
     }
 }
 
 impl State {
     fn respond(&self, request: &Request) -> Result<Vec<Step>> {
         let issuer = format!("http://{}", request.header("host").unwrap_or_default());
+        if let Some(steps) = lock(&self.played).get(&request.target()) {
+            return Ok(steps.clone());
+        }
         match request.target().as_str() {
             "/.well-known/openid-configuration" => Ok(vec![page(&discovery(&issuer))]),
-            "/jwks" => Ok(vec![page(&jwt::jwks(&[&self.key])?)]),
+            "/jwks" => {
+                let delay = lock(&self.terms).keys_delay;
+                let keys = lock(&self.keys);
+                let published: Vec<&Key> = keys.published.iter().collect();
+                Ok(vec![Step::Wait(delay), page(&jwt::jwks(&published)?)])
+            }
             "/token" => self.issue(&issuer),
             "/revoke" => Ok(vec![
                 Step::Wait(lock(&self.terms).revocation_delay),
@@ -165,11 +223,22 @@ impl State {
             "iat": now, "exp": now + terms.life,
         });
         put(&mut claims, &terms.claims);
-        let token = self.key.token(&claims)?;
+        let token = lock(&self.keys).sign(&claims)?;
         let mut body = json!({"access_token": token, "token_type": "Bearer", "expires_in": terms.life});
         put(&mut body, &terms.members);
         lock(&self.issued).push(token);
         Ok(vec![Step::Wait(terms.delay), page(&body)])
+    }
+}
+
+impl Keys {
+    fn sign(&self, claims: &Value) -> Result<String> {
+        let key = self.published.last().context("no key")?;
+        if !self.are_strange {
+            return key.token(claims);
+        }
+        let header = json!({"alg": key.algorithm(), "typ": "JWT", "kid": secret::text()});
+        key.token_of(&header.to_string(), &claims.to_string())
     }
 }
 

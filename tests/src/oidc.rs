@@ -4,7 +4,7 @@ mod login;
 
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
@@ -132,6 +132,22 @@ impl OidcProvider {
     /// Logs `alice` in as [`Self::web`]'s user, with her consent to `scope`, and gives the authorization code.
     pub fn login(&self, pkce: &Pkce, scope: &str) -> Result<String> {
         login::code(&self.http, &self.auth_url(), &self.web.id, pkce, scope)
+    }
+
+    /// From now on signs with a new key, which is published beside the old ones.
+    pub fn rotate(&self) -> Result<()> {
+        self.operate("rotate")
+    }
+
+    /// From now on publishes the key alone that signs.
+    pub fn withdraw_old_keys(&self) -> Result<()> {
+        self.operate("withdraw")
+    }
+
+    fn operate(&self, what: &str) -> Result<()> {
+        let answer = self.http.get(&format!("{}/operator/{what}", self.issuer))?;
+        ensure!(answer.status == 204, "{what}: {}", answer.status);
+        Ok(())
     }
 
     /// SIGSTOP: it hangs.

@@ -18,6 +18,20 @@ pub struct Session {
     stream: StreamOwned<ClientConnection, TcpStream>,
 }
 
+/// The settings of a client that trusts this authority alone and speaks one of these protocols.
+pub(crate) fn client_config(ca_pem: &str, protocols: &[&str]) -> Result<Arc<ClientConfig>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(ca_pem.as_bytes())?)?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec());
+    config.alpn_protocols = protocols.collect();
+    Ok(Arc::new(config))
+}
+
 impl Session {
     /// Connects and asks for this name (or address) and these protocols; fails where the certificate does not fit.
     pub fn connect(address: SocketAddr, ca_pem: &str, name: &str, protocols: &[&str]) -> Result<Self> {
@@ -29,19 +43,9 @@ impl Session {
     pub fn over(stream: TcpStream, ca_pem: &str, name: &str, protocols: &[&str]) -> Result<Self> {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(ca_pem.as_bytes())?)?;
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = protocols
-            .iter()
-            .map(|protocol| protocol.as_bytes().to_vec())
-            .collect();
+        let config = client_config(ca_pem, protocols)?;
         let name = ServerName::try_from(name.to_owned())?;
-        let mut session = ClientConnection::new(Arc::new(config), name)?;
+        let mut session = ClientConnection::new(config, name)?;
         let mut stream = stream;
         while session.is_handshaking() {
             session.complete_io(&mut stream)?;

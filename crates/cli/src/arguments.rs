@@ -3,13 +3,15 @@
 // People read these texts in a terminal, where backticks are noise.
 #![allow(clippy::doc_markdown)]
 
+mod limits;
+
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
 use splittoken_api::{GepDuration, crd::DEFAULT_CLASS};
 use splittoken_gateway::AccessLog;
-use splittoken_runtime::LogFormat;
+use splittoken_runtime::{CollectorUrl, LogFormat};
 
 /// Opaque access tokens in front of any identity provider that issues JWTs.
 ///
@@ -135,6 +137,38 @@ pub(crate) struct GatewayArguments {
         default_value = "off"
     )]
     pub(crate) access_log: AccessLog,
+
+    #[command(flatten)]
+    pub(crate) traces: TraceArguments,
+
+    #[command(flatten)]
+    pub(crate) limits: limits::LimitArguments,
+}
+
+/// Spans for a collector.
+#[derive(Debug, Args)]
+pub(crate) struct TraceArguments {
+    /// Where a collector takes spans by OTLP over HTTP (protobuf), such as http://collector:4318; they go to /v1/traces
+    /// there [default: no spans]
+    #[arg(
+        id = "otlp_endpoint",
+        long = "otlp-endpoint",
+        env = "SPLITTOKEN_OTLP_ENDPOINT",
+        value_name = "URL"
+    )]
+    pub(crate) endpoint: Option<CollectorUrl>,
+
+    /// The share of requests that leave spans, from 0 to 1. Requests from trusted proxies that say in their traceparent
+    /// whether they are sampled are not counted among them.
+    #[arg(
+        id = "trace_sampling",
+        long = "trace-sampling",
+        env = "SPLITTOKEN_TRACE_SAMPLING",
+        value_name = "RATIO",
+        default_value = "0.01",
+        value_parser = ratio
+    )]
+    pub(crate) sampling: f64,
 }
 
 /// TLS towards clients.
@@ -468,6 +502,11 @@ fn network(text: &str) -> Result<IpNet, &'static str> {
         .map_err(|_| "expected a network, such as 10.0.0.0/8 or fd00::/8")
 }
 
+fn ratio(text: &str) -> Result<f64, &'static str> {
+    let number = text.parse().ok().filter(|number| (0.0..=1.0).contains(number));
+    number.ok_or("expected a number from 0 to 1, such as 0.01")
+}
+
 fn threads(text: &str) -> Result<u16, &'static str> {
     let number = text.parse().ok().filter(|number| (1..=1024).contains(number));
     number.ok_or("expected a number from 1 to 1024")
@@ -504,6 +543,16 @@ mod tests {
     fn durations() {
         assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
         assert!(duration("5").is_err());
+    }
+
+    #[test]
+    fn ratios_are_bounded() {
+        for (text, number) in [("0", 0.0), ("1", 1.0), ("0.01", 0.01)] {
+            assert!((ratio(text).unwrap() - number).abs() < f64::EPSILON, "{text}");
+        }
+        for text in ["-0.1", "1.01", "NaN", "inf", "1%", ""] {
+            assert!(ratio(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -3,7 +3,12 @@
 //! Not a `SO_REUSEPORT` group: a second process could join it unnoticed, closing one listener resets what waits in
 //! its queue, and a few busy connections could all land on one core.
 
-use std::{io, net::SocketAddr, sync::atomic::Ordering, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::Duration,
+};
 
 use splittoken_runtime::{Drain, DrainPhase};
 use tokio::{
@@ -13,7 +18,7 @@ use tokio::{
 
 use crate::{
     connection::Entrance,
-    worker::{Accepted, Handle},
+    worker::{Accepted, Handle, Shared},
 };
 
 /// Connections that may wait to be accepted; the system's own limit may be lower.
@@ -58,14 +63,14 @@ pub(crate) fn listen(address: SocketAddr, entrance: Entrance) -> io::Result<List
 }
 
 /// Accepts until the process closes.
-pub(crate) async fn accept(listener: Listener, workers: &[Handle], mut drain: Drain) {
+pub(crate) async fn accept(listener: Listener, door: &Door<'_>, mut drain: Drain) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.socket.accept() => accepted,
-            () = drain.reached(DrainPhase::Closing) => return accept_waiting(listener, workers),
+            () = drain.reached(DrainPhase::Closing) => return accept_waiting(listener, door),
         };
         match accepted.and_then(|(stream, address)| Ok((stream.into_std()?, address))) {
-            Ok(accepted) => hand_over(workers, listener.accepted(accepted)),
+            Ok(accepted) => door.admit(listener.accepted(accepted)),
             Err(error) if is_connections_own(&error) => {
                 tracing::debug!(%error, "a connection was gone at once");
             }
@@ -80,7 +85,7 @@ pub(crate) async fn accept(listener: Listener, workers: &[Handle], mut drain: Dr
 /// Takes what the system has connected already: closing the listener would reset it.
 ///
 /// It is asked directly: the runtime may not have heard of the newest yet.
-fn accept_waiting(listener: Listener, workers: &[Handle]) {
+fn accept_waiting(listener: Listener, door: &Door<'_>) {
     let entrance = listener.entrance;
     let Ok(socket) = listener.socket.into_std() else {
         return;
@@ -95,7 +100,7 @@ fn accept_waiting(listener: Listener, workers: &[Handle]) {
             })
         });
         match accepted {
-            Ok(accepted) => hand_over(workers, accepted),
+            Ok(accepted) => door.admit(accepted),
             Err(error) if is_connections_own(&error) => {}
             // Nobody waits.
             Err(_) => return,
@@ -103,16 +108,47 @@ fn accept_waiting(listener: Listener, workers: &[Handle]) {
     }
 }
 
-fn hand_over(workers: &[Handle], accepted: Accepted) {
-    let Some(idlest) = workers
-        .iter()
-        .min_by_key(|worker| worker.load.load(Ordering::Relaxed))
-    else {
-        return;
-    };
-    idlest.load.fetch_add(1, Ordering::Relaxed);
-    if idlest.sockets.send(accepted).is_err() {
-        tracing::error!("a worker has ended");
+/// What lets connections in.
+#[derive(Debug)]
+pub(crate) struct Door<'d> {
+    workers: &'d [Handle],
+    shared: &'d Shared,
+    /// Whether the newest connection found no room.
+    is_full: AtomicBool,
+}
+
+impl<'d> Door<'d> {
+    pub(crate) fn new(workers: &'d [Handle], shared: &'d Shared) -> Self {
+        Self {
+            workers,
+            shared,
+            is_full: AtomicBool::new(false),
+        }
+    }
+
+    /// Hands a connection to the worker that has fewest, or closes it where there are as many as may be: whoever balances
+    /// the load hears of it at once and can go elsewhere.
+    fn admit(&self, accepted: Accepted) {
+        let loads = self.workers.iter().map(|worker| worker.load.load(Relaxed));
+        let open = loads.sum::<usize>() + self.shared.metrics.open_tunnels();
+        let (limit, metrics) = (self.shared.settings.limits.connections, &self.shared.metrics);
+        let is_full = open >= limit;
+        if self.is_full.swap(is_full, Relaxed) != is_full && is_full {
+            tracing::warn!(
+                limit,
+                "there are as many connections as may be; new ones are closed"
+            );
+        }
+        if is_full {
+            return metrics.unopened("connections");
+        }
+        let Some(idlest) = self.workers.iter().min_by_key(|worker| worker.load.load(Relaxed)) else {
+            return;
+        };
+        idlest.load.fetch_add(1, Relaxed);
+        if idlest.sockets.send(accepted).is_err() {
+            tracing::error!("a worker has ended");
+        }
     }
 }
 

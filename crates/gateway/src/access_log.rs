@@ -6,11 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use percent_encoding::percent_decode_str;
 use splittoken_routing::{ServedRoute, ServedRule};
 
-use crate::{cors::Sharing, settings::AccessLog, tokens::Rehydrated};
+use crate::{cors::Sharing, settings::AccessLog, tokens::Rehydrated, trace::Recorded};
 
 /// What became known of a request on its way. Costs nothing where it is not logged.
 #[derive(Debug, Default)]
@@ -21,6 +21,26 @@ pub(crate) struct Trail {
     pub(crate) reason: Option<&'static str>,
     /// For the answer, not for the log.
     pub(crate) sharing: Option<Sharing>,
+    /// The same: where there is one, the request leaves spans.
+    pub(crate) recorded: Option<Box<Recorded>>,
+}
+
+impl Trail {
+    /// Which rule serves the request.
+    pub(crate) fn found_rule(&mut self, rule: &Arc<ServedRule>, headers: &HeaderMap) {
+        self.rule = Some(Arc::clone(rule));
+        if let Some(recorded) = &mut self.recorded {
+            recorded.found_rule(rule, headers);
+        }
+    }
+
+    /// Whose token endpoint does.
+    pub(crate) fn found_token_endpoint(&mut self, route: &Arc<ServedRoute>, headers: &HeaderMap) {
+        self.endpoint = Some(Arc::clone(route));
+        if let Some(recorded) = &mut self.recorded {
+            recorded.found_token_endpoint(route, headers);
+        }
+    }
 }
 
 /// A line in the making.
@@ -96,6 +116,7 @@ impl Entry {
             endpoint,
             reason,
             sharing: _,
+            recorded: _,
         } = &self.trail;
         let route = rule.as_ref().map(|rule| &rule.route).or(endpoint.as_ref());
         tracing::info!(

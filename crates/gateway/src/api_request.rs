@@ -9,16 +9,18 @@ use http::{
 };
 use hyper::body::{Body as _, Incoming};
 use splittoken_routing::{Authentication, CanonicalPath, ServedRule, authorize, claim_header_value};
+use tokio::time::Instant;
 
 use crate::{
     access_log::Trail,
-    body::{RequestBody, ResponseBody},
+    body::{RequestBody, ResponseBody, TooLarge},
     client_address::Peer,
     credential::{Credential, credential, has_query_token},
     failure::Failure,
     headers::{clean_request, clean_response, remove_method_overrides, wants_trailers},
     snapshot::Snapshot,
     tokens::Rehydrated,
+    trace::{Called, Recorded, TRACEPARENT},
     upgrade::{self, Tunnel},
     upstream::{Lease, Limits, Purpose, UpstreamError, send},
     vigil::Vigil,
@@ -57,7 +59,7 @@ pub(crate) async fn serve(
     trail: &mut Trail,
 ) -> Result<Response<ResponseBody>, Failure> {
     let rule = &*matched.rule;
-    let token = authenticate(worker, snapshot, rule, &parts, matched.has_path_parameters).await?;
+    let token = authenticate(worker, peer, snapshot, rule, &parts, matched.has_path_parameters).await?;
     trail.token.clone_from(&token);
     // A handshake has no body (RFC 6455 §4.1): of one that has, two programs may see the end in two places.
     let may_tunnel = rule.config.websocket && body.is_end_stream();
@@ -66,6 +68,8 @@ pub(crate) async fn serve(
         authorize(wanted, &token.claims)
             .map_err(|denied| Failure::Denied(denied, rule.scope_hint.clone()))?;
     }
+    let body_limit = worker.shared.settings.limits.body_bytes;
+    let body = RequestBody::new(body, &matched.rule, body_limit).map_err(|TooLarge| Failure::BodyTooLarge)?;
     let wants_trailers = wants_trailers(&parts.headers);
     edit_headers(rule, peer, token.as_deref(), &mut parts.headers);
     let purpose = if tunnel.is_some() {
@@ -79,8 +83,16 @@ pub(crate) async fn serve(
     parts.version = Version::HTTP_11;
 
     let idle = rule.config.timeouts.idle;
-    let request = Request::from_parts(parts, RequestBody::new(body, &matched.rule));
-    let (mut response, lease) = forward(worker, snapshot, rule, request, (purpose, wants_trailers)).await?;
+    let request = Request::from_parts(parts, body);
+    let (mut response, lease) = forward(
+        worker,
+        snapshot,
+        rule,
+        request,
+        (purpose, wants_trailers),
+        trail.recorded.as_deref(),
+    )
+    .await?;
     let vigil = token.and_then(|token| vigil(worker, snapshot, matched.rule, token));
     if let Some(client) = tunnel.filter(|_| response.status() == StatusCode::SWITCHING_PROTOCOLS) {
         if !upgrade::is_agreed(&response) {
@@ -91,6 +103,7 @@ pub(crate) async fn serve(
             upstream: hyper::upgrade::on(&mut response),
             idle,
             token: vigil,
+            place: peer.place(),
         };
         return switched(response, tunnel, worker);
     }
@@ -135,6 +148,7 @@ fn vigil(
 /// The token of a request, as far as its rule asks for one.
 async fn authenticate(
     worker: &Worker,
+    peer: &Peer,
     snapshot: &Snapshot,
     rule: &ServedRule,
     parts: &Parts,
@@ -162,7 +176,9 @@ async fn authenticate(
                 .ok_or(Failure::Unavailable("no_issuer"))?;
             worker
                 .tokens
-                .rehydrate(&rule.route, issuer, text, SystemTime::now())
+                .rehydrate(&rule.route, issuer, text, SystemTime::now(), || {
+                    peer.client(&parts.headers)
+                })
                 .await
                 .map(Some)
         }
@@ -224,8 +240,9 @@ async fn forward(
     worker: &Worker,
     snapshot: &Snapshot,
     rule: &ServedRule,
-    request: Request<RequestBody>,
+    mut request: Request<RequestBody>,
     (purpose, wants_trailers): (Purpose, bool),
+    recorded: Option<&Recorded>,
 ) -> Result<(Response<Incoming>, Lease), Failure> {
     let backend = rule
         .backend(worker.random.next())
@@ -254,10 +271,38 @@ async fn forward(
         retries: rule.config.max_retries,
         purpose,
     };
+    let call = recorded.zip(chosen).map(|(recorded, target)| {
+        let call = recorded.call(Called::Upstream(&target.address));
+        if !is_traced_by_rule(rule) {
+            call.tell(request.headers_mut());
+        }
+        call
+    });
     let random = worker.random.next();
-    send(&worker.pool, request, wants_trailers, limits, pick, random)
-        .await
-        .map_err(Failure::Upstream)
+    let started = Instant::now();
+    let outcome = send(
+        &worker.pool,
+        request,
+        wants_trailers,
+        limits,
+        pick,
+        random,
+        started,
+    )
+    .await;
+    worker.shared.metrics.upstream.duration.observe(started.elapsed());
+    if let Some(call) = call {
+        let outcome = outcome.as_ref();
+        call.ended(outcome.map_or_else(|error| Err(error.reason()), |(response, _)| Ok(response.status())));
+    }
+    outcome.map_err(Failure::Upstream)
+}
+
+/// Whether a rule says itself what its upstreams hear of traces.
+fn is_traced_by_rule(rule: &ServedRule) -> bool {
+    let edits = &rule.request_headers;
+    let set = edits.set.iter().map(|(name, _)| name);
+    set.chain(&edits.remove).any(|name| *name == TRACEPARENT)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use splittoken_routing::ServedRule;
+use thiserror::Error;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{
@@ -29,7 +30,21 @@ pub(crate) type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What a request carries to an upstream.
 #[derive(Debug, Default)]
-pub(crate) struct RequestBody(Option<(Timed, Arc<ServedRule>)>);
+pub(crate) struct RequestBody(Option<Sent>);
+
+/// A body that a client sends.
+#[derive(Debug)]
+struct Sent {
+    timed: Timed,
+    rule: Arc<ServedRule>,
+    /// How many bytes may still come.
+    room: u64,
+}
+
+/// A request's body has become larger than it may be.
+#[derive(Debug, Error)]
+#[error("the body is larger than it may be")]
+pub(crate) struct TooLarge;
 
 /// What a response carries to a client.
 // A box would be an allocation for each request, to save the common one from a move.
@@ -136,10 +151,25 @@ impl Timed {
 }
 
 impl RequestBody {
-    /// The body of `incoming`, or none at all where it is empty: so that a request may be sent again.
-    pub(crate) fn new(incoming: Incoming, rule: &Arc<ServedRule>) -> Self {
-        let idle = rule.config.timeouts.idle;
-        Self((!incoming.is_end_stream()).then(|| (Timed::new(incoming, idle), Arc::clone(rule))))
+    /// The body of `incoming`, or none at all where it is empty: so that a request may be sent again. It may have `limit`
+    /// bytes; what is announced as larger is refused at once.
+    pub(crate) fn new(
+        incoming: Incoming,
+        rule: &Arc<ServedRule>,
+        limit: Option<u64>,
+    ) -> Result<Self, TooLarge> {
+        if incoming.is_end_stream() {
+            return Ok(Self(None));
+        }
+        let room = limit.unwrap_or(u64::MAX);
+        if incoming.size_hint().lower() > room {
+            return Err(TooLarge);
+        }
+        Ok(Self(Some(Sent {
+            timed: Timed::new(incoming, rule.config.timeouts.idle),
+            rule: Arc::clone(rule),
+            room,
+        })))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -163,10 +193,17 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Some((body, rule)) = &mut self.0 else {
+        let Some(Sent { timed, rule, room }) = &mut self.0 else {
             return Poll::Ready(None);
         };
-        let mut polled = body.poll(cx);
+        let mut polled = timed.poll(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+            match room.checked_sub(length) {
+                Some(left) => *room = left,
+                None => return Poll::Ready(Some(Err(TooLarge.into()))),
+            }
+        }
         if let Some(trailers) = trailers(&mut polled) {
             clean_request_trailers(trailers, |name| rule.answers_for(name));
         }
@@ -174,15 +211,13 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0
-            .as_ref()
-            .is_none_or(|(timed, _)| timed.body.is_end_stream())
+        self.0.as_ref().is_none_or(|sent| sent.timed.body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
         self.0
             .as_ref()
-            .map_or_else(|| SizeHint::with_exact(0), |(timed, _)| timed.body.size_hint())
+            .map_or_else(|| SizeHint::with_exact(0), |sent| sent.timed.body.size_hint())
     }
 }
 

@@ -1,14 +1,14 @@
 //! Who is the client, and what do upstreams hear about that?
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     sync::Arc,
 };
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
-use crate::headers::value;
+use crate::{crowd::Place, headers::value};
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -20,9 +20,13 @@ pub(crate) type TrustedProxies = Arc<[IpNet]>;
 /// What is known of a connection's other end, prepared once for all its requests.
 #[derive(Debug)]
 pub(crate) struct Peer {
-    is_trusted: bool,
+    address: IpAddr,
+    /// Those who speak for others, if it is one of them.
+    trusted: Option<TrustedProxies>,
     text: HeaderValue,
     scheme: Scheme,
+    /// Among the connections of its address, for as long as anything of this one is there.
+    place: Arc<Place>,
 }
 
 /// What a client speaks with us.
@@ -33,11 +37,15 @@ pub(crate) enum Scheme {
 }
 
 impl Scheme {
-    fn value(self) -> HeaderValue {
-        HeaderValue::from_static(match self {
+    fn name(self) -> &'static str {
+        match self {
             Self::Http => "http",
             Self::Https => "https",
-        })
+        }
+    }
+
+    fn value(self) -> HeaderValue {
+        HeaderValue::from_static(self.name())
     }
 }
 
@@ -50,14 +58,47 @@ pub(crate) struct Forwarded {
 }
 
 impl Peer {
-    pub(crate) fn new(address: SocketAddr, scheme: Scheme, trusted: &[IpNet]) -> Self {
+    pub(crate) fn new(address: SocketAddr, scheme: Scheme, place: Place, trusted: &TrustedProxies) -> Self {
         // A listener on `::` sees IPv4 clients as mapped addresses; networks are written in the plain form.
-        let ip = address.ip().to_canonical();
+        let address = address.ip().to_canonical();
         Self {
-            is_trusted: contains(trusted, ip),
-            text: value(&ip.to_string()),
+            address,
+            trusted: contains(trusted, address).then(|| Arc::clone(trusted)),
+            text: value(&address.to_string()),
             scheme,
+            place: Arc::new(place),
         }
+    }
+
+    /// For what outlives the connection.
+    pub(crate) fn place(&self) -> Arc<Place> {
+        Arc::clone(&self.place)
+    }
+
+    /// The address of the client that has sent these headers: the last one in the chain that is no trusted proxy's. `None`
+    /// if a proxy does not tell.
+    pub(crate) fn client(&self, headers: &HeaderMap) -> Option<IpAddr> {
+        let Some(trusted) = &self.trusted else {
+            return Some(self.address);
+        };
+        let lists = headers.get_all(FOR).iter().filter_map(|list| list.to_str().ok());
+        let chain: Vec<&str> = lists.flat_map(|list| list.split(',')).collect();
+        let mut addresses = chain.iter().rev().map(|text| text.trim().parse::<IpAddr>());
+        // What cannot be read may stand for anybody.
+        addresses.find_map(|address| match address {
+            Ok(address) if contains(trusted, address.to_canonical()) => None,
+            address => Some(address.ok().map(|address| address.to_canonical())),
+        })?
+    }
+
+    /// Whether what it says of others is believed.
+    pub(crate) fn is_trusted(&self) -> bool {
+        self.trusted.is_some()
+    }
+
+    /// `http` or `https`.
+    pub(crate) fn scheme_name(&self) -> &'static str {
+        self.scheme.name()
     }
 
     /// Reads what has to be told before the client's headers are cleaned.
@@ -67,7 +108,7 @@ impl Peer {
             proto: self.scheme.value(),
             host: headers.get(http::header::HOST).cloned(),
         };
-        if self.is_trusted {
+        if self.trusted.is_some() {
             self.believed(headers, plain)
         } else {
             plain
@@ -103,6 +144,14 @@ impl Forwarded {
     }
 }
 
+/// What stands for the client that has this address: in IPv6 the subnet, since one host may take any address of it.
+pub(crate) fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
+    }
+}
+
 /// Whether an address, in its plain form, is in one of these networks.
 pub(crate) fn contains(networks: &[IpNet], ip: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(&ip))
@@ -112,16 +161,22 @@ pub(crate) fn contains(networks: &[IpNet], ip: IpAddr) -> bool {
 mod tests {
     use super::*;
 
-    fn told(peer: &str, headers: &[(&str, &str)]) -> Vec<(String, String)> {
-        let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap()];
-        let headers: HeaderMap = headers
-            .iter()
+    fn map(headers: &[(&str, &str)]) -> HeaderMap {
+        let pairs = headers.iter();
+        pairs
             .map(|(n, v)| (n.parse::<HeaderName>().unwrap(), v.parse().unwrap()))
-            .collect();
+            .collect()
+    }
+
+    fn peer(address: &str) -> Peer {
+        let trusted = TrustedProxies::from(["10.0.0.0/8".parse().unwrap()]);
+        Peer::new(address.parse().unwrap(), Scheme::Http, Place::default(), &trusted)
+    }
+
+    fn told(peer: &str, headers: &[(&str, &str)]) -> Vec<(String, String)> {
+        let headers = map(headers);
         let mut out = HeaderMap::new();
-        Peer::new(peer.parse().unwrap(), Scheme::Http, &trusted)
-            .forwarded(&headers)
-            .set(&mut out);
+        self::peer(peer).forwarded(&headers).set(&mut out);
         let mut pairs: Vec<_> = out
             .iter()
             .map(|(n, v)| (n.to_string(), v.to_str().unwrap().to_owned()))
@@ -158,10 +213,38 @@ mod tests {
     #[test]
     fn what_was_spoken_is_told() {
         let mut out = HeaderMap::new();
-        let peer = Peer::new("192.0.2.1:5".parse().unwrap(), Scheme::Https, &[]);
+        let peer = Peer::new(
+            "192.0.2.1:5".parse().unwrap(),
+            Scheme::Https,
+            Place::default(),
+            &TrustedProxies::default(),
+        );
         let headers = HeaderMap::from_iter([(PROTO, HeaderValue::from_static("http"))]);
         peer.forwarded(&headers).set(&mut out);
         assert_eq!(out[PROTO], "https");
+    }
+
+    #[test]
+    fn a_client_is_the_first_that_nobody_vouches_for() {
+        for (peer_address, chain, client) in [
+            ("192.0.2.1:5", Some("6.6.6.6"), Some("192.0.2.1")),
+            ("10.1.2.3:5", Some("6.6.6.6, 7.7.7.7"), Some("7.7.7.7")),
+            (
+                "10.1.2.3:5",
+                Some("6.6.6.6, ::ffff:7.7.7.7, 10.9.9.9"),
+                Some("7.7.7.7"),
+            ),
+            ("10.1.2.3:5", Some("6.6.6.6, unknown"), None),
+            ("10.1.2.3:5", Some("10.4.4.4"), None),
+            ("10.1.2.3:5", None, None),
+        ] {
+            let headers: Vec<_> = chain
+                .map(|chain| ("x-forwarded-for", chain))
+                .into_iter()
+                .collect();
+            let found = peer(peer_address).client(&map(&headers));
+            assert_eq!(found, client.map(|text| text.parse().unwrap()), "{chain:?}");
+        }
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub(crate) enum Failure {
     NoCredentials,
     /// Whatever is wrong with the token; the reason is for logs only.
     InvalidToken(&'static str),
+    /// The client's address has presented too many unknown tokens.
+    TooManyMisses,
     /// A token in the query.
     TokenInQuery,
     /// The token is good, but not for this.
@@ -40,6 +42,8 @@ pub(crate) enum Failure {
     Unavailable(&'static str),
     /// The rule's backend is missing or has no weight.
     NoBackend(&'static str),
+    /// The request's body is announced as larger than may be sent.
+    BodyTooLarge,
     /// The upstream failed.
     Upstream(UpstreamError),
     /// A token request that no provider should see.
@@ -82,9 +86,11 @@ impl Failure {
         match self {
             Self::Gate(e) => e.reason(),
             Self::NoRoute => "no_route",
+            Self::BodyTooLarge => "body_too_large",
             Self::MethodNotAllowed(_) => "method",
             Self::PathParameters => "path_parameters",
             Self::NoCredentials => "no_credentials",
+            Self::TooManyMisses => "address_misses",
             Self::TokenInQuery => "token_in_query",
             Self::Denied(e, _) => e.reason(),
             Self::InvalidToken(reason) | Self::Unavailable(reason) | Self::NoBackend(reason) => reason,
@@ -143,6 +149,12 @@ impl Failure {
                     )
                     .done()
             }
+            Self::TooManyMisses => {
+                let text = "Too many unknown tokens came from this address. Try again later.";
+                Answer::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", text)
+                    .retry_later()
+                    .done()
+            }
             Self::TokenInQuery => {
                 let text = "An access token must be sent in the Authorization header, not in the query.";
                 Answer::new(StatusCode::BAD_REQUEST, "invalid_request", text)
@@ -166,6 +178,16 @@ impl Failure {
                 "The upstream did not answer in time.",
             )
             .done(),
+            Self::BodyTooLarge | Self::Upstream(UpstreamError::RequestBodyTooLarge) => {
+                let text = "The request's body is larger than may be sent here.";
+                Answer::new(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request", text).done()
+            }
+            Self::Upstream(UpstreamError::Closed(_)) => {
+                let text = "The upstream has more to do than it can, or cannot be reached. Try again soon.";
+                Answer::new(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", text)
+                    .retry_later()
+                    .done()
+            }
             Self::Upstream(UpstreamError::RequestBody(_)) => {
                 Answer::new(StatusCode::BAD_REQUEST, "invalid_request", BROKEN_BODY).done()
             }

@@ -20,7 +20,8 @@ use tokio::{
 };
 
 use crate::{
-    acceptor::{self, Listener},
+    acceptor::{self, Door, Listener},
+    census::Census,
     config::{Config, ConfigStatus, follow},
     config_view::{StoreView, digest, issuers, view},
     connection::Entrance,
@@ -31,6 +32,7 @@ use crate::{
     store_health::StoreHealth,
     tls::SharedCertificates,
     tokens::{Cache, Tokens},
+    trace::Tracing,
     worker::{Handle, Shared, Worker},
 };
 
@@ -85,6 +87,8 @@ pub struct Ingredients<'i> {
     pub drain_limit: Duration,
     /// What it reports to.
     pub readiness: Readiness,
+    /// What records requests, if anything does.
+    pub tracing: Option<Tracing>,
     /// Where its metrics go.
     pub registry: &'i mut Registry,
 }
@@ -132,26 +136,35 @@ impl Gateway {
             drain,
             drain_limit,
             readiness,
+            tracing,
             registry,
         } = ingredients;
         let listener = listen(&settings, address, None)?;
+        let certificates = tls.as_ref().map(|(_, certificates)| Arc::clone(certificates));
         let tls_listener = tls
             .map(|(address, certificates)| listen(&settings, address, Some(certificates)))
             .transpose()?;
         let health = StoreHealth::default();
         let metrics = Metrics::new(registry, &health);
-        let cache = Tokens::cache();
+        let cache = Tokens::cache(settings.limits.near_cache_bytes);
         let store_name = store.describe();
         let store = Store::open(store, cache.clone());
         let kept = Keepers {
             folder: settings.state_dir.as_deref().map(KeptKeys::in_folder),
             archive: archive(&store, &keyring),
         };
-        let shared = Shared::new(settings, Snapshots::new(Arc::clone(&metrics), kept), metrics);
+        let snapshots = Snapshots::new(Arc::clone(&metrics), kept, &settings.limits);
+        let shared = Arc::new(Shared::new(settings, snapshots, metrics, tracing));
+        let census = Census {
+            shared: Arc::clone(&shared),
+            cache: Arc::clone(&cache),
+            certificates,
+        };
+        census.register(registry);
         Ok(Self {
             listener,
             tls_listener,
-            shared: Arc::new(shared),
+            shared,
             status: Arc::default(),
             cache,
             store,
@@ -248,7 +261,8 @@ impl Gateway {
             () = self.drain.reached(DrainPhase::Closing) => {}
         }
         drop(self.closed);
-        let accept = |listener| acceptor::accept(listener, &handles, self.drain.clone());
+        let door = Door::new(&handles, &self.shared);
+        let accept = |listener| acceptor::accept(listener, &door, self.drain.clone());
         let accept_tls = OptionFuture::from(self.tls_listener.map(accept));
         tokio::join!(accept(self.listener), accept_tls);
         // The workers end when nobody can hand them anything any more.
@@ -288,7 +302,8 @@ impl Gateway {
             .name(format!("worker-{index}"))
             .spawn(move || {
                 runtime.block_on(async move {
-                    let tokens = Tokens::new(keyring, &store, cache, Arc::clone(&shared.metrics), &health);
+                    let (metrics, misses) = (Arc::clone(&shared.metrics), Arc::clone(&shared.misses));
+                    let tokens = Tokens::new(keyring, &store, cache, metrics, misses, &health);
                     Worker::new(shared, tokens, load).run(incoming, drain).await;
                 });
                 // A name that is being resolved must not hold up the end.

@@ -1,19 +1,29 @@
 use std::{
+    collections::BTreeMap,
     fmt,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use parking_lot::Mutex;
-use splittoken_provider::{Provider, ProviderError};
+use splittoken_provider::{Observer, Provider, ProviderError};
 use splittoken_store::{Epoch, Stamp};
+
+use crate::{
+    circuit::{Burden, Circuit},
+    metrics::{CallLabels, Metrics},
+};
 
 /// A provider as the near cache sees it: whatever its keys have vouched for goes stale when one of them leaves.
 #[derive(Debug)]
 pub(crate) struct Issuer {
     pub(crate) provider: Arc<Provider>,
+    pub(crate) calls: Arc<Calls>,
+    /// How its token endpoint does.
+    pub(crate) circuit: Arc<Circuit>,
     epoch: Epoch,
     /// The provider's own count that `epoch` stands for.
     seen: AtomicU64,
@@ -21,11 +31,52 @@ pub(crate) struct Issuer {
     is_retired: Mutex<bool>,
 }
 
+/// What was asked of a provider, and how that ended. It goes with its issuer, and so do its series.
+#[derive(Debug)]
+pub(crate) struct Calls {
+    ended: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
+    metrics: Arc<Metrics>,
+}
+
+impl Calls {
+    fn new(metrics: &Arc<Metrics>) -> Self {
+        Self {
+            ended: Mutex::default(),
+            metrics: Arc::clone(metrics),
+        }
+    }
+
+    pub(crate) fn count(&self, call: &'static str, outcome: &'static str, took: Duration) {
+        *self.ended.lock().entry((call, outcome)).or_default() += 1;
+        let labels = CallLabels { call };
+        self.metrics
+            .provider_durations
+            .get_or_create(&labels)
+            .observe(took);
+    }
+
+    /// Calls with their outcomes and how many there were.
+    pub(crate) fn counted(&self) -> BTreeMap<(&'static str, &'static str), u64> {
+        self.ended.lock().clone()
+    }
+}
+
+impl Observer for Calls {
+    fn fetched(&self, document: &'static str, outcome: &'static str, took: Duration) {
+        self.count(document, outcome, took);
+    }
+}
+
 impl Issuer {
-    pub(crate) fn new(provider: Arc<Provider>) -> Self {
+    pub(crate) fn new(provider: Arc<Provider>, burden: &Burden, metrics: &Arc<Metrics>) -> Self {
+        let calls = Arc::new(Calls::new(metrics));
+        provider.observe(Arc::clone(&calls) as Arc<dyn Observer>);
         let seen = AtomicU64::new(provider.epoch().current());
+        let circuit = Circuit::new(&provider.issuer().into(), burden);
         Self {
             provider,
+            calls,
+            circuit,
             epoch: Epoch::new(),
             seen,
             is_retired: Mutex::default(),

@@ -1,31 +1,25 @@
 //! What the gateway counts. Labels are of closed sets: routes, rules, outcomes, reasons; never a client's text.
 
-use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicI64, AtomicU64},
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64},
+    },
+    time::Duration,
 };
 
 use prometheus_client::{
-    encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet},
+    metrics::{MetricType, counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
+use splittoken_store::StoreError;
 
-use crate::store_health::StoreHealth;
+use crate::{store_health::StoreHealth, times::Times, upstream::UpstreamCounts};
 
-/// Seconds; from a cached token's request to a provider that is given up on.
-const BUCKETS: [f64; 12] = [
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0,
-];
-
-/// Which rule served an API request, and how it went.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct RequestLabels {
-    pub(crate) route: String,
-    pub(crate) rule: String,
-    /// The status class, `2xx` to `5xx`.
-    pub(crate) code: &'static str,
-}
+/// What every metric's name begins with.
+pub(crate) const PREFIX: &str = "splittoken_gateway";
 
 /// Why a request was not passed on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -33,12 +27,45 @@ pub(crate) struct FailureLabels {
     pub(crate) reason: &'static str,
 }
 
-/// How a token request went.
+/// How something ended.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct TokenLabels {
-    pub(crate) route: String,
-    /// `split`, `passed`, `refused_by_provider` or the reason of a failure.
+pub(crate) struct OutcomeLabels {
     pub(crate) outcome: &'static str,
+}
+
+/// Which version of HTTP is spoken: `http1` or `http2`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct ProtocolLabels {
+    pub(crate) protocol: &'static str,
+}
+
+/// What was asked of the store.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct CommandLabels {
+    /// `get` or `put`.
+    pub(crate) command: &'static str,
+}
+
+/// How that ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct StoreLabels {
+    pub(crate) command: &'static str,
+    /// `ok` or the reason of a failure.
+    pub(crate) outcome: &'static str,
+}
+
+/// What was asked of a provider.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct CallLabels {
+    /// `token`, `discovery` or `jwks`.
+    pub(crate) call: &'static str,
+}
+
+/// What kind of place requests are sent to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct KindLabels {
+    /// `upstream` or `provider`.
+    pub(crate) kind: &'static str,
 }
 
 /// Where a token came from.
@@ -48,20 +75,25 @@ pub(crate) struct LookupLabels {
     pub(crate) outcome: &'static str,
 }
 
-/// All metrics of a gateway.
+/// Metrics of a gateway that are counted when something happens. Those that are looked up when somebody asks are in
+/// [`crate::census`].
 #[derive(Debug)]
 pub(crate) struct Metrics {
-    pub(crate) requests: Family<RequestLabels, Counter>,
     pub(crate) failures: Family<FailureLabels, Counter>,
-    pub(crate) token_requests: Family<TokenLabels, Counter>,
     pub(crate) lookups: Family<LookupLabels, Counter>,
     /// On the hot path: without the look-up in the family.
     pub(crate) cache_hits: Counter,
-    pub(crate) duration: Histogram,
+    pub(crate) duration: Times,
+    pub(crate) upstream: Arc<UpstreamCounts>,
     pub(crate) connections: Gauge<i64, AtomicI64>,
     pub(crate) tunnels: Gauge<i64, AtomicI64>,
     pub(crate) unopened: Family<FailureLabels, Counter>,
+    pub(crate) handshakes: Family<OutcomeLabels, Counter>,
+    pub(crate) store_commands: Family<StoreLabels, Counter>,
+    pub(crate) store_durations: Family<CommandLabels, Times>,
+    pub(crate) provider_durations: Family<CallLabels, Times>,
     pub(crate) alarms: Family<FailureLabels, Counter>,
+    pub(crate) resting: Family<KindLabels, Gauge<i64, AtomicI64>>,
     pub(crate) config_rejected: Counter<u64, AtomicU64>,
     pub(crate) config_generation: Gauge<i64, AtomicI64>,
     pub(crate) config_failing: Gauge<i64, AtomicI64>,
@@ -74,42 +106,38 @@ impl Metrics {
         let lookups = Family::<LookupLabels, Counter>::default();
         let cache_hits = lookups.get_or_create(&LookupLabels { outcome: "cache" }).clone();
         let metrics = Self {
-            requests: Family::default(),
             failures: Family::default(),
-            token_requests: Family::default(),
             cache_hits,
             lookups,
-            duration: Histogram::new(BUCKETS),
+            duration: Times::default(),
+            upstream: Arc::default(),
             connections: Gauge::default(),
             tunnels: Gauge::default(),
             unopened: Family::default(),
+            handshakes: Family::default(),
+            store_commands: Family::default(),
+            store_durations: Family::default(),
+            provider_durations: Family::default(),
             alarms: Family::default(),
+            resting: Family::default(),
             config_rejected: Counter::default(),
             config_generation: Gauge::default(),
             config_failing: Gauge::default(),
             routes: Gauge::default(),
         };
-        let registry = registry.sub_registry_with_prefix("splittoken_gateway");
+        let registry = registry.sub_registry_with_prefix(PREFIX);
         metrics.register(registry);
+        metrics.register_neighbours(registry);
+        metrics.upstream.register(registry);
         registry.register_collector(Box::new(store_health.clone()));
         Arc::new(metrics)
     }
 
     fn register(&self, r: &mut Registry) {
         r.register(
-            "requests",
-            "Requests by route, rule and status class",
-            self.requests.clone(),
-        );
-        r.register(
             "failures",
             "Requests that were not passed on, by reason",
             self.failures.clone(),
-        );
-        r.register(
-            "token_requests",
-            "Token requests by route and outcome",
-            self.token_requests.clone(),
         );
         r.register(
             "token_lookups",
@@ -138,6 +166,11 @@ impl Metrics {
             self.alarms.clone(),
         );
         r.register(
+            "resting",
+            "Upstreams and providers that are left alone for a while, since they cannot be reached",
+            self.resting.clone(),
+        );
+        r.register(
             "config_rejected",
             "Configurations that were not taken over",
             self.config_rejected.clone(),
@@ -155,14 +188,64 @@ impl Metrics {
         r.register("routes", "Routes that are served", self.routes.clone());
     }
 
+    /// What is counted of those that the gateway talks to.
+    fn register_neighbours(&self, r: &mut Registry) {
+        r.register(
+            "tls_handshakes",
+            "TLS handshakes with clients, by outcome",
+            self.handshakes.clone(),
+        );
+        r.register(
+            "store_commands",
+            "Commands to the store, by outcome",
+            self.store_commands.clone(),
+        );
+        r.register(
+            "store_command_duration_seconds",
+            "Time to the store's answer or to a failure",
+            self.store_durations.clone(),
+        );
+        r.register(
+            "provider_request_duration_seconds",
+            "Time to a provider's answer or to a failure",
+            self.provider_durations.clone(),
+        );
+    }
+
     /// Counts a request that was not passed on.
     pub(crate) fn failed(&self, reason: &'static str) {
         self.failures.get_or_create(&FailureLabels { reason }).inc();
     }
 
+    /// How many tunnels are open.
+    pub(crate) fn open_tunnels(&self) -> usize {
+        usize::try_from(self.tunnels.get()).unwrap_or(0)
+    }
+
     /// Counts a connection that came to nothing before its first request.
     pub(crate) fn unopened(&self, reason: &'static str) {
         self.unopened.get_or_create(&FailureLabels { reason }).inc();
+    }
+
+    /// Counts how a TLS handshake ended.
+    pub(crate) fn shook_hands(&self, outcome: &'static str) {
+        self.handshakes.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    /// Counts a command to the store.
+    pub(crate) fn asked_store<T>(
+        &self,
+        command: &'static str,
+        outcome: &Result<T, StoreError>,
+        took: Duration,
+    ) {
+        let outcome = outcome.as_ref().map_or_else(StoreError::reason, |_| "ok");
+        self.store_commands
+            .get_or_create(&StoreLabels { command, outcome })
+            .inc();
+        self.store_durations
+            .get_or_create(&CommandLabels { command })
+            .observe(took);
     }
 
     /// Counts where a token came from, off the hot path.
@@ -177,41 +260,49 @@ impl Metrics {
     }
 }
 
-const CODES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
-
-/// The counters of one rule, looked up once per configuration and not once per request. Each is there from its first
-/// request on: five for each of ten thousand routes would be megabytes at every scrape, nearly all of them zeros.
-#[derive(Clone, Debug)]
-pub(crate) struct RuleCounters {
-    requests: Family<RequestLabels, Counter>,
-    route: Box<str>,
-    rule: Box<str>,
-    counters: [OnceLock<Counter>; CODES.len()],
+/// Writes one counter for each pair; nothing where there is none.
+pub(crate) fn encode_counters<L: EncodeLabelSet>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    counts: impl Iterator<Item = (L, u64)>,
+) -> fmt::Result {
+    encode_all(
+        encoder,
+        (name, help),
+        MetricType::Counter,
+        counts,
+        |mut encoder, count| encoder.encode_counter::<NoLabelSet, _, u64>(&count, None),
+    )
 }
 
-impl RuleCounters {
-    pub(crate) fn new(metrics: &Metrics, route: &str, rule: &str) -> Self {
-        Self {
-            requests: metrics.requests.clone(),
-            route: route.into(),
-            rule: rule.into(),
-            counters: Default::default(),
-        }
-    }
+/// The same for gauges.
+pub(crate) fn encode_gauges<L: EncodeLabelSet>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    values: impl Iterator<Item = (L, i64)>,
+) -> fmt::Result {
+    encode_all(
+        encoder,
+        (name, help),
+        MetricType::Gauge,
+        values,
+        |mut encoder, value| encoder.encode_gauge(&value),
+    )
+}
 
-    pub(crate) fn count(&self, status: http::StatusCode) {
-        let class = usize::from(status.as_u16() / 100).saturating_sub(1);
-        if let (Some(counter), Some(code)) = (self.counters.get(class), CODES.get(class)) {
-            counter.get_or_init(|| self.counter(code)).inc();
-        }
+fn encode_all<L: EncodeLabelSet, V>(
+    encoder: &mut DescriptorEncoder<'_>,
+    (name, help): (&str, &str),
+    metric_type: MetricType,
+    values: impl Iterator<Item = (L, V)>,
+    encode: impl Fn(MetricEncoder<'_>, V) -> fmt::Result,
+) -> fmt::Result {
+    let mut values = values.peekable();
+    if values.peek().is_none() {
+        return Ok(());
     }
-
-    fn counter(&self, code: &'static str) -> Counter {
-        let labels = RequestLabels {
-            route: self.route.to_string(),
-            rule: self.rule.to_string(),
-            code,
-        };
-        self.requests.get_or_create(&labels).clone()
-    }
+    let mut metric = encoder.encode_descriptor(name, help, None, metric_type)?;
+    values.try_for_each(|(labels, value)| encode(metric.encode_family(&labels)?, value))
 }

@@ -53,10 +53,13 @@ pub(crate) async fn answer(
         as_http1(&mut parts);
     }
     let beginning = Beginning::of(&parts, shared.settings.access_log, started, worker.random.next());
+    let mut trail = Trail::default();
+    if let Some(tracing) = &shared.tracing {
+        trail.recorded = tracing.begin(&mut parts, peer, is_http2, worker.random.next());
+    }
     let realm = parts.headers.get(header::HOST).cloned();
     let grpc = grpc::content_type(&parts.headers);
     let snapshot = shared.snapshots.load();
-    let mut trail = Trail::default();
     let (mut response, has_failed) = match serve(worker, peer, &snapshot, parts, body, &mut trail).await {
         Ok(response) => (response, false),
         Err(failure) => (refuse(worker, &failure, realm.as_ref(), &mut trail), true),
@@ -66,8 +69,12 @@ pub(crate) async fn answer(
     if let Some(sharing) = trail.sharing.take() {
         sharing.apply(response.headers_mut());
     }
-    if let Some(counters) = trail.rule.as_ref().and_then(|rule| snapshot.counters(rule)) {
+    if let Some(counters) = trail.rule.as_ref().and_then(|rule| snapshot.counters.rule(rule)) {
         counters.count(status);
+    }
+    let mut recorded = trail.recorded.take();
+    if let Some(recorded) = &mut recorded {
+        recorded.answered(status, trail.reason);
     }
     if let Some(content_type) = grpc.filter(|_| has_failed) {
         response = grpc::failure(response, content_type);
@@ -78,9 +85,9 @@ pub(crate) async fn answer(
     } else if shared.is_leaving() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         close(&mut response);
     }
-    shared.metrics.duration.observe(started.elapsed().as_secs_f64());
+    shared.metrics.duration.observe(started.elapsed());
     let entry = beginning.and_then(|beginning| beginning.end(status, trail));
-    response.map(|body| Tracked::new(body, in_flight, entry))
+    response.map(|body| Tracked::new(body, in_flight, entry, recorded))
 }
 
 async fn serve(
@@ -91,37 +98,36 @@ async fn serve(
     body: Incoming,
     trail: &mut Trail,
 ) -> Result<Response<ResponseBody>, Failure> {
-    match find(snapshot, &parts)? {
+    match find(snapshot, &parts, worker.shared.settings.limits.headers)? {
         Way::Api(matched) => {
-            trail.rule = Some(Arc::clone(&matched.rule));
+            trail.found_rule(&matched.rule, &parts.headers);
             trail.sharing = Sharing::of(&matched.rule.route, &parts.headers);
             let request = (parts, body);
             api_request::serve(worker, peer, snapshot, matched, request, trail).await
         }
         Way::Token(route, endpoint) => {
-            trail.endpoint = Some(Arc::clone(&route));
+            trail.found_token_endpoint(&route, &parts.headers);
             trail.sharing = Sharing::of(&route, &parts.headers);
             // In a place of its own, so that API requests have less to carry.
-            Box::pin(token_endpoint::serve(
-                worker, snapshot, &route, &endpoint, parts, body,
-            ))
-            .await
+            let request = (parts, body);
+            let served = token_endpoint::serve(worker, snapshot, &route, &endpoint, request, trail);
+            Box::pin(served).await
         }
         Way::Preflight(Place::Api(rule)) => {
             let response = answer_preflight(&rule.route, &parts.headers);
-            trail.rule = Some(rule);
+            trail.found_rule(&rule, &parts.headers);
             Ok(response)
         }
         Way::Preflight(Place::Token(route)) => {
             let response = answer_preflight(&route, &parts.headers);
-            trail.endpoint = Some(route);
+            trail.found_token_endpoint(&route, &parts.headers);
             Ok(response)
         }
     }
 }
 
-fn find(snapshot: &Snapshot, parts: &Parts) -> Result<Way, Failure> {
-    let admitted = admit(parts).map_err(Failure::Gate)?;
+fn find(snapshot: &Snapshot, parts: &Parts, max_headers: usize) -> Result<Way, Failure> {
+    let admitted = admit(parts, max_headers).map_err(Failure::Gate)?;
     if let Some(method) = announced_method(&parts.method, &parts.headers) {
         let announced = snapshot
             .table

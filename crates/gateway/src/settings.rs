@@ -1,26 +1,11 @@
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-/// The most bytes of a request's header block.
-pub(crate) const MAX_HEADER_BYTES: usize = 32 * 1024;
-/// The most headers of a request.
-pub(crate) const MAX_HEADERS: usize = 100;
-/// The most requests that one HTTP/2 connection may have in flight.
-pub(crate) const MAX_STREAMS: u32 = 100;
-/// How long a client may take for one header block.
-pub(crate) const HEADER_READ: Duration = Duration::from_secs(5);
-/// How long a connection may lie idle between requests: longer than common load balancers (60 s), so that they are
-/// the ones who close.
-pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// The most bytes that are read ahead from a connection.
+use crate::limits::Limits;
+
+/// The most bytes that are read ahead from a connection, or wait there to be written.
 pub(crate) const READ_BUFFER: usize = 64 * 1024;
-/// The most bytes of a token request.
-pub(crate) const MAX_TOKEN_REQUEST: usize = 64 * 1024;
-/// How long a client may take for the body of a token request.
-pub(crate) const TOKEN_REQUEST_READ: Duration = Duration::from_secs(10);
-/// How many bytes the near cache may hold: about 100,000 tokens of ordinary size.
-pub(crate) const NEAR_CACHE_BYTES: u64 = 256 * 1024 * 1024;
 
 /// How the gateway runs, apart from what it serves.
 #[derive(Clone, Debug)]
@@ -37,6 +22,8 @@ pub struct Settings {
     pub access_log: AccessLog,
     /// A folder that outlives the process, for the last keys of each issuer.
     pub state_dir: Option<PathBuf>,
+    /// What a client may do.
+    pub limits: Limits,
 }
 
 /// Which requests get a log line.

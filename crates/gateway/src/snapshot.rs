@@ -16,9 +16,12 @@ use splittoken_routing::{
 };
 
 use crate::{
+    circuit::{Burden, CircuitBook},
     config::RejectedRoute,
     issuer::{Issuer, IssuerFailure},
-    metrics::{Metrics, RuleCounters},
+    limits::Limits,
+    metrics::{KindLabels, Metrics},
+    served_counters::ServedCounters,
     upstream::{Target, TlsBook, TlsError},
 };
 
@@ -30,11 +33,11 @@ pub(crate) struct Snapshot {
     issuers: Vec<Option<Arc<Issuer>>>,
     /// By the same: those whose newest settings are not in force.
     failures: BTreeMap<usize, IssuerFailure>,
-    /// By [`ServedRule::index`].
-    counters: Vec<RuleCounters>,
-    /// By the same and the place of the backend; `None` for one that cannot be used.
+    pub(crate) counters: ServedCounters,
+    /// By [`ServedRule::index`] and the place of the backend; `None` for one that cannot be used.
     targets: Vec<Box<[Option<Target>]>>,
     tls: TlsBook,
+    circuits: CircuitBook,
     /// Routes of which a backend cannot be used, for the gateway's own reasons.
     hurt: Vec<RejectedRoute>,
 }
@@ -42,10 +45,6 @@ pub(crate) struct Snapshot {
 impl Snapshot {
     pub(crate) fn issuer(&self, route: &ServedRoute) -> Option<&Arc<Issuer>> {
         self.issuers.get(route.issuer)?.as_ref()
-    }
-
-    pub(crate) fn counters(&self, rule: &ServedRule) -> Option<&RuleCounters> {
-        self.counters.get(rule.index)
     }
 
     pub(crate) fn target(&self, rule: &ServedRule, backend: usize) -> Option<&Target> {
@@ -94,12 +93,23 @@ pub(crate) struct Snapshots {
     current: ArcSwap<Snapshot>,
     metrics: Arc<Metrics>,
     kept: Keepers,
+    /// For each upstream.
+    burden: Burden,
+    /// For each provider.
+    provider_burden: Burden,
 }
 
 impl Snapshots {
     /// `kept` is where keys outlive the process.
-    pub(crate) fn new(metrics: Arc<Metrics>, kept: Keepers) -> Self {
+    pub(crate) fn new(metrics: Arc<Metrics>, kept: Keepers, limits: &Limits) -> Self {
+        let burden = |requests, kind| Burden {
+            requests,
+            failures: limits.breaker_failures,
+            resting: metrics.resting.get_or_create(&KindLabels { kind }).clone(),
+        };
         Self {
+            burden: burden(limits.upstream_requests, "upstream"),
+            provider_burden: burden(limits.provider_requests, "provider"),
             current: ArcSwap::default(),
             metrics,
             kept,
@@ -134,15 +144,10 @@ impl Snapshots {
             };
             issuers.push(issuer);
         }
-        let counters = table.rules().iter().map(|rule| {
-            RuleCounters::new(
-                &self.metrics,
-                &rule.route.config.name.to_string(),
-                &rule.config.name,
-            )
-        });
-        let counters = counters.collect();
-        let (targets, tls, hurt) = targets(&table, &current.tls);
+        let counters = ServedCounters::new(&table, &current.counters);
+        let mut circuits = current.circuits.successor(&self.burden);
+        let (targets, tls, hurt) = targets(&table, &current.tls, &mut circuits);
+        circuits.finish();
         self.metrics
             .routes
             .set(i64::try_from(table.routes().len()).unwrap_or(i64::MAX));
@@ -153,6 +158,7 @@ impl Snapshots {
             counters,
             targets,
             tls,
+            circuits,
             hurt,
         });
         self.current.store(Arc::clone(&next));
@@ -179,23 +185,28 @@ impl Snapshots {
             Some(before) => Provider::following(settings, &before.provider),
             None => Provider::keeping(settings, self.kept.clone()),
         }?;
-        tokio::spawn(provider.run(std::future::pending::<()>()));
-        Ok(Arc::new(Issuer::new(provider)))
+        let issuer = Arc::new(Issuer::new(provider, &self.provider_burden, &self.metrics));
+        tokio::spawn(issuer.provider.run(std::future::pending::<()>()));
+        Ok(issuer)
     }
 }
 
 type Targets = Vec<Box<[Option<Target>]>>;
 
 /// The backends of all rules. One that cannot be set up hurts only itself, and is told with its route.
-fn targets(table: &RouteTable, before: &TlsBook) -> (Targets, TlsBook, Vec<RejectedRoute>) {
+fn targets(
+    table: &RouteTable,
+    before: &TlsBook,
+    circuits: &mut CircuitBook,
+) -> (Targets, TlsBook, Vec<RejectedRoute>) {
     let (mut tls, mut hurt) = (TlsBook::default(), Vec::new());
     let mut target = |rule: &ServedRule, backend: &Backend| {
         let Some(wanted) = &backend.tls else {
-            return Target::plain(backend);
+            return Target::plain(backend, circuits);
         };
         let shown = &rule.route.client_certificates;
         match tls.set_up(before, wanted, backend.protocol, shown) {
-            Ok(tls) => Some(Target::secured(&wanted.address, backend.protocol, tls)),
+            Ok(tls) => Some(Target::secured(&wanted.address, backend.protocol, tls, circuits)),
             Err(error) => {
                 hurt.push(without_backend(rule, wanted, &error));
                 None

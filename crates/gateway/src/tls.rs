@@ -12,6 +12,7 @@ use rustls::{
 };
 use thiserror::Error;
 use webpki::EndEntityCert;
+use x509_cert::der::Decode as _;
 use zeroize::Zeroizing;
 
 /// What a TLS listener shows. Whoever holds it may put others in their place: handshakes from then on use those, and
@@ -31,6 +32,14 @@ pub struct CertificatePem {
     pub chain: Vec<u8>,
     /// The private key, in PEM.
     pub key: Zeroizing<Vec<u8>>,
+}
+
+impl CertificatePem {
+    /// The last part of a name that is a path.
+    fn short_name(&self) -> &str {
+        let name = self.name.trim_end_matches('/');
+        name.rsplit('/').next().unwrap_or(name)
+    }
 }
 
 impl fmt::Debug for CertificatePem {
@@ -73,6 +82,8 @@ impl CertificateError {
 #[derive(Debug)]
 pub struct Certificates {
     config: Arc<ServerConfig>,
+    /// The name of each and when it ends, in seconds since 1970, where that can be read.
+    ends: Vec<(String, i64)>,
 }
 
 impl Certificates {
@@ -85,19 +96,38 @@ impl Certificates {
             .cloned()
             .unwrap_or_else(|| Arc::new(aws_lc_rs::default_provider()));
         let shown: Result<Vec<_>, _> = pems.iter().map(|pem| Shown::new(pem, &provider)).collect();
+        let shown = shown?;
+        let ends = shown.iter().zip(pems).filter_map(|(shown, pem)| {
+            let end = end(shown.key.cert.first()?)?;
+            Some((pem.short_name().to_owned(), end))
+        });
+        let ends = ends.collect();
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
-            .with_cert_resolver(Arc::new(ByName(shown?)));
+            .with_cert_resolver(Arc::new(ByName(shown)));
         config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
         Ok(Self {
             config: Arc::new(config),
+            ends,
         })
+    }
+
+    /// The short name of each and when it ends.
+    pub(crate) fn ends(&self) -> impl Iterator<Item = (&str, i64)> {
+        self.ends.iter().map(|(name, end)| (name.as_str(), *end))
     }
 
     pub(crate) fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.config)
     }
+}
+
+/// When a certificate ends.
+fn end(certificate: &CertificateDer<'_>) -> Option<i64> {
+    let certificate = x509_cert::Certificate::from_der(certificate).ok()?;
+    let end = certificate.tbs_certificate().validity().not_after;
+    i64::try_from(end.to_unix_duration().as_secs()).ok()
 }
 
 /// A certificate and whom it is for.

@@ -2,7 +2,7 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
@@ -19,14 +19,18 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use crate::{
+    access_log::Trail,
     body::ResponseBody,
+    circuit::{Closed, Trouble},
     failure::{Answer, Failure, ProviderFailure, TokenRequestError},
     issue::{Life, Release, judge, life, policy},
-    metrics::TokenLabels,
-    settings::{MAX_TOKEN_REQUEST, TOKEN_REQUEST_READ},
+    issuer::Issuer,
+    limits::Limits,
+    served_counters::status_class,
     snapshot::Snapshot,
     token_request::{check_grant, check_head, parameter, provider_headers},
     tokens::{Kept, epoch_seconds},
+    trace::Called,
     worker::Worker,
 };
 
@@ -43,20 +47,18 @@ pub(crate) async fn serve(
     snapshot: &Snapshot,
     route: &Arc<ServedRoute>,
     endpoint: &TokenEndpoint,
-    parts: Parts,
-    body: Incoming,
+    request: (Parts, Incoming),
+    trail: &Trail,
 ) -> Result<Response<ResponseBody>, Failure> {
     let issuer = snapshot.issuer(route).ok_or(Failure::Unavailable("no_issuer"))?;
-    let outcome = exchange(worker, &issuer.provider, route, endpoint, parts, body).await;
+    let outcome = exchange(worker, issuer, route, endpoint, request, trail).await;
     let label = match &outcome {
         Ok(released) => released.outcome,
         Err(failure) => failure.reason(),
     };
-    let labels = TokenLabels {
-        route: route.config.name.to_string(),
-        outcome: label,
-    };
-    worker.shared.metrics.token_requests.get_or_create(&labels).inc();
+    if let Some(counters) = snapshot.counters.tokens(route) {
+        counters.count(label);
+    }
     outcome.map(|released| released.response)
 }
 
@@ -67,30 +69,40 @@ struct Released {
 
 async fn exchange(
     worker: &Arc<Worker>,
-    provider: &Arc<Provider>,
+    issuer: &Issuer,
     route: &Arc<ServedRoute>,
     endpoint: &TokenEndpoint,
-    parts: Parts,
-    body: Incoming,
+    (parts, body): (Parts, Incoming),
+    trail: &Trail,
 ) -> Result<Released, Failure> {
     if parts.method != Method::POST {
         return Err(Failure::MethodNotAllowed("POST"));
     }
     check_head(&parts).map_err(Failure::TokenRequest)?;
-    let body = read(body).await.map_err(Failure::TokenRequest)?;
+    let body = read(body, &worker.shared.settings.limits)
+        .await
+        .map_err(Failure::TokenRequest)?;
     check_grant(endpoint, &body).map_err(Failure::TokenRequest)?;
     // Before the provider is asked: a rotated refresh token cannot be asked for twice.
     worker.tokens.check_store()?;
 
-    let headers = provider_headers(&parts.headers);
+    let mut headers = provider_headers(&parts.headers);
+    let recorded = trail.recorded.as_deref();
+    let span = recorded.map(|recorded| recorded.call(Called::Provider(&issuer.provider.settings().name)));
+    if let Some(span) = &span {
+        span.tell(&mut headers);
+    }
     let authorization = parts.headers.get(header::AUTHORIZATION).cloned();
-    let answer = provider
-        .token_call(TokenCall {
-            headers,
-            body: body.clone(),
-        })
-        .await
-        .map_err(|e| call_failure(&e))?;
+    let call = TokenCall {
+        headers,
+        body: body.clone(),
+    };
+    let answer = ask(issuer, call).await;
+    if let Some(span) = span {
+        let answer = answer.as_ref();
+        span.ended(answer.map_or_else(|failure| Err(failure.reason()), |answer| Ok(answer.status)));
+    }
+    let answer = answer?;
     if !answer.status.is_success() {
         return Ok(Released {
             response: refused(&answer)?,
@@ -99,7 +111,7 @@ async fn exchange(
     }
     let exchange = Exchange {
         worker,
-        provider,
+        provider: &issuer.provider,
         route,
         endpoint,
         authorization,
@@ -108,14 +120,14 @@ async fn exchange(
     exchange.release(&answer).await
 }
 
-async fn read(body: Incoming) -> Result<Bytes, TokenRequestError> {
+async fn read(body: Incoming, limits: &Limits) -> Result<Bytes, TokenRequestError> {
     // What is announced as too large need not be waited for.
-    if body.size_hint().lower() > MAX_TOKEN_REQUEST as u64 {
+    if body.size_hint().lower() > limits.token_request_bytes as u64 {
         return Err(TokenRequestError::TooLarge);
     }
     let collected = timeout(
-        TOKEN_REQUEST_READ,
-        Limited::new(body, MAX_TOKEN_REQUEST).collect(),
+        limits.token_request_time,
+        Limited::new(body, limits.token_request_bytes).collect(),
     )
     .await;
     match collected {
@@ -125,13 +137,61 @@ async fn read(body: Incoming) -> Result<Bytes, TokenRequestError> {
     }
 }
 
+/// Asks the provider, if it may be asked at all.
+async fn ask(issuer: &Issuer, call: TokenCall) -> Result<ProviderAnswer, Failure> {
+    let waiting = issuer.circuit.enter().map_err(|closed| {
+        Failure::Provider(ProviderFailure::Unreachable(match closed {
+            Closed::Busy => "provider_busy",
+            Closed::Resting => "provider_resting",
+        }))
+    })?;
+    let started = Instant::now();
+    let answer = issuer.provider.token_call(call).await;
+    let outcome = answer
+        .as_ref()
+        .map_or_else(TokenCallError::reason, |answer| status_class(answer.status));
+    issuer.calls.count("token", outcome, started.elapsed());
+    match &answer {
+        Ok(_) => waiting.answered(),
+        Err(error) => {
+            if let Some(trouble) = trouble(error) {
+                waiting.failed(trouble);
+            }
+        }
+    }
+    answer.map_err(|error| call_failure(&error))
+}
+
+/// What it says of the provider.
+fn trouble(error: &TokenCallError) -> Option<Trouble> {
+    match error {
+        TokenCallError::Call(error) => match error {
+            CallError::Unreachable(_) | CallError::ConnectTimeout | CallError::Tls(_) => {
+                Some(Trouble::Unreachable)
+            }
+            CallError::Timeout => Some(Trouble::Late),
+            CallError::NoClient(_) | CallError::Forbidden(_) => None,
+            CallError::Redirect(_)
+            | CallError::Compressed
+            | CallError::TooLarge
+            | CallError::Truncated(_)
+            | CallError::Malformed(_) => Some(Trouble::Broken),
+        },
+        TokenCallError::NoTokenEndpoint => None,
+    }
+}
+
 fn call_failure(error: &TokenCallError) -> Failure {
     let reason = error.reason();
     Failure::Provider(match error {
         TokenCallError::Call(CallError::Timeout) => ProviderFailure::Timeout,
         TokenCallError::NoTokenEndpoint
         | TokenCallError::Call(
-            CallError::NoClient(_) | CallError::Unreachable(_) | CallError::Forbidden(_) | CallError::Tls(_),
+            CallError::NoClient(_)
+            | CallError::Unreachable(_)
+            | CallError::ConnectTimeout
+            | CallError::Forbidden(_)
+            | CallError::Tls(_),
         ) => ProviderFailure::Unreachable(reason),
         TokenCallError::Call(_) => ProviderFailure::Untrusted(reason),
     })

@@ -2,8 +2,9 @@
 
 use std::{
     fmt,
+    net::IpAddr,
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use http::HeaderValue;
@@ -21,7 +22,7 @@ use tokio::time::sleep;
 use zeroize::Zeroizing;
 
 use crate::{
-    failure::Failure, gateway::SharedKeyring, issuer::Issuer, metrics::Metrics, settings::NEAR_CACHE_BYTES,
+    failure::Failure, gateway::SharedKeyring, issuer::Issuer, metrics::Metrics, misses::Misses,
     store_health::StoreHealth,
 };
 
@@ -109,6 +110,7 @@ pub(crate) struct Tokens {
     session: StoreSession,
     cache: Cache,
     metrics: Arc<Metrics>,
+    misses: Arc<Misses>,
 }
 
 impl fmt::Debug for Tokens {
@@ -117,16 +119,27 @@ impl fmt::Debug for Tokens {
     }
 }
 
+/// A token that has to be looked up.
+struct Miss<'p> {
+    text: &'p str,
+    key: CacheKey,
+    now: Now,
+    /// What the cache has of it.
+    stale: Option<Stale<Arc<Rehydrated>>>,
+    /// Whose it is, where misses are limited and that is known.
+    client: Option<IpAddr>,
+}
+
 /// How often a record is tried to be written. The client waits, and the provider cannot be asked again.
 const WRITES: u32 = 3;
 /// The wait before the second write; the third waits twice as long.
 const WRITE_AGAIN: Duration = Duration::from_millis(100);
 
 impl Tokens {
-    /// An empty cache for all workers.
-    pub(crate) fn cache() -> Cache {
+    /// An empty cache of `bytes` for all workers.
+    pub(crate) fn cache(bytes: u64) -> Cache {
         Arc::new(NearCache::new(NearConfig {
-            max_weight: NEAR_CACHE_BYTES,
+            max_weight: bytes,
             ..NearConfig::default()
         }))
     }
@@ -137,6 +150,7 @@ impl Tokens {
         store: &Store,
         cache: Cache,
         metrics: Arc<Metrics>,
+        misses: Arc<Misses>,
         health: &StoreHealth,
     ) -> Self {
         let session = store.connect();
@@ -146,6 +160,7 @@ impl Tokens {
             session,
             cache,
             metrics,
+            misses,
         }
     }
 
@@ -157,19 +172,21 @@ impl Tokens {
         }
     }
 
-    /// The JWT of a presented token. A token that was seen lately costs a hash and a look-up.
+    /// The JWT of a presented token. A token that was seen lately costs a hash and a look-up; only for others is
+    /// `client` asked whose address presents it, if that is known.
     pub(crate) async fn rehydrate(
         &self,
         route: &ServedRoute,
         issuer: &Issuer,
         text: &str,
         now: SystemTime,
+        client: impl FnOnce() -> Option<IpAddr>,
     ) -> Result<Arc<Rehydrated>, Failure> {
         let config = &route.config.issuer;
         issuer.sync();
         let key = self.cache.key(&config.realm, Use::Access, text.as_bytes());
         let now = Now {
-            instant: std::time::Instant::now(),
+            instant: Instant::now(),
             unix: epoch_seconds(now),
         };
         let stale = match self.cache.lookup(&key, now) {
@@ -180,30 +197,44 @@ impl Tokens {
             Lookup::Stale(stale) => Some(stale),
             Lookup::Miss => None,
         };
+        let miss = Miss {
+            text,
+            key,
+            now,
+            stale,
+            client: self.misses.are_limited().then(client).flatten(),
+        };
         // In a place of its own: it is large, and seldom needed.
-        Box::pin(self.look_up(route, issuer, text, (key, now), stale)).await
+        Box::pin(self.look_up(route, issuer, miss)).await
     }
 
-    /// The same for a token that the cache does not have, or has as `stale`.
+    /// The same for a token that is not in the cache, or not fresh there.
     async fn look_up(
         &self,
         route: &ServedRoute,
         issuer: &Issuer,
-        text: &str,
-        (key, now): (CacheKey, Now),
-        stale: Option<Stale<Arc<Rehydrated>>>,
+        miss: Miss<'_>,
     ) -> Result<Arc<Rehydrated>, Failure> {
         let config = &route.config.issuer;
+        let Miss { now, client, .. } = miss;
         // Before any I/O: guessing must be cheap to refuse.
-        let opaque =
-            Opaque::parse_for(text, &config.algorithms).map_err(|e| Failure::InvalidToken(e.reason()))?;
+        let opaque = Opaque::parse_for(miss.text, &config.algorithms)
+            .map_err(|e| Failure::InvalidToken(e.reason()))?;
+        // One that was good a moment ago is no guess.
+        if miss.stale.is_none() && client.is_some_and(|client| !self.misses.admits(client, now.instant)) {
+            return Err(Failure::TooManyMisses);
+        }
         // One keyring from the names to the records, however it changes meanwhile.
         let keyring = self.keyring.load_full();
         let keys = keys(&keyring, &config.realm, &opaque);
         let ids: Vec<LookupId> = keys.iter().map(Keys::lookup_id).collect();
         let read = || self.read(issuer, &keyring, &opaque, &keys, &ids);
-        let outcome = self.cache.fill(key, config.realm, &ids, read).await;
-        self.conclude(outcome, stale, now, route.config.max_stale)
+        let outcome = self.cache.fill(miss.key, config.realm, &ids, read).await;
+        let outcome = self.conclude(outcome, miss.stale, now, route.config.max_stale);
+        if let (Err(Failure::InvalidToken(_)), Some(client)) = (&outcome, client) {
+            self.misses.note(client, now.instant);
+        }
+        outcome
     }
 
     /// Serves a stale token where the store cannot be reached, and only there.
@@ -244,7 +275,10 @@ impl Tokens {
         keys: &[Keys],
         ids: &[LookupId],
     ) -> Result<Option<Filled<Arc<Rehydrated>>>, LookupError> {
-        let fetched = self.session.get(ids).await.map_err(LookupError::Store)?;
+        let started = Instant::now();
+        let fetched = self.session.get(ids).await;
+        self.metrics.asked_store("get", &fetched, started.elapsed());
+        let fetched = fetched.map_err(LookupError::Store)?;
         // Taken before the keys are looked at, so that what they vouch for goes when they go.
         let stamp = issuer.stamp();
         let Some((keys, live)) = self.live(keyring, keys, fetched.records)? else {
@@ -344,7 +378,10 @@ impl Tokens {
         let mut tries = 0;
         loop {
             tries += 1;
-            match self.session.put_new(keys.lookup_id(), record, until).await {
+            let started = Instant::now();
+            let outcome = self.session.put_new(keys.lookup_id(), record, until).await;
+            self.metrics.asked_store("put", &outcome, started.elapsed());
+            match outcome {
                 Err(error) if tries < WRITES && error.is_transient() => sleep(WRITE_AGAIN * tries).await,
                 outcome => return outcome,
             }

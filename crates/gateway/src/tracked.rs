@@ -12,22 +12,31 @@ use crate::{
     access_log::Entry,
     body::{BodyError, ResponseBody},
     connection::InFlight,
+    trace::Recorded,
 };
 
-/// A response's body that tells the connection, and the access log if there is one, how it goes and when it is gone.
+/// A response's body that tells the connection, and the access log and the span if there are any, how it goes and when it
+/// is gone.
 #[derive(Debug)]
 pub(crate) struct Tracked {
     body: ResponseBody,
     in_flight: InFlight,
     entry: Option<Box<Entry>>,
+    recorded: Option<Box<Recorded>>,
 }
 
 impl Tracked {
-    pub(crate) fn new(body: ResponseBody, in_flight: InFlight, entry: Option<Box<Entry>>) -> Self {
+    pub(crate) fn new(
+        body: ResponseBody,
+        in_flight: InFlight,
+        entry: Option<Box<Entry>>,
+        recorded: Option<Box<Recorded>>,
+    ) -> Self {
         Self {
             body,
             in_flight,
             entry,
+            recorded,
         }
     }
 }
@@ -49,6 +58,9 @@ impl Body for Tracked {
                 Poll::Ready(Some(Err(_))) => entry.break_off(),
                 _ => {}
             }
+        }
+        if let (Some(recorded), Poll::Ready(Some(Err(_)))) = (&mut self.recorded, &polled) {
+            recorded.broke_off();
         }
         polled
     }

@@ -26,7 +26,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::{vigil::Vigil, worker::Worker};
+use crate::{crowd::Place, vigil::Vigil, worker::Worker};
 
 /// The one protocol that is tunnelled.
 const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
@@ -83,13 +83,16 @@ pub(crate) struct Tunnel {
     /// How long both sides may be silent.
     pub(crate) idle: Option<Duration>,
     pub(crate) token: Option<Vigil>,
+    /// It is one of its address's connections still.
+    pub(crate) place: Arc<Place>,
 }
 
 impl Tunnel {
     /// Carries bytes until one side has ended, both are silent for too long, or the token is no good any more.
     pub(crate) fn start(self, worker: &Arc<Worker>) {
         // The worker does not end before its tunnels, or its time to end is over.
-        let (chore, gauge) = (Arc::clone(&worker.chores), worker.shared.metrics.tunnels.clone());
+        let held = (Arc::clone(&worker.chores), Arc::clone(&self.place));
+        let gauge = worker.shared.metrics.tunnels.clone();
         tokio::spawn(async move {
             gauge.inc();
             match self.run().await {
@@ -97,7 +100,7 @@ impl Tunnel {
                 Err(error) => tracing::debug!(%error, "a tunnel broke"),
             }
             gauge.dec();
-            drop(chore);
+            drop(held);
         });
     }
 

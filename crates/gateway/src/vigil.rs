@@ -59,7 +59,9 @@ impl Vigil {
             }
             let tokens = &self.worker.tokens;
             let text = self.token.opaque();
-            let found = tokens.rehydrate(&self.rule.route, &self.issuer, text, now).await;
+            let found = tokens
+                .rehydrate(&self.rule.route, &self.issuer, text, now, || None)
+                .await;
             if let Err(Failure::InvalidToken(reason)) = found {
                 return reason;
             }

@@ -9,7 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
@@ -17,12 +17,15 @@ use tokio::{net::TcpStream, sync::mpsc, time::interval};
 
 use crate::{
     client_address::TrustedProxies,
-    connection::{self, Activity, Command, Entrance, Ticks},
+    connection::{self, Activity, Command, Entrance, OpenError, Requests, Ticks},
+    crowd::Crowd,
     metrics::Metrics,
+    misses::Misses,
     random::Random,
     settings::Settings,
     snapshot::Snapshots,
     tokens::Tokens,
+    trace::Tracing,
     upstream::Pool,
 };
 
@@ -33,6 +36,12 @@ pub(crate) struct Shared {
     pub(crate) trusted_proxies: TrustedProxies,
     pub(crate) snapshots: Snapshots,
     pub(crate) metrics: Arc<Metrics>,
+    /// `None` where no spans are wanted.
+    pub(crate) tracing: Option<Tracing>,
+    /// Of all workers.
+    connections: Mutex<Vec<Arc<Connections>>>,
+    pub(crate) crowd: Crowd,
+    pub(crate) misses: Arc<Misses>,
     leaving: AtomicBool,
 }
 
@@ -45,7 +54,7 @@ pub(crate) struct Worker {
     pub(crate) random: Random,
     /// Held by what goes on after its request was answered, so that the thread does not end before.
     pub(crate) chores: Arc<()>,
-    connections: Connections,
+    connections: Arc<Connections>,
 }
 
 /// A socket that was accepted, on its way to a worker.
@@ -69,17 +78,28 @@ struct Connections {
     clock: Ticks,
     next: AtomicU64,
     open: Mutex<HashMap<u64, Arc<Activity>>>,
+    /// Requests of connections that are gone. Locked after `open`.
+    gone: Mutex<Requests>,
     load: Arc<AtomicUsize>,
 }
 
 impl Shared {
-    pub(crate) fn new(settings: Settings, snapshots: Snapshots, metrics: Arc<Metrics>) -> Self {
-        let trusted_proxies = settings.trusted_proxies.clone().into();
+    pub(crate) fn new(
+        settings: Settings,
+        snapshots: Snapshots,
+        metrics: Arc<Metrics>,
+        tracing: Option<Tracing>,
+    ) -> Self {
+        let trusted_proxies: TrustedProxies = settings.trusted_proxies.clone().into();
         Self {
+            crowd: Crowd::new(settings.limits.address_connections, Arc::clone(&trusted_proxies)),
+            misses: Arc::new(Misses::new(settings.limits.address_misses)),
             settings,
             trusted_proxies,
             snapshots,
             metrics,
+            tracing,
+            connections: Mutex::default(),
             leaving: AtomicBool::new(false),
         }
     }
@@ -89,6 +109,15 @@ impl Shared {
         self.leaving.store(true, Ordering::Relaxed);
     }
 
+    /// How many requests there were, and how many there are now.
+    pub(crate) fn requests(&self) -> Requests {
+        let mut all = Requests::default();
+        for connections in &*self.connections.lock() {
+            all.add(connections.requests());
+        }
+        all
+    }
+
     pub(crate) fn is_leaving(&self) -> bool {
         self.leaving.load(Ordering::Relaxed)
     }
@@ -96,13 +125,14 @@ impl Shared {
 
 impl Worker {
     pub(crate) fn new(shared: Arc<Shared>, tokens: Tokens, load: Arc<AtomicUsize>) -> Arc<Self> {
-        let connections = Connections {
+        let connections = Arc::new(Connections {
             load,
             ..Connections::default()
-        };
+        });
+        shared.connections.lock().push(Arc::clone(&connections));
         Arc::new(Self {
+            pool: Arc::new(Pool::new(&shared.metrics.upstream)),
             shared,
-            pool: Arc::default(),
             tokens,
             random: Random::default(),
             chores: Arc::default(),
@@ -178,9 +208,20 @@ impl Worker {
         let (stream, address, entrance) = accepted;
         let metrics = &self.shared.metrics;
         metrics.connections.inc();
-        match activity.unless_aborted(entrance.open(stream, address)).await {
-            Some(Ok(opened)) => connection::serve(Arc::clone(&self), opened, &activity).await,
+        match activity
+            .unless_aborted(entrance.open(stream, address, &self.shared.crowd))
+            .await
+        {
+            Some(Ok(opened)) => {
+                if let Some(outcome) = opened.handshake() {
+                    metrics.shook_hands(outcome);
+                }
+                connection::serve(Arc::clone(&self), opened, &activity).await;
+            }
             Some(Err(error)) => {
+                if matches!(error, OpenError::Tls(_)) {
+                    metrics.shook_hands("failed");
+                }
                 metrics.unopened(error.reason());
                 tracing::debug!(error = &error as &dyn Error, "a connection came to nothing");
             }
@@ -194,11 +235,12 @@ impl Worker {
     fn sweep(&self) {
         self.connections.clock.fetch_add(1, Ordering::Relaxed);
         self.pool.sweep();
+        self.shared.misses.sweep(Instant::now());
         if self.shared.is_leaving() {
             self.connections.tell_all(Command::Leave);
         }
         for activity in self.connections.open.lock().values() {
-            if let Some(command) = activity.overdue() {
+            if let Some(command) = activity.overdue(&self.shared.settings.limits) {
                 activity.tell(command);
             }
         }
@@ -216,8 +258,21 @@ impl Connections {
     }
 
     fn remove(&self, id: u64) {
-        self.open.lock().remove(&id);
+        let mut open = self.open.lock();
+        if let Some(activity) = open.remove(&id) {
+            // Under the lock, so that nobody counts them twice or not at all.
+            self.gone.lock().add(activity.requests());
+        }
+        drop(open);
         self.load.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Of all connections that there ever were.
+    fn requests(&self) -> Requests {
+        let open = self.open.lock();
+        let mut all = *self.gone.lock();
+        open.values().for_each(|activity| all.add(activity.requests()));
+        all
     }
 
     fn tell_all(&self, command: Command) {

@@ -74,7 +74,10 @@ pub enum CallError {
     /// No TLS session: most often a certificate that is not trusted. The request was not sent.
     #[error("no TLS session with the provider")]
     Tls(#[source] reqwest::Error),
-    /// The connect or request deadline passed. The request may have been received.
+    /// No connection in time. The request was not sent.
+    #[error("no connection to the provider in time")]
+    ConnectTimeout,
+    /// No answer in time. The request may have been received.
     #[error("the provider did not answer in time")]
     Timeout,
     /// A 3xx answer; redirects are not followed, since that would send credentials elsewhere.
@@ -102,6 +105,7 @@ impl CallError {
             Self::Unreachable(_) => "provider_unreachable",
             Self::Forbidden(_) => "provider_address",
             Self::Tls(_) => "provider_tls",
+            Self::ConnectTimeout => "provider_connect_timeout",
             Self::Timeout => "provider_timeout",
             Self::Redirect(_) => "provider_redirect",
             Self::Compressed => "provider_compressed",
@@ -161,7 +165,7 @@ impl RevokeError {
 /// Why a token that the provider has just issued is not split.
 #[derive(Debug, Error, PartialEq, Eq, Clone, Copy)]
 pub enum IssueError {
-    /// No key is known, because none could be fetched yet.
+    /// The key is not known, because none could be fetched yet, or none lately.
     #[error("the issuer's keys are not known yet")]
     NoKeys,
     /// The keys that the provider publishes do not hold the token's.

@@ -249,7 +249,9 @@ async fn read_body(mut response: Response, limit: usize) -> Result<Zeroizing<Vec
 
 fn classify(error: reqwest::Error) -> CallError {
     let error = error.without_url();
-    if error.is_timeout() {
+    if error.is_timeout() && error.is_connect() {
+        CallError::ConnectTimeout
+    } else if error.is_timeout() {
         CallError::Timeout
     } else if error.is_connect() {
         match forbidden(&error) {

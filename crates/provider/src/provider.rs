@@ -5,9 +5,9 @@ use splittoken_token::KeySet;
 use tokio::sync::watch;
 
 use crate::{
-    Epoch, Keepers, ProviderAnswer, ProviderError, ProviderSettings, ProviderState, TokenCall,
+    Epoch, Keepers, Observer, ProviderAnswer, ProviderError, ProviderSettings, ProviderState, TokenCall,
     TokenCallError,
-    refresh::{EndGuard, Refresher},
+    refresh::{self, EndGuard},
     shared::Shared,
     state,
 };
@@ -51,13 +51,13 @@ impl Provider {
     where
         S: Future<Output = ()> + Send,
     {
-        let refresher = Refresher::new(Arc::clone(&self.shared));
+        let refreshing = refresh::run(Arc::clone(&self.shared));
         let end = EndGuard(Arc::clone(&self.shared));
         let mut alive = self.alive.subscribe();
         async move {
             let _end = end;
             tokio::select! {
-                () = refresher.run() => {}
+                () = refreshing => {}
                 () = shutdown => {}
                 _ = alive.changed() => {}
             }
@@ -70,7 +70,7 @@ impl Provider {
     /// while discovery runs for the first time.
     pub async fn token_call(&self, call: TokenCall) -> Result<ProviderAnswer, TokenCallError> {
         if self.shared.endpoints.load().token.is_none() {
-            self.shared.first_round().await;
+            self.shared.first_endpoints().await;
         }
         let endpoints = self.shared.endpoints.load_full();
         let url = endpoints.token.as_ref().ok_or(TokenCallError::NoTokenEndpoint)?;
@@ -79,6 +79,12 @@ impl Provider {
             self.shared.suspect_endpoints();
         }
         Ok(answer)
+    }
+
+    /// Tells `observer` of all fetches from now on. The first one stays; those before it are not made up for.
+    pub fn observe(&self, observer: Arc<dyn Observer>) {
+        // A second one is of no use to anybody.
+        let _ = self.shared.observer.set(observer);
     }
 
     /// The keys that the provider publishes now; empty before the first fetch.

@@ -39,14 +39,21 @@ pub(crate) struct Change {
     pub(crate) some_key_left: bool,
 }
 
+impl Change {
+    /// Whether there is any.
+    pub(crate) fn is_news(&self) -> bool {
+        !self.came.is_empty() || self.some_key_left
+    }
+}
+
 impl Rotation {
     pub(crate) fn keys(&self) -> &Arc<KeySet> {
         &self.keys
     }
 
-    /// Whether no keys are known, old ones included.
-    pub(crate) fn is_unknown(&self) -> bool {
-        self.fetched_at.is_none()
+    /// Whether the keys were published before `at`, or none are known.
+    pub(crate) fn is_older_than(&self, at: Instant) -> bool {
+        self.fetched_at.is_none_or(|fetched| fetched < at)
     }
 
     pub(crate) fn is_published(&self, id: &str) -> bool {

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Instant,
@@ -11,17 +11,22 @@ use std::{
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use splittoken_token::KeySet;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use url::Url;
 
 use crate::{
-    Epoch, Keepers, Kept, ProviderError, ProviderSettings,
+    Epoch, Keepers, Kept, Observer, ProviderError, ProviderSettings,
     cooldown::{Cooldown, Decision},
     endpoint::{Endpoints, parse_endpoint, parse_issuer},
+    error::FetchError,
     health::Health,
     http_client::HttpClient,
     rotation::Rotation,
 };
+
+/// How many stored tokens may wait for their keys: three quarters of what a gateway looks up at the same time for one
+/// issuer. The rest is for tokens whose keys are known.
+const WAITING_FILLS: usize = 768;
 
 pub(crate) struct Shared {
     pub(crate) settings: Arc<ProviderSettings>,
@@ -36,13 +41,20 @@ pub(crate) struct Shared {
     pub(crate) cooldown: Mutex<Cooldown>,
     pub(crate) discovery_health: Mutex<Health>,
     pub(crate) jwks_health: Mutex<Health>,
-    /// Wakes the background task.
-    pub(crate) wake: Notify,
+    /// Wakes who looks for the endpoints.
+    pub(crate) wake_endpoints: Notify,
+    /// Wakes who fetches the keys.
+    pub(crate) wake_keys: Notify,
+    /// Wakes who looks into the archive.
+    pub(crate) wake_archive: Notify,
+    /// A seat for each stored token whose key may be waited for.
+    waiting_room: Semaphore,
     /// The provider said 404 or 410 where an endpoint was.
     pub(crate) endpoint_gone: AtomicBool,
     pub(crate) progress: watch::Sender<Progress>,
     /// Where keys outlive the process, if anywhere.
     pub(crate) kept: Keepers,
+    pub(crate) observer: OnceLock<Arc<dyn Observer>>,
     /// When the keys were put into the archive last.
     pub(crate) archived_at: Mutex<Option<Instant>>,
 }
@@ -50,8 +62,10 @@ pub(crate) struct Shared {
 /// How far the background task has come.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Progress {
-    /// Everything was tried once.
-    pub(crate) first_round: bool,
+    /// How often discovery was tried; 1 where there is none.
+    pub(crate) discoveries: u64,
+    /// The keys were asked for once.
+    pub(crate) keys_tried: bool,
     /// All fetches on demand up to this number are over.
     pub(crate) fetches: u64,
     /// The task has ended: there is nothing to wait for.
@@ -90,10 +104,14 @@ impl Shared {
             cooldown: Mutex::new(Cooldown::new(settings.jwks_min_refresh)),
             discovery_health: Mutex::default(),
             jwks_health: Mutex::default(),
-            wake: Notify::new(),
+            wake_endpoints: Notify::new(),
+            wake_keys: Notify::new(),
+            wake_archive: Notify::new(),
+            waiting_room: Semaphore::new(WAITING_FILLS),
             endpoint_gone: AtomicBool::new(false),
             progress: watch::Sender::default(),
             kept,
+            observer: OnceLock::new(),
             archived_at: Mutex::default(),
             settings,
         })
@@ -105,30 +123,73 @@ impl Shared {
         self.rotation.store(before.rotation.load_full());
     }
 
-    /// Waits until the keys were fetched for `id`, as far as the cool-down allows and as long as a request may
-    /// take. Says nothing of the outcome: look at the keys.
+    /// Tells the observer how the fetch of a document ended.
+    pub(crate) fn tell<T>(&self, document: &'static str, outcome: &Result<T, FetchError>, started: Instant) {
+        if let Some(observer) = self.observer.get() {
+            let outcome = outcome.as_ref().map_or_else(FetchError::reason, |_| "ok");
+            observer.fetched(document, outcome, started.elapsed());
+        }
+    }
+
+    /// Waits until the keys were fetched for `id` or `id` is known, as far as the cool-down allows and as long as a
+    /// request may take. Says nothing of the outcome: look at the keys.
     pub(crate) async fn fetch_for(&self, id: Option<&str>) {
         let decision = self.cooldown.lock().decide(Instant::now(), id);
         let fetch = match decision {
             Decision::Fetch(fetch) => {
-                self.wake.notify_one();
+                self.wake_keys.notify_one();
+                self.wake_archive.notify_one();
                 fetch
             }
             Decision::Wait(fetch) => fetch,
             Decision::Spent => return,
         };
-        self.wait_until(|progress| progress.fetches >= fetch).await;
+        let is_known = || id.is_some_and(|id| self.rotation.load().is_published(id));
+        self.wait_until(|progress| progress.fetches >= fetch || is_known())
+            .await;
     }
 
-    /// Waits until everything was tried once, as long as a request may take.
-    pub(crate) async fn first_round(&self) {
-        self.wait_until(|progress| progress.first_round).await;
+    /// [`Self::fetch_for`] a stored token, if there is room for one more to wait.
+    pub(crate) async fn fetch_for_fill(&self, id: Option<&str>) {
+        if let Ok(_seat) = self.waiting_room.try_acquire() {
+            self.fetch_for(id).await;
+        }
+    }
+
+    /// Waits until there are keys or they were asked for once, as long as a request may take.
+    pub(crate) async fn first_keys(&self) {
+        let has_keys = || !self.rotation.load().keys().is_empty();
+        self.wait_until(|progress| progress.keys_tried || has_keys())
+            .await;
+    }
+
+    /// Waits until the token endpoint is known or was looked for once, as long as a request may take.
+    pub(crate) async fn first_endpoints(&self) {
+        let is_known = || self.endpoints.load().token.is_some();
+        self.wait_until(|progress| progress.discoveries > 0 || is_known())
+            .await;
+    }
+
+    /// Waits until discovery was tried once, or once more where `again` asks for that, or has said where the keys are.
+    /// At once where nothing is discovered.
+    pub(crate) async fn discovered(&self, again: bool) {
+        let again = again && self.issuer.is_some();
+        let mut progress = self.progress.subscribe();
+        let before = if again { progress.borrow().discoveries } else { 0 };
+        if again {
+            self.wake_endpoints.notify_one();
+        }
+        let is_known = || self.endpoints.load().jwks.is_some();
+        // Each try has its deadline. The sender cannot be gone, it is in `self`.
+        let _ = progress
+            .wait_for(|progress| progress.discoveries > before || is_known())
+            .await;
     }
 
     /// Asks for discovery because an endpoint seems to have moved.
     pub(crate) fn suspect_endpoints(&self) {
         self.endpoint_gone.store(true, Ordering::Release);
-        self.wake.notify_one();
+        self.wake_endpoints.notify_one();
     }
 
     async fn wait_until(&self, reached: impl Fn(&Progress) -> bool) {
@@ -140,7 +201,7 @@ impl Shared {
 }
 
 /// The keys that another process kept, as old as they are. Fetching begins all the same.
-pub(crate) fn begin(found: &Kept, settings: &ProviderSettings) -> Option<Rotation> {
+fn begin(found: &Kept, settings: &ProviderSettings) -> Option<Rotation> {
     // A machine that started later than that has no such instant; the keys then count as just fetched.
     let fetched = Instant::now().checked_sub(found.age).unwrap_or_else(Instant::now);
     match Rotation::default().replaced_by(&found.document, &settings.algorithms, fetched) {

@@ -9,7 +9,12 @@ impl Provider {
     ///
     /// An unknown `kid` is worth one fetch of the keys, shared by all who wait, within the cool-down.
     pub async fn verify_at_issue(&self, jws: &Jws<'_>, now: u64) -> Result<Claims, IssueError> {
-        Ok(self.shared().verify(jws, now, Occasion::Issue).await?)
+        let outcome = self.shared().verify(jws, now, Occasion::Issue).await;
+        Ok(outcome.map_err(|error| match error {
+            // What it publishes is not known.
+            FillError::UnknownKey if self.shared().is_failing() => FillError::NoKeys,
+            error => error,
+        })?)
     }
 
     /// Verifies a token that lay sealed in the store, at the time `now` (seconds since the epoch).
@@ -38,11 +43,14 @@ impl Shared {
         }
         // Just started: the first keys may be on their way.
         if self.rotation.load().keys().is_empty() {
-            self.first_round().await;
+            self.first_keys().await;
         }
         let still = match self.verify_now(jws, now) {
             Err(e) if self.may_fetch_help(jws, e) => {
-                self.fetch_for(jws.key_id()).await;
+                match occasion {
+                    Occasion::Issue => self.fetch_for(jws.key_id()).await,
+                    Occasion::Fill => self.fetch_for_fill(jws.key_id()).await,
+                }
                 self.verify_now(jws, now)
             }
             outcome => outcome,
@@ -67,6 +75,11 @@ impl Shared {
             Verifier::Keys(rotation.keys())
         };
         verify(jws, verifier, &self.settings.policy(), now)
+    }
+
+    /// Whether the keys could not be fetched lately.
+    fn is_failing(&self) -> bool {
+        self.jwks_health.lock().failing.is_some()
     }
 
     /// Whether other keys could make the token good: its key is missing, or it names none and none fits.

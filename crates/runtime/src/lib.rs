@@ -14,6 +14,7 @@ mod readiness;
 mod signals;
 mod tasks;
 mod telemetry;
+mod traces;
 
 pub use admin::{AdminError, AdminServer, JsonPage};
 pub use drain::{Drain, DrainPhase, DrainTimes};
@@ -21,3 +22,4 @@ pub use readiness::{Readiness, ReadyGuard};
 pub use signals::{Signals, StopSignal};
 pub use tasks::joined;
 pub use telemetry::{LogFormat, TelemetryError, init_logs};
+pub use traces::{CollectorUrl, Traces, TracesError};

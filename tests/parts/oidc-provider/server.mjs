@@ -17,48 +17,66 @@ const host = process.env.OIDC_ISSUER ? undefined : '127.0.0.1';
 const server = createServer();
 await new Promise((resolve) => server.listen({ port: Number(process.argv[2] ?? 0), host }, resolve));
 const issuer = process.env.OIDC_ISSUER ?? `http://127.0.0.1:${server.address().port}`;
-const provider = new Provider(issuer, {
-  clients: JSON.parse(process.env.OIDC_CLIENTS ?? '[]'),
-  jwks: { keys: [signingKey()] },
-  cookies: { keys: [randomBytes(32).toString('hex')] },
-  scopes: ['openid', 'offline_access'],
-  claims: { openid: ['sub'], email: ['email'] },
-  pkce: { required: () => true },
-  rotateRefreshToken: true,
-  issueRefreshToken: (ctx, client) => client.grantTypeAllowed('refresh_token'),
-  findAccount: (ctx, id) => ({ accountId: id, claims: () => ({ sub: id, ...person.claims }) }),
-  extraTokenClaims: () => ({ tenant: 'acme', roles: person.claims.roles, profile: { level: 3 } }),
-  interactions: { url: (ctx, interaction) => `/interaction/${interaction.uid}` },
-  // Long enough that no test runs into them; the library warns where they are left out.
-  ttl: { AccessToken: 600, AuthorizationCode: 60, ClientCredentials: 600, Grant: 3600, IdToken: 600, Interaction: 600, RefreshToken: 3600, Session: 3600 },
-  features: {
-    devInteractions: { enabled: false },
-    clientCredentials: { enabled: true },
-    introspection: { enabled: true, allowedPolicy: () => true },
-    revocation: { enabled: true, allowedPolicy: () => true },
-    resourceIndicators: {
-      enabled: true,
-      defaultResource: () => 'urn:shop',
-      useGrantedResource: () => true,
-      getResourceServerInfo: (ctx, resource) => ({
-        audience: resource,
-        scope: scopes,
-        accessTokenTTL: 600,
-        accessTokenFormat: resource === 'urn:opaque' ? 'opaque' : 'jwt',
-        jwt: { sign: { alg: 'RS256' } },
-      }),
-    },
-  },
-});
-const answer = provider.callback();
+const cookieKey = randomBytes(32).toString('hex');
+let keys = [signingKey()];
+let provider = providerOf(keys);
 server.on('request', (req, res) => {
-  const handled = req.url.startsWith('/interaction/') ? interact(req, res) : answer(req, res);
-  Promise.resolve(handled).catch((error) => {
+  Promise.resolve(handle(req, res)).catch((error) => {
     console.error(error);
     res.writeHead(500).end();
   });
 });
 console.log(`READY ${issuer}`);
+
+function handle(req, res) {
+  if (req.url.startsWith('/interaction/')) return interact(req, res);
+  if (req.url.startsWith('/operator/')) return operate(req, res);
+  return provider.callback()(req, res);
+}
+
+// What an operator would do: sign with a new key that is published beside the old ones, or publish that one alone. The
+// library takes its keys when it is made, and keeps what it has issued outside of itself.
+function operate(req, res) {
+  keys = req.url === '/operator/rotate' ? [signingKey(), ...keys] : [keys[0]];
+  provider = providerOf(keys);
+  res.writeHead(204).end();
+}
+
+function providerOf(keys) {
+  return new Provider(issuer, {
+    clients: JSON.parse(process.env.OIDC_CLIENTS ?? '[]'),
+    jwks: { keys },
+    cookies: { keys: [cookieKey] },
+    scopes: ['openid', 'offline_access'],
+    claims: { openid: ['sub'], email: ['email'] },
+    pkce: { required: () => true },
+    rotateRefreshToken: true,
+    issueRefreshToken: (ctx, client) => client.grantTypeAllowed('refresh_token'),
+    findAccount: (ctx, id) => ({ accountId: id, claims: () => ({ sub: id, ...person.claims }) }),
+    extraTokenClaims: () => ({ tenant: 'acme', roles: person.claims.roles, profile: { level: 3 } }),
+    interactions: { url: (ctx, interaction) => `/interaction/${interaction.uid}` },
+    // Long enough that no test runs into them; the library warns where they are left out.
+    ttl: { AccessToken: 600, AuthorizationCode: 60, ClientCredentials: 600, Grant: 3600, IdToken: 600, Interaction: 600, RefreshToken: 3600, Session: 3600 },
+    features: {
+      devInteractions: { enabled: false },
+      clientCredentials: { enabled: true },
+      introspection: { enabled: true, allowedPolicy: () => true },
+      revocation: { enabled: true, allowedPolicy: () => true },
+      resourceIndicators: {
+        enabled: true,
+        defaultResource: () => 'urn:shop',
+        useGrantedResource: () => true,
+        getResourceServerInfo: (ctx, resource) => ({
+          audience: resource,
+          scope: scopes,
+          accessTokenTTL: 600,
+          accessTokenFormat: resource === 'urn:opaque' ? 'opaque' : 'jwt',
+          jwt: { sign: { alg: 'RS256' } },
+        }),
+      },
+    },
+  });
+}
 
 function signingKey() {
   const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });

@@ -13,33 +13,39 @@ import (
 
 // What all clients can be told.
 type options struct {
-	flags   *flag.FlagSet
-	headers headers
-	form    string
-	limit   time.Duration
+	flags    *flag.FlagSet
+	headers  headers
+	method   string
+	form     string
+	limit    time.Duration
+	roots    string
+	protocol string
 }
 
 func clientOptions(name string) *options {
 	o := &options{flags: flag.NewFlagSet(name, flag.ExitOnError)}
 	o.flags.Var(&o.headers, "header", "`Name: value`, may be repeated; Host too")
+	o.flags.StringVar(&o.method, "method", "GET", "of a request without -form")
 	o.flags.StringVar(&o.form, "form", "", "the body of a POST, form-encoded")
 	o.flags.DurationVar(&o.limit, "limit", 10*time.Second, "for one request")
+	o.flags.StringVar(&o.roots, "roots", "", "for https: certificates in PEM of who vouches for the Host")
+	o.flags.StringVar(&o.protocol, "protocol", "", "for https: h2 or http/1.1 alone")
 	return o
 }
 
-// get makes one request and says its status and body.
+// get makes one request and says what it got.
 func get(arguments []string) error {
 	o := clientOptions("get")
 	_ = o.flags.Parse(arguments)
-	target, err := newTarget(o.flags.Arg(0), o.headers, o.form, o.limit)
+	target, err := o.newTarget(o.flags.Arg(0))
 	if err != nil {
 		return err
 	}
-	status, body, err := (&connection{target: target}).call()
+	got, err := (&connection{target: target}).call()
 	if err != nil {
 		return err
 	}
-	return say(map[string]any{"status": status, "body": string(body)})
+	return say(got)
 }
 
 // until asks every URL again and again, each on its own, and says when, in nanoseconds since 1970, each first answered with
@@ -56,7 +62,7 @@ func until(arguments []string) error {
 	errs := make([]error, len(urls))
 	var first, all sync.WaitGroup
 	for i, url := range urls {
-		target, err := newTarget(url, o.headers, o.form, o.limit)
+		target, err := o.newTarget(url)
 		if err != nil {
 			return err
 		}
@@ -64,17 +70,18 @@ func until(arguments []string) error {
 		all.Go(func() {
 			connection := &connection{target: target}
 			for round := 0; ; round++ {
-				got, _, err := connection.call()
+				got, err := connection.call()
+				last := got.status()
 				now := time.Now()
 				if round == 0 {
 					first.Done()
 				}
-				if err == nil && got == *status {
+				if last == *status {
 					seen[i] = now.UnixNano()
 					return
 				}
 				if now.After(end) {
-					errs[i] = fmt.Errorf("%s: last %d, %v", target.request.URL, got, err)
+					errs[i] = fmt.Errorf("%s: last %d, %v", target.request.URL, last, err)
 					return
 				}
 				time.Sleep(*every)
@@ -99,7 +106,7 @@ func load(arguments []string) error {
 	clients := o.flags.Int("clients", 4, "how many at once")
 	every := o.flags.Duration("every", 10*time.Millisecond, "pause of a client between two requests")
 	_ = o.flags.Parse(arguments)
-	target, err := newTarget(o.flags.Arg(0), o.headers, o.form, o.limit)
+	target, err := o.newTarget(o.flags.Arg(0))
 	if err != nil {
 		return err
 	}
@@ -108,16 +115,16 @@ func load(arguments []string) error {
 		go func() {
 			connection := &connection{target: target}
 			for {
-				status, body, err := connection.call()
+				got, err := connection.call()
 				sent.Add(1)
-				if err != nil || status != 200 {
+				if got.status() != 200 {
 					if failed.Add(1) <= 20 {
 						text := fmt.Sprint(err)
 						if err == nil {
-							text = string(body)
+							text = got.Body
 						}
 						_ = say(map[string]any{
-							"failure": text, "status": status, "at": time.Now().Format(time.RFC3339Nano), "keeps": number%2 == 0,
+							"failure": text, "status": got.status(), "at": time.Now().Format(time.RFC3339Nano), "keeps": number%2 == 0,
 						})
 					}
 				}

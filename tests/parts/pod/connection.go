@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -16,6 +17,24 @@ type target struct {
 	address string
 	request *http.Request
 	limit   time.Duration
+	secure  *http.Transport // for https
+}
+
+// answer is what a call got.
+type answer struct {
+	Status      int         `json:"status"`
+	Body        string      `json:"body"`
+	Headers     http.Header `json:"headers"`
+	Protocol    string      `json:"protocol"`
+	Certificate string      `json:"certificate,omitempty"` // in PEM, the server's own
+}
+
+// status is that of an answer, or 0 where there was none.
+func (a *answer) status() int {
+	if a == nil {
+		return 0
+	}
+	return a.Status
 }
 
 // connection calls a target, and says what happened to every single call. net/http's client would send a request again
@@ -24,36 +43,38 @@ type connection struct {
 	target *target
 	stream net.Conn
 	reader *bufio.Reader
+	secure *http.ClientConn // over TLS, in place of both
 }
 
 // call sends one request and reads the whole answer.
-func (c *connection) call() (int, []byte, error) {
+func (c *connection) call() (*answer, error) {
+	if c.target.secure != nil {
+		return c.callSecurely()
+	}
 	if c.stream != nil && c.closed() {
 		c.close()
 	}
 	if c.stream == nil {
 		stream, err := net.DialTimeout("tcp", c.target.address, c.target.limit)
 		if err != nil {
-			return 0, nil, err
+			return nil, err
 		}
 		c.stream, c.reader = stream, bufio.NewReader(stream)
 	}
-	status, body, last, err := c.exchange()
+	got, last, err := c.exchange()
 	if err != nil || last {
 		c.close()
 	}
-	return status, body, err
+	return got, err
 }
 
-func (c *connection) exchange() (status int, body []byte, last bool, err error) {
+func (c *connection) exchange() (got *answer, last bool, err error) {
 	if err = c.stream.SetDeadline(time.Now().Add(c.target.limit)); err != nil {
 		return
 	}
-	request := c.target.request.Clone(c.target.request.Context())
-	if c.target.request.GetBody != nil {
-		if request.Body, err = c.target.request.GetBody(); err != nil {
-			return
-		}
+	request, err := c.target.again(context.Background())
+	if err != nil {
+		return
 	}
 	if err = request.Write(c.stream); err != nil {
 		return
@@ -62,9 +83,31 @@ func (c *connection) exchange() (status int, body []byte, last bool, err error) 
 	if err != nil {
 		return
 	}
+	got, err = read(response)
+	return got, response.Close, err
+}
+
+// read takes the whole of an answer.
+func read(response *http.Response) (*answer, error) {
 	defer response.Body.Close()
-	body, err = io.ReadAll(response.Body)
-	return response.StatusCode, body, response.Close, err
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		return nil, err
+	}
+	return &answer{
+		Status: response.StatusCode, Body: string(body), Headers: response.Header, Protocol: response.Proto,
+	}, nil
+}
+
+// again is the request once more, with a body of its own.
+func (t *target) again(ctx context.Context) (*http.Request, error) {
+	request := t.request.Clone(ctx)
+	if t.request.GetBody == nil {
+		return request, nil
+	}
+	var err error
+	request.Body, err = t.request.GetBody()
+	return request, err
 }
 
 // closed tells whether the server ended the connection while nothing was under way. Every client looks before it uses a
@@ -76,6 +119,10 @@ func (c *connection) closed() bool {
 }
 
 func (c *connection) close() {
+	if c.secure != nil {
+		_ = c.secure.Close()
+		c.secure = nil
+	}
 	if c.stream != nil {
 		_ = c.stream.Close()
 		c.stream = nil
@@ -92,20 +139,20 @@ func (h *headers) Set(value string) error {
 	return nil
 }
 
-// newTarget makes one of a URL, of headers "Name: value", and of a form, which makes it a POST.
-func newTarget(url string, lines headers, form string, limit time.Duration) (*target, error) {
-	method, body := http.MethodGet, io.Reader(nil)
-	if form != "" {
-		method, body = http.MethodPost, strings.NewReader(form)
+// newTarget makes one of a URL and of what the flags say; a form makes it a POST.
+func (o *options) newTarget(url string) (*target, error) {
+	method, body := o.method, io.Reader(nil)
+	if o.form != "" {
+		method, body = http.MethodPost, strings.NewReader(o.form)
 	}
 	request, err := http.NewRequest(method, url, body)
 	if err != nil {
 		return nil, err
 	}
-	if form != "" {
+	if o.form != "" {
 		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
-	for _, line := range lines {
+	for _, line := range o.headers {
 		name, value, _ := strings.Cut(line, ":")
 		value = strings.TrimSpace(value)
 		if strings.EqualFold(name, "host") {
@@ -114,9 +161,17 @@ func newTarget(url string, lines headers, form string, limit time.Duration) (*ta
 			request.Header.Add(name, value)
 		}
 	}
-	address := request.URL.Host
-	if request.URL.Port() == "" {
-		address = net.JoinHostPort(request.URL.Hostname(), "80")
+	made := &target{request: request, limit: o.limit}
+	port := "80"
+	if request.URL.Scheme == "https" {
+		port = "443"
+		if made.secure, err = transport(o.roots, request.Host, o.protocol); err != nil {
+			return nil, err
+		}
 	}
-	return &target{address: address, request: request, limit: limit}, nil
+	made.address = request.URL.Host
+	if request.URL.Port() == "" {
+		made.address = net.JoinHostPort(request.URL.Hostname(), port)
+	}
+	return made, nil
 }

@@ -1,3 +1,3 @@
 module splittoken.dev/tests/pod
 
-go 1.25.0
+go 1.26.0

@@ -1,5 +1,6 @@
 //! A namespace of a test, and what is done in it: with kubectl from outside, and by calls from a pod inside.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -30,6 +31,12 @@ pub struct Reply {
     pub status: u16,
     /// The body, as text.
     pub body: String,
+    /// The header fields, their names in Go's spelling.
+    pub headers: BTreeMap<String, Vec<String>>,
+    /// `HTTP/1.1` or `HTTP/2.0`.
+    pub protocol: String,
+    /// The server's certificate in PEM, where TLS was spoken.
+    pub certificate: Option<String>,
 }
 
 /// What a load has done so far.
@@ -128,7 +135,7 @@ impl Namespace {
             .collect())
     }
 
-    /// One request from the client pod: `arguments` are those of `pod get`, `-header 'Name: value'` and `-form`.
+    /// One request from the client pod: `arguments` are those of `pod get`, such as `-header 'Name: value'` and `-form`.
     pub fn get(&self, url: &str, arguments: &[&str]) -> Result<Reply> {
         let said = self.kubectl(&[&in_client(&["get"])[..], arguments, &[url]].concat())?;
         serde_json::from_str(said.trim()).with_context(|| said.clone())
@@ -184,6 +191,13 @@ impl Drop for Namespace {
         let _ = self
             .cluster
             .kubectl(&["delete", "namespace", &self.name, "--wait=false"]);
+    }
+}
+
+impl Reply {
+    /// The values of a header field, as one.
+    pub fn header(&self, name: &str) -> Option<String> {
+        self.headers.get(name).map(|values| values.join(", "))
     }
 }
 

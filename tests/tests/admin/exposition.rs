@@ -203,47 +203,60 @@ impl Family {
                 ensure!(sample.name == name, "{} is no gauge's", sample.name);
                 Ok(())
             }),
-            "histogram" => self.check_histogram(name),
+            "histogram" => self.check_histograms(name),
             other => bail!("a metric of the type {other:?}"),
         }
     }
 
-    /// One histogram without labels of its own: buckets that grow, the last of which holds everything.
-    fn check_histogram(&self, name: &str) -> Result<()> {
-        let of = |suffix: &'static str| {
-            self.samples
-                .iter()
-                .filter(move |s| s.name == format!("{name}{suffix}"))
+    /// All histograms of one name, each with labels of its own.
+    fn check_histograms(&self, name: &str) -> Result<()> {
+        let own = |sample: &Sample| -> Vec<(String, String)> {
+            let labels = sample.labels.iter();
+            labels.filter(|(label, _)| label != "le").cloned().collect()
         };
-        let (count, sum) = (
-            of("_count").next().context("no count")?,
-            of("_sum").next().context("no sum")?,
-        );
-        ensure!(sum.value >= 0.0 && of("_count").count() == 1 && of("_sum").count() == 1);
-        let buckets: Vec<(f64, f64)> = of("_bucket")
-            .map(|bucket| {
-                let bound = bucket.labels.first().filter(|(name, _)| name == "le");
-                let (_, bound) = bound.context("a bucket without bound")?;
-                Ok((bound.parse()?, bucket.value))
-            })
-            .collect::<Result<_>>()?;
-        ensure!(
-            self.samples.len() == buckets.len() + 2,
-            "more than buckets, count and sum"
-        );
-        ensure!(
-            buckets
-                .windows(2)
-                .all(|two| two[0].0 < two[1].0 && two[0].1 <= two[1].1),
-            "buckets out of order: {buckets:?}"
-        );
-        let last = buckets.last().context("no bucket")?;
-        ensure!(
-            last.0.is_infinite() && (last.1 - count.value).abs() < 0.5,
-            "the last bucket is not all"
-        );
-        Ok(())
+        let all: BTreeSet<_> = self.samples.iter().map(own).collect();
+        all.iter().try_for_each(|labels| {
+            let samples = self.samples.iter().filter(|sample| own(sample) == *labels);
+            check_histogram(name, &samples.collect::<Vec<_>>())
+        })
     }
+}
+
+/// Buckets that grow, the last of which holds everything.
+fn check_histogram(name: &str, samples: &[&Sample]) -> Result<()> {
+    let of = |suffix: &'static str| {
+        samples
+            .iter()
+            .filter(move |s| s.name == format!("{name}{suffix}"))
+    };
+    let (count, sum) = (
+        of("_count").next().context("no count")?,
+        of("_sum").next().context("no sum")?,
+    );
+    ensure!(sum.value >= 0.0 && of("_count").count() == 1 && of("_sum").count() == 1);
+    let buckets: Vec<(f64, f64)> = of("_bucket")
+        .map(|bucket| {
+            let bound = bucket.labels.iter().find(|(name, _)| name == "le");
+            let (_, bound) = bound.context("a bucket without bound")?;
+            Ok((bound.parse()?, bucket.value))
+        })
+        .collect::<Result<_>>()?;
+    ensure!(
+        samples.len() == buckets.len() + 2,
+        "more than buckets, count and sum"
+    );
+    ensure!(
+        buckets
+            .windows(2)
+            .all(|two| two[0].0 < two[1].0 && two[0].1 <= two[1].1),
+        "buckets out of order: {buckets:?}"
+    );
+    let last = buckets.last().context("no bucket")?;
+    ensure!(
+        last.0.is_infinite() && (last.1 - count.value).abs() < 0.5,
+        "the last bucket is not all"
+    );
+    Ok(())
 }
 
 /// A checker that takes everything would let everything pass.

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use serde_json::json;
+use splittoken_tests::jwt::Key;
 use splittoken_tests::raw::Client;
 use splittoken_tests::secret;
 use splittoken_tests::stand::{Stand, request};
@@ -94,6 +95,13 @@ fn clients_cannot_make_labels() -> Result<()> {
             let is_ours = match name.as_str() {
                 "route" => value == "default/shop",
                 "rule" => value == "api",
+                "kind" => ["upstream", "provider"].contains(&value.as_str()),
+                "issuer" => before
+                    .samples()
+                    .any(|known| known.labels.contains(&(name.clone(), value.clone()))),
+                "protocol" => ["http1", "http2"].contains(&value.as_str()),
+                "call" => ["token", "discovery", "jwks"].contains(&value.as_str()),
+                "command" => ["get", "put"].contains(&value.as_str()),
                 "code" => ["1xx", "2xx", "3xx", "4xx", "5xx"].contains(&value.as_str()),
                 "reason" | "outcome" => value
                     .bytes()
@@ -109,5 +117,57 @@ fn clients_cannot_make_labels() -> Result<()> {
         !text.contains(&first) && !text.contains(&known.opaque) && !text.contains("eyJ"),
         "{text}"
     );
+    Ok(())
+}
+
+/// How many of each.
+const FLOOD: usize = 1_000;
+
+#[test]
+fn a_thousand_hosts_paths_methods_and_keys_are_no_more_series() -> Result<()> {
+    let stand = Stand::start()?;
+    let host = stand.gateway.host();
+    let flood = |from: usize, to: usize| -> Result<()> {
+        for number in from..to {
+            let bearer = format!("Authorization: Bearer {}", secret::text());
+            let requests = [
+                request(&format!("h{number}.example"), "GET /", &[], ""),
+                request(&host, &format!("GET /p{number}"), &[&bearer], ""),
+                request(&host, &format!("M{number} /"), &[], ""),
+            ];
+            for bytes in requests {
+                stand.gateway.exchange(bytes)?;
+            }
+        }
+        Ok(())
+    };
+    // A provider that signs with keys that it does not publish, each with an id of its own.
+    let keys = |number: usize| -> Result<()> {
+        for _ in 0..number {
+            let other = Key::es256()?;
+            let claims = stand.provider.claims(&json!({"jti": secret::text()}));
+            stand.provider.answer_token(&other.token(&claims)?);
+            let form = "grant_type=client_credentials";
+            let length = format!("Content-Length: {}", form.len());
+            let headers = ["Content-Type: application/x-www-form-urlencoded", &length];
+            let bytes = request(&host, "POST /oauth/token", &headers, form);
+            let answer = stand.gateway.exchange(bytes)?;
+            anyhow::ensure!(answer.is_some_and(|answer| answer.status == 502));
+        }
+        Ok(())
+    };
+    let token = stand.token(&json!({}))?;
+    assert_eq!(stand.get("/", &token)?.status, 200);
+    flood(0, 1)?;
+    keys(2)?;
+    let before = scrape(&stand.gateway)?;
+    flood(1, FLOOD)?;
+    keys(20)?;
+    let after = scrape(&stand.gateway)?;
+    assert_eq!(after.series(), before.series());
+    let seen = |exposition: &crate::exposition::Exposition| {
+        exposition.sum("splittoken_gateway_client_requests_total")
+    };
+    assert!(seen(&after) >= seen(&before) + 3 * (FLOOD as u64 - 1) + 20);
     Ok(())
 }

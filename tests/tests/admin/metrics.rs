@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
+use splittoken_tests::collector::Collector;
 use splittoken_tests::gateway::Gateway;
 use splittoken_tests::raw::Client;
 use splittoken_tests::route::Route;
@@ -93,10 +94,26 @@ fn the_page_documents_exactly_what_there_is() -> Result<()> {
 /// A gateway to which everything has happened that is counted, even a record that is not one.
 fn busy_gateway() -> Result<Gateway> {
     let shop = splittoken_tests::shop::Shop::start()?;
+    let (secured, collector) = (crate::Listener::new()?, Collector::start()?);
+    let nobody = format!("http://127.0.0.1:{}", splittoken_tests::ports::free()?);
+    let rules = json!([
+        {"name": "api", "backendRefs": [{"url": shop.upstream.url()}]},
+        {
+            "name": "nobody",
+            "authentication": "Disabled",
+            "matches": [{"path": {"value": "/nobody"}}],
+            "backendRefs": [{"url": nobody}],
+        },
+    ]);
     let gateway = shop
-        .builder(shop.route())
+        .builder(shop.route().spec(&json!({"rules": rules})))
         .arguments(&["--http2-cleartext"])
+        .arguments(&secured.arguments())
+        .arguments(&["--otlp-endpoint", &collector.url(), "--trace-sampling", "1"])
         .start()?;
+    secured.session()?;
+    let answer = gateway.exchange(request(&gateway.host(), "GET /nobody", &[], ""))?;
+    ensure!(answer.context("no answer")?.status == 502);
     splittoken_tests::shop::connected(&gateway, wait::START)?;
     // A connection that comes to nothing.
     drop(TcpStream::connect(gateway.address())?);

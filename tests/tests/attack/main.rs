@@ -23,6 +23,7 @@ mod upstreams;
 mod vectors;
 mod websocket;
 mod witness;
+mod wycheproof;
 
 use anyhow::Result;
 use serde_json::json;

@@ -50,6 +50,18 @@ fn a_value_that_is_no_good_is_refused_by_its_name() -> Result<()> {
                 vec!["/gateway/trustedProxies/0", "'fd00:::/8' does not match"],
             ),
             (
+                json!({"gateway": {"tracing": {"sampling": 1.5}}}),
+                vec!["/gateway/tracing/sampling", "1.5"],
+            ),
+            (
+                json!({"gateway": {"tracing": {"otlpEndpoint": "collector:4318"}}}),
+                vec!["/gateway/tracing/otlpEndpoint", "does not match"],
+            ),
+            (
+                json!({"gateway": {"tracing": {"otlpEndpoint": "http://user:secret@collector:4318"}}}),
+                vec!["/gateway/tracing/otlpEndpoint", "does not match"],
+            ),
+            (
                 json!({"gateway": {"proxyProtocol": true}}),
                 vec!["/gateway/trustedProxies", "minItems"],
             ),

@@ -310,3 +310,31 @@ fn a_late_answer_takes_no_pod_out_and_none_is_started_anew_before_it_is_taken_ou
     assert_eq!(number, 3);
     Ok(())
 }
+
+#[test]
+fn spans_go_where_the_values_say_and_nowhere_without_them() -> Result<()> {
+    for (tracing, expected) in [
+        (Value::Null, vec![]),
+        (json!({"sampling": 1}), vec![]),
+        (
+            json!({"otlpEndpoint": "http://collector:4318"}),
+            vec!["--otlp-endpoint=http://collector:4318", "--trace-sampling=0.01"],
+        ),
+        (
+            json!({"otlpEndpoint": "https://[::1]/otlp", "sampling": 0}),
+            vec!["--otlp-endpoint=https://[::1]/otlp", "--trace-sampling=0"],
+        ),
+    ] {
+        let values = if tracing.is_null() {
+            Value::Null
+        } else {
+            json!({"gateway": {"tracing": tracing}})
+        };
+        let rendered = template(&values)?;
+        let arguments = arguments(pod(&rendered, "splittoken-gateway")?);
+        let about = |argument: &&str| argument.starts_with("--otlp") || argument.starts_with("--trace");
+        let found: Vec<&str> = arguments.into_iter().filter(about).collect();
+        assert_eq!(found, expected);
+    }
+    Ok(())
+}

@@ -24,7 +24,16 @@ pub(crate) const FIRST: Installation = Installation {
 impl Installation {
     /// A URL of the gateways' Service, as pods reach it.
     pub(crate) fn url(self, path: &str) -> String {
-        format!("http://{}-gateway.{}{path}", self.release, self.namespace)
+        format!("http://{}{path}", self.service())
+    }
+
+    /// The same where the gateways speak TLS.
+    pub(crate) fn secure_url(self, path: &str) -> String {
+        format!("https://{}{path}", self.service())
+    }
+
+    fn service(self) -> String {
+        format!("{}-gateway.{}", self.release, self.namespace)
     }
 }
 

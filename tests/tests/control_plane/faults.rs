@@ -7,6 +7,7 @@ use serde_json::json;
 use splittoken_tests::apiserver::ApiServer;
 use splittoken_tests::mint::Mint;
 use splittoken_tests::wait;
+use splittoken_tests::wire::Step;
 
 use super::{Stage, URLS, rendered};
 
@@ -156,5 +157,38 @@ fn a_gateway_that_can_read_no_route_is_not_ready_until_the_operator_has_rendered
     newer.wait_ready()?;
     assert_eq!(newer.call(&host, "/", Some(&newer.token(&host)?))?, 200);
     assert_eq!(steady.call(&host, "/", Some(&token))?, 200);
+    Ok(())
+}
+
+/// Promised: a pod that is restarted while the provider is down serves. Its keys lie on its disk; there is no Redis here.
+#[test]
+fn a_gateway_that_restarts_while_the_provider_is_down_has_its_keys_on_its_disk() -> Result<()> {
+    let stage = Stage::new()?;
+    let plane = &stage.installation;
+    let _operator = plane.operator(URLS)?;
+    let mut restarted = plane.pod(1)?;
+    let mut route = stage.route("orders");
+    // All that is asked of it below is to issue: its metadata and its keys are what is not to be had.
+    route["spec"]["issuer"]["endpoints"] = json!({"token": format!("{}/token", stage.mint.issuer())});
+    stage.served(&route)?;
+    let host = plane.host("orders");
+    restarted.token(&host)?;
+
+    for path in ["/.well-known/openid-configuration", "/jwks"] {
+        stage.mint.play(path, vec![Step::Close]);
+    }
+    restarted.process().kill()?;
+    drop(restarted);
+    let start = Instant::now();
+    let (restarted, stranger) = (plane.pod(1)?, plane.pod(2)?);
+    let token = restarted.token(&host)?;
+    assert_eq!(restarted.call(&host, "/", Some(&token))?, 200);
+    println!(
+        "a gateway that restarts without a provider verifies after {:?}",
+        start.elapsed()
+    );
+    // On another disk there is nothing to verify with.
+    let error = stranger.token(&host).err().context("a token without keys")?;
+    ensure!(format!("{error:#}").contains("503"), "{error:#}");
     Ok(())
 }

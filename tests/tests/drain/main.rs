@@ -3,6 +3,7 @@
 //! Bounds are ten times what is promised; what was measured is printed (`cargo test -- --nocapture`).
 
 mod closing;
+mod lines;
 mod phases;
 mod race;
 mod roamers;

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use splittoken_tests::caller::BASIC;
-use splittoken_tests::raw::{Answer, Client};
-use splittoken_tests::stand::request;
+
+use super::lines::{Call, Line, Said};
 
 /// Between two requests of one client, to leave the machine to others.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -18,6 +18,9 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// What the load balancer believes is ready.
 #[derive(Clone, Default)]
 pub(crate) struct Ready(Arc<Mutex<Vec<SocketAddr>>>);
+
+/// How they connect.
+pub(crate) type Connect = Box<dyn Fn(SocketAddr) -> Result<Box<dyn Line>> + Send + Sync>;
 
 /// Clients at work.
 pub(crate) struct Roamers {
@@ -36,6 +39,7 @@ pub(crate) struct Done {
 
 struct Shared {
     ready: Ready,
+    connect: Connect,
     tokens: Vec<String>,
     stopped: AtomicBool,
     requests: AtomicUsize,
@@ -60,9 +64,10 @@ impl Ready {
 
 impl Roamers {
     /// `number` clients that use these tokens in turn.
-    pub(crate) fn start(ready: &Ready, number: usize, tokens: Vec<String>) -> Self {
+    pub(crate) fn start(ready: &Ready, connect: Connect, number: usize, tokens: Vec<String>) -> Self {
         let shared = Arc::new(Shared {
             ready: ready.clone(),
+            connect,
             tokens,
             stopped: AtomicBool::new(false),
             requests: AtomicUsize::new(0),
@@ -110,59 +115,63 @@ impl Drop for Roamers {
 
 impl Shared {
     fn work(&self, number: usize) {
-        let mut connection = None;
+        let mut line = None;
         for step in number.. {
             if self.stopped.load(Ordering::SeqCst) {
                 return;
             }
-            match self.step(&mut connection, step) {
-                Ok(answer) => {
-                    self.requests.fetch_add(1, Ordering::SeqCst);
-                    if answer.header("connection").is_some_and(|value| value == "close") {
-                        connection = None;
-                    }
-                }
-                Err(error) => {
-                    lock(&self.failed).push(format!("client {number}, request {step}: {error:#}"));
-                    connection = None;
-                }
+            if let Err(error) = self.step(&mut line, step) {
+                lock(&self.failed).push(format!("client {number}, request {step}: {error:#}"));
+                line = None;
+            } else {
+                self.requests.fetch_add(1, Ordering::SeqCst);
             }
             thread::sleep(PAUSE);
         }
     }
 
-    /// One request: mostly a call, sometimes one with a body, seldom one for a token.
-    fn step(&self, connection: &mut Option<(Client, String)>, step: usize) -> Result<Answer> {
-        if connection.is_none() {
-            let address = self.ready.pick(step).context("nobody is ready")?;
-            self.connections.fetch_add(1, Ordering::SeqCst);
-            *connection = Some((
-                Client::connect(address).context("connecting")?,
-                address.to_string(),
-            ));
+    /// One request, on another connection where this one is over.
+    fn step(&self, line: &mut Option<Box<dyn Line>>, step: usize) -> Result<()> {
+        loop {
+            let mut current = match line.take_if(|kept| !kept.is_over()) {
+                Some(kept) => kept,
+                None => self.connected(step)?,
+            };
+            if let Some((status, text)) = self.request(&mut *current, step)? {
+                ensure!(status == 200, "{status} {text}");
+                *line = Some(current);
+                return Ok(());
+            }
         }
-        let (client, host) = connection.as_mut().context("not connected")?;
-        let token = &self.tokens[step % self.tokens.len()];
-        let token = format!("Authorization: Bearer {token}");
-        let form = "grant_type=client_credentials";
-        let bytes = match step % 16 {
-            0 => request(
-                host,
-                "POST /oauth/token",
-                &[
-                    &format!("Authorization: {BASIC}"),
-                    "Content-Type: application/x-www-form-urlencoded",
-                    &format!("Content-Length: {}", form.len()),
+    }
+
+    fn connected(&self, step: usize) -> Result<Box<dyn Line>> {
+        let address = self.ready.pick(step).context("nobody is ready")?;
+        self.connections.fetch_add(1, Ordering::SeqCst);
+        (self.connect)(address).context("connecting")
+    }
+
+    /// Mostly a call, sometimes one with a body, seldom one for a token.
+    fn request(&self, line: &mut dyn Line, step: usize) -> Result<Option<Said>> {
+        let bearer = format!("Bearer {}", self.tokens[step % self.tokens.len()]);
+        let call = match step % 16 {
+            0 => Call {
+                method: "POST",
+                path: "/oauth/token",
+                headers: &[
+                    ("authorization", BASIC),
+                    ("content-type", "application/x-www-form-urlencoded"),
                 ],
-                form,
-            ),
-            1..5 => request(host, "POST /orders", &[&token, "Content-Length: 4"], "body"),
-            _ => request(host, "GET /orders", &[&token], ""),
+                body: "grant_type=client_credentials",
+            },
+            step => Call {
+                method: if step < 5 { "POST" } else { "GET" },
+                path: "/orders",
+                headers: &[("authorization", &bearer)],
+                body: if step < 5 { "body" } else { "" },
+            },
         };
-        client.send(bytes)?;
-        let answer = client.read()?.context("the connection was closed")?;
-        ensure!(answer.status == 200, "{} {}", answer.status, answer.text());
-        Ok(answer)
+        line.call(&call)
     }
 }
 

@@ -1,18 +1,29 @@
 //! Gateways are replaced under load.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use splittoken_tests::caller::Caller;
+use splittoken_tests::certs::Authority;
 use splittoken_tests::gateway::Gateway;
+use splittoken_tests::ports;
 use splittoken_tests::shop::{Shop, connected};
 use splittoken_tests::wait;
 
-use super::roamers::{Done, Ready, Roamers};
+use super::lines::{Plain, Secure};
+use super::roamers::{Connect, Done, Ready, Roamers};
 use super::{LATE, ended_well, timed, unready};
 
 const CLIENTS: usize = 8;
 const MIN_DRAIN: Duration = Duration::from_secs(1);
+
+/// How many gateways are replaced, one after the other.
+const ROUNDS: usize = 4;
+
+fn plain() -> Connect {
+    Box::new(|address| Ok(Box::new(Plain::connect(address)?)))
+}
 
 fn gateway(shop: &Shop) -> Result<Gateway> {
     let gateway = timed(shop.builder(shop.route()), "1s", "20s").start()?;
@@ -49,7 +60,7 @@ fn no_request_fails_while_a_gateway_leaves() -> Result<()> {
     let (mut leaving, staying) = (gateway(&shop)?, gateway(&shop)?);
     let ready = Ready::default();
     ready.add(leaving.address());
-    let roamers = Roamers::start(&ready, CLIENTS, tokens(&leaving, 20)?);
+    let roamers = Roamers::start(&ready, plain(), CLIENTS, tokens(&leaving, 20)?);
     more_requests(&roamers, 200)?;
 
     let start = Instant::now();
@@ -73,29 +84,29 @@ fn no_request_fails_while_a_gateway_leaves() -> Result<()> {
     Ok(())
 }
 
+/// A gateway, and where clients reach it.
+type Replica = (Gateway, SocketAddr);
+
 /// As a Deployment rolls: a new one is ready, an old one is asked to go, until all are new. Each new one serves the
 /// tokens of the old ones from its first request.
-#[test]
-fn no_request_fails_while_all_gateways_are_replaced() -> Result<()> {
-    const ROUNDS: usize = 4;
-    let shop = Shop::start()?;
+fn replace_all(replica: impl Fn() -> Result<Replica>, connect: Connect) -> Result<()> {
     let ready = Ready::default();
-    let mut gateways = vec![gateway(&shop)?, gateway(&shop)?];
-    for gateway in &gateways {
-        ready.add(gateway.address());
+    let mut replicas = vec![replica()?, replica()?];
+    for (_, address) in &replicas {
+        ready.add(*address);
     }
-    let roamers = Roamers::start(&ready, CLIENTS, tokens(&gateways[0], 20)?);
+    let roamers = Roamers::start(&ready, connect, CLIENTS, tokens(&replicas[0].0, 20)?);
     for _ in 0..ROUNDS {
-        let new = gateway(&shop)?;
-        ready.add(new.address());
-        gateways.push(new);
-        let mut old = gateways.remove(0);
+        let new = replica()?;
+        ready.add(new.1);
+        replicas.push(new);
+        let (mut old, address) = replicas.remove(0);
         let start = Instant::now();
         old.terminate()?;
         unready(&old)?;
         // Balancers lag behind: until then they send new connections here.
         more_requests(&roamers, 50)?;
-        ready.remove(old.address());
+        ready.remove(address);
         ended_well(&mut old, start, MIN_DRAIN + LATE)?;
     }
     more_requests(&roamers, 200)?;
@@ -106,7 +117,40 @@ fn no_request_fails_while_all_gateways_are_replaced() -> Result<()> {
         done.connections,
         done.failed.len()
     );
+    // At each replacement those clients move whose gateway leaves.
+    ensure!(done.connections >= CLIENTS + ROUNDS, "the clients did not move");
     none_failed(&done)
+}
+
+#[test]
+fn no_request_fails_while_all_gateways_are_replaced() -> Result<()> {
+    let shop = Shop::start()?;
+    let replica = || {
+        let gateway = gateway(&shop)?;
+        let address = gateway.address();
+        Ok((gateway, address))
+    };
+    replace_all(replica, plain())
+}
+
+/// The same for clients by HTTP/2 over TLS, who hear of it by GOAWAY.
+#[test]
+fn nor_does_one_by_http2_over_tls() -> Result<()> {
+    let (shop, folder, authority) = (Shop::start()?, tempfile::tempdir()?, Authority::new()?);
+    authority.certify(&["127.0.0.1"])?.mount(folder.path())?;
+    let certificates = folder.path().display().to_string();
+    let replica = || {
+        let address = SocketAddr::from(([127, 0, 0, 1], ports::free()?));
+        let listen = address.to_string();
+        let tls = ["--tls-listen", &listen, "--tls-certificates", &certificates];
+        let builder = shop.builder(shop.route()).arguments(&tls);
+        let gateway = timed(builder, "1s", "20s").start()?;
+        connected(&gateway, wait::START)?;
+        Ok((gateway, address))
+    };
+    let ca = authority.pem().to_owned();
+    let connect: Connect = Box::new(move |address| Ok(Box::new(Secure::connect(address, &ca)?)));
+    replace_all(replica, connect)
 }
 
 /// A token of one gateway is good on another in the next moment, also when its issuer is leaving.

@@ -1,5 +1,6 @@
 //! What clients speak with the gateway beside plain HTTP/1.1: TLS, HTTP/2, the PROXY protocol, and CORS with browsers.
 
+mod conformance;
 mod cors;
 mod grpc;
 mod http2;
@@ -57,6 +58,14 @@ impl Secured {
     }
 
     fn built(names: &[&[&str]], more: impl FnOnce(Builder) -> Builder) -> Result<Self> {
+        Self::with(names, route, more)
+    }
+
+    fn with(
+        names: &[&[&str]],
+        routes: impl FnOnce(&Addresses) -> String,
+        more: impl FnOnce(Builder) -> Builder,
+    ) -> Result<Self> {
         let (authority, folder) = (Authority::new()?, tempfile::tempdir()?);
         let mut folders = Vec::new();
         for (number, names) in names.iter().enumerate() {
@@ -67,7 +76,7 @@ impl Secured {
         let address = SocketAddr::from(([127, 0, 0, 1], ports::free()?));
         let (listen, certificates) = (address.to_string(), folders.join(","));
         let arguments = ["--tls-listen", &listen, "--tls-certificates", &certificates];
-        let stand = Stand::built(route, |gateway| more(gateway.arguments(&arguments)))?;
+        let stand = Stand::built(routes, |gateway| more(gateway.arguments(&arguments)))?;
         Ok(Self {
             stand,
             authority,

@@ -224,8 +224,10 @@ fn a_provider_that_refuses_connections_is_a_503() -> Result<()> {
     assert_eq!(got.header("retry-after"), Some("1"));
     assert_eq!(got.header("cache-control"), Some("no-store"));
     assert_eq!(got.member("error")?, "temporarily_unavailable");
-    let output = String::from_utf8_lossy(&gateway.output()).into_owned();
-    assert!(output.contains("reason=\"provider_unreachable\""), "{output}");
+    // The log comes through a pipe, a little later.
+    wait::until_true(Duration::from_secs(10), "a word about it in the log", || {
+        String::from_utf8_lossy(&gateway.output()).contains("reason=\"provider_unreachable\"")
+    })?;
     assert_eq!(
         gateway.call("/x", jwt::signature(&token)?)?.status,
         200,

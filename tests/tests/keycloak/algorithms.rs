@@ -30,7 +30,7 @@ const HMAC: [(&str, usize); 2] = [("HS256", 32), ("HS512", 64)];
 const CLIENT_CREDENTIALS: [(&str, &str); 1] = [("grant_type", "client_credentials")];
 
 /// A client whose tokens are as `attributes` and `claim` say.
-fn client(name: &str, password: &str, attributes: &Value, claim: Option<(&str, &str)>) -> Value {
+pub(super) fn client(name: &str, password: &str, attributes: &Value, claim: Option<(&str, &str)>) -> Value {
     let mappers = claim.map(|(name, value)| {
         json!({
             "name": name, "protocol": "openid-connect", "protocolMapper": "oidc-hardcoded-claim-mapper",
@@ -45,14 +45,14 @@ fn client(name: &str, password: &str, attributes: &Value, claim: Option<(&str, &
     })
 }
 
-fn realm(name: &str, clients: Vec<Value>, keys: Vec<Value>) -> Value {
+pub(super) fn realm(name: &str, clients: Vec<Value>, keys: Vec<Value>) -> Value {
     json!({
         "realm": name, "enabled": true, "sslRequired": "none", "accessTokenLifespan": 600, "clients": clients,
         "components": {"org.keycloak.keys.KeyProvider": keys},
     })
 }
 
-fn key(name: &str, provider: &str, config: Value) -> Value {
+pub(super) fn key(name: &str, provider: &str, config: Value) -> Value {
     let mut config = config;
     config["priority"] = json!(["100"]);
     json!({"name": name, "providerId": provider, "subComponents": {}, "config": config})

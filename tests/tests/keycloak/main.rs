@@ -6,6 +6,7 @@ mod algorithms;
 mod hmac;
 mod itself;
 mod policies;
+mod rotation;
 mod store;
 mod tokens;
 

@@ -1,4 +1,4 @@
-//! npm oidc-provider behind the gateway: every grant that it knows, its errors, its opaque tokens, its absence, and
+//! npm oidc-provider behind the gateway: every grant that it knows, its errors, its opaque tokens, its keys, its absence, and
 //! client libraries of other languages that know nothing of a gateway.
 
 mod absence;
@@ -6,6 +6,7 @@ mod clients;
 mod errors;
 mod grants;
 mod policies;
+mod rotation;
 mod store;
 
 use anyhow::{Result, ensure};

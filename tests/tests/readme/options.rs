@@ -30,8 +30,15 @@ fn help(arguments: &[&str]) -> Result<String> {
 
 fn explained(help: &str) -> Vec<Explained> {
     let mut found: Vec<Explained> = Vec::new();
-    let options = help.lines().skip_while(|line| *line != "Options:").skip(1);
-    for line in options.take_while(|line| !line.is_empty()) {
+    let mut is_inside = false;
+    for line in help.lines().filter(|line| !line.is_empty()) {
+        if !line.starts_with(' ') {
+            is_inside = line == "Options:" || line.starts_with("Limits");
+            continue;
+        }
+        if !is_inside {
+            continue;
+        }
         let words = line.split_whitespace().collect::<Vec<_>>().join(" ");
         if line.trim_start().starts_with('-') {
             let name = words.split(' ').find(|word| word.starts_with("--"));
@@ -65,13 +72,21 @@ fn mentioned(text: &str) -> BTreeSet<String> {
     options.map(str::to_owned).collect()
 }
 
-/// Which page has a table of the options of which command.
+/// Which page has tables of the options of which command.
 const TABLES: [(&str, &str); 2] = [("gateway", "docs/gateway.md"), ("operator", "docs/kubernetes.md")];
+
+/// The rows of them, limits behind all others as in `--help`.
+fn rows(command: &str, page: &str) -> Result<Vec<Vec<String>>> {
+    let page = document(page)?;
+    let mut rows = table(&page, &format!("option of `{command}`"));
+    rows.extend(table(&page, &format!("limit of `{command}`")));
+    Ok(rows)
+}
 
 #[test]
 fn every_option_of_what_runs_for_long_is_in_a_table_with_its_default() -> Result<()> {
     for (command, page) in TABLES {
-        let rows = table(&document(page)?, &format!("option of `{command}`"));
+        let rows = rows(command, page)?;
         let explained = explained(&help(&[command])?);
         assert!(explained.len() > 10, "{explained:?}");
         let names: Vec<&str> = rows.iter().map(|row| row[0].trim_matches('`')).collect();

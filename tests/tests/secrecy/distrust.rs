@@ -87,7 +87,8 @@ fn in_the_keys(stage: &Stage) -> Result<()> {
         stage.secrets.add_jwt("an untrustworthy token", &unknown)?;
         stage.liar.answer_token(&unknown);
         let before = stage.liar.requests("/jwks").len();
-        ask(stage, LIAR, 502, what)?;
+        // Not 502: while its keys cannot be fetched, nobody knows whether it lies.
+        ask(stage, LIAR, 503, what)?;
         ensure!(
             stage.liar.requests("/jwks").len() > before,
             "{what}: nobody asked for keys"

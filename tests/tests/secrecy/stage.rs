@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use splittoken_tests::collector::Collector;
 use splittoken_tests::gateway::{Gateway, Keyring};
 use splittoken_tests::hostile::Hostile;
 use splittoken_tests::jwt::Key;
@@ -34,6 +35,7 @@ pub(super) struct Stage {
     pub(super) upstream: Upstream,
     pub(super) redis: Redis,
     pub(super) gateway: Gateway,
+    collector: Collector,
     pub(super) secrets: Secrets,
     pub(super) written: Written,
     pub(super) monitors: Vec<Monitor>,
@@ -58,10 +60,12 @@ impl Stage {
         let redis = Redis::builder().acl(&DOCUMENTED_ACL).start()?;
         let monitors = vec![redis.monitor()?];
         let keyring = Keyring::new()?;
+        let collector = Collector::start()?;
         let builder = Gateway::builder(routes.clone() + &routes::secret_document(&hmac)?)
             .keyring(&keyring)
             .arguments(&["--log-format", log_format, "--access-log", "on"])
-            .arguments(&["--min-drain", "100ms", "--drain", "500ms"]);
+            .arguments(&["--min-drain", "100ms", "--drain", "500ms"])
+            .arguments(&["--otlp-endpoint", &collector.url(), "--trace-sampling", "1"]);
         let gateway = match password {
             Password::InAFile => builder.redis(&redis),
             Password::InTheUrl => builder.redis_with_password_in_url(&redis)?,
@@ -84,6 +88,7 @@ impl Stage {
             upstream,
             redis,
             gateway,
+            collector,
             secrets,
             written: Written::default(),
             monitors,
@@ -146,6 +151,12 @@ impl Stage {
     /// At the end: the log, Redis' view, and the URLs that the upstream got.
     pub(super) fn what_was_seen(&self) -> Result<()> {
         self.written.add("the log", self.gateway.output());
+        let spans = self.collector.spans()?.len();
+        ensure!(spans > 100, "{spans} spans");
+        for request in self.collector.requests() {
+            self.written
+                .add("a span", [request.head(), request.body()].concat());
+        }
         self.written.add("Redis' log", self.redis.output());
         for monitor in &self.monitors {
             let seen = monitor.seen();

@@ -5,7 +5,7 @@ use std::{
 };
 
 use anyhow::Context;
-use splittoken_gateway::{AccessLog, Config, Settings};
+use splittoken_gateway::{AccessLog, Config, Limits, Settings};
 use splittoken_runtime::{LogFormat, Signals, init_logs};
 use splittoken_store::Store;
 use tokio::sync::watch;
@@ -39,6 +39,7 @@ pub(super) fn run(arguments: &DemoArguments) -> anyhow::Result<()> {
             http2_cleartext: false,
             access_log: AccessLog::Off,
             state_dir: None,
+            limits: Limits::default(),
         },
         listen: arguments.listen,
         tls: None,
@@ -46,6 +47,7 @@ pub(super) fn run(arguments: &DemoArguments) -> anyhow::Result<()> {
         store,
         // Nothing of the demo is meant to outlive it, not even in Redis.
         keyring: keyring(None, &crate::arguments::StoreArguments::memory())?,
+        traces: None,
         drain: AT_ONCE,
     };
     control_runtime()?.block_on(async {

@@ -10,7 +10,7 @@ use tokio::{sync::watch, task::spawn_blocking};
 use super::{
     certificate_files,
     keyring_file::{self, keyring},
-    serving::{Serving, control_runtime, store, threads},
+    serving::{Collector, Serving, control_runtime, store, threads},
     source::Source,
 };
 use crate::arguments::{GatewayArguments, TlsArguments};
@@ -22,6 +22,7 @@ pub(super) fn run(arguments: GatewayArguments) -> anyhow::Result<()> {
     let store = store(&arguments.store)?;
     let shared_keyring = keyring(arguments.keyring.as_deref(), &arguments.store)?;
     let tls = tls(&arguments.tls)?;
+    let limits = arguments.limits.limits(!arguments.trusted_proxies.is_empty());
     let serving = Serving {
         settings: Settings {
             threads: threads(arguments.threads),
@@ -30,12 +31,17 @@ pub(super) fn run(arguments: GatewayArguments) -> anyhow::Result<()> {
             http2_cleartext: arguments.http2_cleartext,
             access_log: arguments.access_log,
             state_dir: arguments.source.state_dir.clone(),
+            limits,
         },
         listen: arguments.listen,
         tls: tls.clone(),
         admin: arguments.process.admin,
         store,
         keyring: SharedKeyring::clone(&shared_keyring),
+        traces: arguments.traces.endpoint.map(|collector| Collector {
+            url: collector,
+            sampling: arguments.traces.sampling,
+        }),
         drain: DrainTimes {
             min_drain: arguments.min_drain,
             drain: arguments.drain,

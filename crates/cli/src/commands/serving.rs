@@ -4,12 +4,15 @@ use std::{fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, ensure};
 use prometheus_client::registry::Registry;
-use splittoken_gateway::{Config, Gateway, Ingredients, Settings, SharedCertificates, SharedKeyring};
-use splittoken_runtime::{AdminServer, Drain, DrainTimes, Readiness, Signals};
+use splittoken_gateway::{
+    Config, Gateway, Ingredients, Settings, SharedCertificates, SharedKeyring, Tracing,
+};
+use splittoken_runtime::{AdminServer, CollectorUrl, Drain, DrainTimes, Readiness, Signals, Traces, joined};
 use splittoken_store::{StoreConfig, StoreFiles};
 use tokio::{
-    runtime::{Builder, Runtime},
+    runtime::{Builder, Handle, Runtime},
     sync::watch,
+    task::spawn_blocking,
 };
 use zeroize::Zeroizing;
 
@@ -23,13 +26,21 @@ pub(super) struct Serving {
     pub(super) admin: SocketAddr,
     pub(super) store: StoreConfig,
     pub(super) keyring: SharedKeyring,
+    pub(super) traces: Option<Collector>,
     pub(super) drain: DrainTimes,
+}
+
+/// Who takes spans, and of which share of the requests.
+pub(super) struct Collector {
+    pub(super) url: CollectorUrl,
+    pub(super) sampling: f64,
 }
 
 /// A gateway and an admin server whose sockets are open.
 pub(super) struct Bound {
     pub(super) gateway: Gateway,
     pub(super) admin: AdminServer,
+    traces: Option<Traces>,
     driver: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
@@ -91,6 +102,13 @@ impl Serving {
         let readiness = Readiness::default();
         let mut registry = Registry::default();
         let (drain, driver) = Drain::new(readiness.clone(), self.drain, asked_to_end(signals));
+        let start = |collector: &Collector| {
+            let registry = registry.sub_registry_with_prefix("splittoken_gateway");
+            Traces::start("splittoken-gateway", &collector.url, Handle::current(), registry)
+        };
+        let traces = self.traces.as_ref().map(start).transpose();
+        let traces = traces.context("--otlp-endpoint")?;
+        let tracing = traces.as_ref().zip(self.traces);
         let gateway = Gateway::bind(Ingredients {
             settings: self.settings,
             address: self.listen,
@@ -101,6 +119,7 @@ impl Serving {
             drain,
             drain_limit: self.drain.drain,
             readiness: readiness.clone(),
+            tracing: tracing.map(|(traces, collector)| Tracing::new(traces.tracer(), collector.sampling)),
             registry: &mut registry,
         })
         .context("--listen, --tls-listen")?;
@@ -115,6 +134,7 @@ impl Serving {
         Ok(Bound {
             gateway,
             admin,
+            traces,
             driver: Box::pin(driver),
         })
     }
@@ -140,6 +160,10 @@ impl Bound {
         let driver = tokio::spawn(self.driver);
         let admin = tokio::spawn(self.admin.run());
         let outcome = self.gateway.run().await;
+        if let Some(traces) = self.traces {
+            // It blocks, and the runtime is what sends.
+            joined(spawn_blocking(move || traces.end()).await);
+        }
         driver.abort();
         admin.abort();
         tracing::info!("ended");

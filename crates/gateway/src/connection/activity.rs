@@ -9,7 +9,7 @@ use std::{
     pin::pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll},
     time::Duration,
@@ -18,11 +18,8 @@ use std::{
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 
-use crate::settings::{HEADER_READ, KEEP_ALIVE};
+use crate::limits::Limits;
 
-/// How long a client may leave a response unread while its socket is full, or a stream without room for the next
-/// piece of one. As nginx's `send_timeout`.
-const WRITE_STALL: Duration = Duration::from_secs(60);
 /// How long an idle HTTP/2 connection may take to end after it was told to.
 const GOODBYE: Duration = Duration::from_secs(5);
 
@@ -54,7 +51,7 @@ pub(crate) struct Activity {
     /// How many are being served.
     requests: AtomicU32,
     /// How many there were.
-    begun: AtomicU32,
+    begun: AtomicU64,
     waker: AtomicWaker,
 }
 
@@ -79,14 +76,33 @@ pub(crate) enum Command {
     Abort,
 }
 
+/// How many requests there were and are, by [`PROTOCOLS`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Requests {
+    pub(crate) begun: [u64; PROTOCOLS.len()],
+    pub(crate) in_flight: [u64; PROTOCOLS.len()],
+}
+
+/// As they are called in metrics.
+pub(crate) const PROTOCOLS: [&str; 2] = ["http1", "http2"];
+
+impl Requests {
+    pub(crate) fn add(&mut self, other: Self) {
+        for protocol in 0..PROTOCOLS.len() {
+            self.begun[protocol] += other.begun[protocol];
+            self.in_flight[protocol] += other.in_flight[protocol];
+        }
+    }
+}
+
 /// A tick, and the number of the request among those of its connection.
-type Waiting = (u32, u32);
+type Waiting = (u32, u64);
 
 /// A request that is being served: until its response has been handed to the socket, or nobody wants it any more.
 #[derive(Debug)]
 pub(crate) struct InFlight {
     activity: Arc<Activity>,
-    number: u32,
+    number: u64,
     waiting: Option<Waiting>,
 }
 
@@ -131,7 +147,7 @@ impl Activity {
             is_quiet: AtomicBool::new(false),
             is_multiplexed: AtomicBool::new(false),
             requests: AtomicU32::new(0),
-            begun: AtomicU32::new(0),
+            begun: AtomicU64::new(0),
             waker: AtomicWaker::new(),
         })
     }
@@ -160,6 +176,15 @@ impl Activity {
         }
     }
 
+    /// Its requests.
+    pub(crate) fn requests(&self) -> Requests {
+        let protocol = usize::from(self.is_multiplexed.load(Relaxed));
+        let mut requests = Requests::default();
+        requests.begun[protocol] = self.begun.load(Relaxed);
+        requests.in_flight[protocol] = self.requests.load(Relaxed).into();
+        requests
+    }
+
     fn end_request(&self) {
         if self.requests.fetch_sub(1, Relaxed) > 1 {
             return;
@@ -171,27 +196,27 @@ impl Activity {
     }
 
     /// Called once a second: what the connection is to be told, if it has taken too long.
-    pub(crate) fn overdue(&self) -> Option<Command> {
+    pub(crate) fn overdue(&self, limits: &Limits) -> Option<Command> {
         let now = self.clock.load(Relaxed);
         let stalled = self.stalled.load(Relaxed);
-        if stalled > 0 && seconds(stalled - 1, now) > WRITE_STALL || self.has_stuck_stream(now) {
+        if stalled > 0 && seconds(stalled - 1, now) > limits.send_time || self.has_stuck_stream(now, limits) {
             return Some(Command::Abort);
         }
         let lasts = seconds(self.since.load(Relaxed), now);
         match self.phase.load(Relaxed) {
-            READING if lasts > HEADER_READ => Some(Command::Abort),
-            IDLE if self.is_multiplexed.load(Relaxed) && lasts <= KEEP_ALIVE + GOODBYE => {
+            READING if lasts > limits.header_time => Some(Command::Abort),
+            IDLE if self.is_multiplexed.load(Relaxed) && lasts <= limits.idle_time + GOODBYE => {
                 // A request that is on its way is still served.
-                (lasts > KEEP_ALIVE).then_some(Command::Finish)
+                (lasts > limits.idle_time).then_some(Command::Finish)
             }
-            IDLE if lasts > KEEP_ALIVE => Some(Command::Abort),
+            IDLE if lasts > limits.idle_time => Some(Command::Abort),
             _ => None,
         }
     }
 
     /// Whether a client makes no room for a response, and not because its line is slow.
-    fn has_stuck_stream(&self, now: u32) -> bool {
-        let is_long_ago = |tick: u32| seconds(tick, now) > WRITE_STALL;
+    fn has_stuck_stream(&self, now: u32, limits: &Limits) -> bool {
+        let is_long_ago = |tick: u32| seconds(tick, now) > limits.send_time;
         let full = self.full.load(Relaxed);
         let oldest = self.waiting.lock().first().copied();
         oldest.is_some_and(|(since, _)| is_long_ago(since)) && (full == 0 || is_long_ago(full - 1))
@@ -209,10 +234,10 @@ impl Activity {
     /// A connection that has not sent its first request yet was opened for one: it may send it, in the time that
     /// it has for a head. So may one that has sent a part. In HTTP/2 the client hears up to where it is served, once
     /// both sides have said hello.
-    pub(crate) fn may_finish(&self, told: Command) -> bool {
+    pub(crate) fn may_finish(&self, told: Command, limits: &Limits) -> bool {
         if self.is_multiplexed.load(Relaxed) {
             let lasts = seconds(self.since.load(Relaxed), self.clock.load(Relaxed));
-            let is_known = self.begun.load(Relaxed) > 0 || lasts > HEADER_READ;
+            let is_known = self.begun.load(Relaxed) > 0 || lasts > limits.header_time;
             return told >= Command::Leave && is_known;
         }
         let is_safe = match self.phase.load(Relaxed) {
@@ -292,7 +317,7 @@ mod tests {
 
     fn after(activity: &Activity, clock: &Ticks, ticks: u32) -> Option<Command> {
         clock.fetch_add(ticks, Relaxed);
-        activity.overdue()
+        activity.overdue(&Limits::default())
     }
 
     const ABORT: Option<Command> = Some(Command::Abort);
@@ -347,7 +372,7 @@ mod tests {
         activity.note_write(false);
         assert_eq!(after(&activity, &clock, 1), ABORT);
         activity.note_write(true);
-        assert_eq!(activity.overdue(), None);
+        assert_eq!(activity.overdue(&Limits::default()), None);
     }
 
     #[test]
@@ -369,7 +394,7 @@ mod tests {
         assert_eq!(after(&activity, &clock, 60), None, "the line is slow");
         assert_eq!(after(&activity, &clock, 1), ABORT);
         drop(other);
-        assert_eq!(activity.overdue(), None);
+        assert_eq!(activity.overdue(&Limits::default()), None);
         let mut alone = Activity::new(&clock).begin_request(false);
         alone.note_piece(true);
         assert_eq!(alone.waiting, None, "by HTTP/1.1 the socket tells");
@@ -378,13 +403,13 @@ mod tests {
     #[test]
     fn a_connection_may_finish_when_no_request_has_begun_to_come() {
         let activity = Activity::new(&Ticks::default());
-        let may_finish = || activity.may_finish(Command::Finish);
+        let may_finish = || activity.may_finish(Command::Finish, &Limits::default());
         // Opened for a request that has not come yet.
         assert!(!may_finish());
         let in_flight = activity.begin_request(false);
         assert!(may_finish());
         assert!(
-            !activity.may_finish(Command::Leave),
+            !activity.may_finish(Command::Leave, &Limits::default()),
             "the answer says that it is the last one"
         );
         activity.is_whole.store(true, Relaxed);
@@ -395,7 +420,10 @@ mod tests {
         activity.note_read(b"GET");
         assert!(!may_finish());
         activity.multiplex();
-        assert!(activity.may_finish(Command::Leave) && !activity.may_finish(Command::Run));
+        assert!(
+            activity.may_finish(Command::Leave, &Limits::default())
+                && !activity.may_finish(Command::Run, &Limits::default())
+        );
     }
 
     #[test]
@@ -403,15 +431,15 @@ mod tests {
         let clock = Ticks::default();
         let activity = Activity::new(&clock);
         activity.multiplex();
-        assert!(!activity.may_finish(Command::Finish));
+        assert!(!activity.may_finish(Command::Finish, &Limits::default()));
         clock.fetch_add(5, Relaxed);
-        assert!(!activity.may_finish(Command::Finish));
+        assert!(!activity.may_finish(Command::Finish, &Limits::default()));
         clock.fetch_add(1, Relaxed);
-        assert!(activity.may_finish(Command::Finish));
+        assert!(activity.may_finish(Command::Finish, &Limits::default()));
         let other = Activity::new(&clock);
         other.multiplex();
         drop(other.begin_request(false));
-        assert!(other.may_finish(Command::Leave));
+        assert!(other.may_finish(Command::Leave, &Limits::default()));
     }
 
     #[test]

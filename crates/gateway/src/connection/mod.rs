@@ -26,16 +26,13 @@ use hyper::{
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
-pub(crate) use activity::{Activity, Command, InFlight, Ticks};
-pub(crate) use opening::Entrance;
+pub(crate) use activity::{Activity, Command, InFlight, PROTOCOLS, Requests, Ticks};
+pub(crate) use opening::{Entrance, OpenError};
 use opening::{Opened, Version};
 use watched::Watched;
 
 use crate::{
-    client_address::Peer,
-    request::answer,
-    settings::{MAX_HEADER_BYTES, MAX_HEADERS, MAX_STREAMS, READ_BUFFER},
-    tracked::Tracked,
+    client_address::Peer, limits::Limits, request::answer, settings::READ_BUFFER, tracked::Tracked,
     worker::Worker,
 };
 
@@ -47,9 +44,11 @@ pub(crate) async fn serve(worker: Arc<Worker>, opened: Opened, activity: &Arc<Ac
     let peer = Arc::new(Peer::new(
         opened.address,
         opened.scheme,
+        opened.place,
         &worker.shared.trusted_proxies,
     ));
     let io = TokioIo::new(Watched::new(opened.transport, Arc::clone(activity)));
+    let limits = worker.shared.settings.limits;
     let noted = Arc::clone(activity);
     let service = service_fn(move |request| {
         let (worker, peer, activity) = (Arc::clone(&worker), Arc::clone(&peer), Arc::clone(&noted));
@@ -57,12 +56,12 @@ pub(crate) async fn serve(worker: Arc<Worker>, opened: Opened, activity: &Arc<Ac
     });
     let ended = match opened.version {
         Version::Http1 => {
-            let connection = http1().serve_connection(io, service);
-            drive(connection.with_upgrades(), activity).await
+            let connection = http1(&limits).serve_connection(io, service);
+            drive(connection.with_upgrades(), activity, &limits).await
         }
         Version::Http2 => {
             activity.multiplex();
-            drive(http2().serve_connection(io, service), activity).await
+            drive(http2(&limits).serve_connection(io, service), activity, &limits).await
         }
     };
     if let Err(error) = ended {
@@ -71,7 +70,7 @@ pub(crate) async fn serve(worker: Arc<Worker>, opened: Opened, activity: &Arc<Ac
 }
 
 /// Drives a connection until it ends or is told to.
-async fn drive(connection: impl Serving, activity: &Activity) -> Result<(), hyper::Error> {
+async fn drive(connection: impl Serving, activity: &Activity, limits: &Limits) -> Result<(), hyper::Error> {
     let mut connection = pin!(connection);
     let mut is_finishing = false;
     poll_fn(|cx| {
@@ -81,7 +80,7 @@ async fn drive(connection: impl Serving, activity: &Activity) -> Result<(), hype
         }
         // First what has come: a request that is here already is not lost.
         let polled = connection.as_mut().poll(cx);
-        if is_finishing || polled.is_ready() || !activity.may_finish(told) {
+        if is_finishing || polled.is_ready() || !activity.may_finish(told, limits) {
             return polled;
         }
         is_finishing = true;
@@ -116,23 +115,23 @@ where
     }
 }
 
-fn http1() -> http1::Builder {
+fn http1(limits: &Limits) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         // Our own sweep does this, see `activity`.
         .header_read_timeout(None)
-        .max_headers(MAX_HEADERS)
-        .max_header_size(MAX_HEADER_BYTES)
-        .max_buf_size(READ_BUFFER)
+        .max_headers(limits.headers)
+        .max_header_size(limits.header_bytes)
+        .max_buf_size(READ_BUFFER.max(limits.header_bytes))
         .half_close(false);
     builder
 }
 
-fn http2() -> http2::Builder<TokioExecutor> {
+fn http2(limits: &Limits) -> http2::Builder<TokioExecutor> {
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
-        .max_concurrent_streams(MAX_STREAMS)
-        .max_header_list_size(u32::try_from(MAX_HEADER_BYTES).unwrap_or(u32::MAX))
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
         .max_send_buf_size(READ_BUFFER);
     builder
 }

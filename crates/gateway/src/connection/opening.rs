@@ -2,6 +2,7 @@
 
 use std::{io, net::SocketAddr};
 
+use rustls::HandshakeKind;
 use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -13,6 +14,7 @@ use super::{
 };
 use crate::{
     client_address::{Scheme, TrustedProxies, contains},
+    crowd::{Crowd, Crowded, Place},
     tls::{HTTP_2, SharedCertificates},
 };
 
@@ -45,6 +47,21 @@ pub(crate) struct Opened {
     pub(crate) address: SocketAddr,
     pub(crate) scheme: Scheme,
     pub(crate) version: Version,
+    /// Among the connections of its address.
+    pub(crate) place: Place,
+}
+
+impl Opened {
+    /// How TLS began, if it did: `full` or `resumed` (RFC 8446 §2.2).
+    pub(crate) fn handshake(&self) -> Option<&'static str> {
+        match &self.transport {
+            Transport::Plain(_) => None,
+            Transport::Tls(stream) => match stream.get_ref().1.handshake_kind() {
+                Some(HandshakeKind::Resumed) => Some("resumed"),
+                _ => Some("full"),
+            },
+        }
+    }
 }
 
 /// Why a connection came to nothing.
@@ -59,6 +76,9 @@ pub(crate) enum OpenError {
     /// No PROXY header.
     #[error("the connection does not begin with a PROXY header")]
     NoHeader,
+    /// Its address has as many as it may have.
+    #[error("the address has too many connections")]
+    Crowded,
     /// No TLS session.
     #[error("no TLS session with the client")]
     Tls(#[source] io::Error),
@@ -71,6 +91,7 @@ impl OpenError {
             Self::Ended(_) => "ended",
             Self::Stranger => "proxy_untrusted",
             Self::NoHeader => "proxy_header",
+            Self::Crowded => "address_connections",
             Self::Tls(_) => "tls",
         }
     }
@@ -78,12 +99,19 @@ impl OpenError {
 
 impl Entrance {
     /// Does all that comes before the first request.
-    pub(crate) async fn open(&self, stream: TcpStream, address: SocketAddr) -> Result<Opened, OpenError> {
+    pub(crate) async fn open(
+        &self,
+        stream: TcpStream,
+        address: SocketAddr,
+        crowd: &Crowd,
+    ) -> Result<Opened, OpenError> {
         let mut socket = Socket::new(stream);
         let address = match &self.proxies {
             None => address,
             Some(proxies) => told_address(&mut socket, address, proxies).await?,
         };
+        // Before TLS, which costs more than all the rest.
+        let place = crowd.enter(address.ip()).map_err(|Crowded| OpenError::Crowded)?;
         let (transport, scheme, version) = match &self.certificates {
             Some(certificates) => tls(socket, certificates).await?,
             None => plain(socket, self.http2_cleartext).await?,
@@ -93,6 +121,7 @@ impl Entrance {
             address,
             scheme,
             version,
+            place,
         })
     }
 }

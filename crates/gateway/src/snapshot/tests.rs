@@ -43,7 +43,7 @@ fn snapshots() -> Snapshots {
     // Another test may have been first.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let metrics = Metrics::new(&mut Registry::default(), &StoreHealth::default());
-    Snapshots::new(metrics, Keepers::default())
+    Snapshots::new(metrics, Keepers::default(), &Limits::default())
 }
 
 impl Snapshots {

@@ -12,14 +12,22 @@ use tokio::{
 };
 
 use super::{
+    counts::UpstreamCounts,
     http1::Http1,
     multiplexed,
     target::Target,
     tls::{Tls, is_http2},
 };
+use crate::{
+    body::TooLarge,
+    circuit::{Closed, Trouble},
+};
 
 /// The largest header block that an upstream may answer with, in bytes.
 pub(super) const MAX_RESPONSE_HEADERS: u32 = 64 * 1024;
+
+/// What an upstream has to be given before it counts as one that cannot be connected to.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why an upstream gave no response.
 #[derive(Debug, Error)]
@@ -49,6 +57,12 @@ pub(crate) enum UpstreamError {
     /// Not the upstream's fault: the client's body broke off, is malformed or did not go on in time.
     #[error("the request's body did not arrive whole and in time")]
     RequestBody(#[source] hyper::Error),
+    /// The client's body is larger than it may be.
+    #[error("the request's body is too large")]
+    RequestBodyTooLarge,
+    /// It is not asked.
+    #[error("the upstream is not asked")]
+    Closed(Closed),
     /// Its body is in a transfer coding that cannot be undone.
     #[error("the upstream's answer is in an unknown transfer coding")]
     Coding,
@@ -58,6 +72,23 @@ pub(crate) enum UpstreamError {
 }
 
 impl UpstreamError {
+    /// What it says of the upstream, after `waited`. A rule of little patience says nothing of an upstream that others
+    /// share.
+    pub(super) fn trouble(&self, waited: Duration) -> Option<Trouble> {
+        match self {
+            Self::Connect(_) | Self::Tls(_) => Some(Trouble::Unreachable),
+            Self::ConnectTimeout if waited >= PATIENCE => Some(Trouble::Unreachable),
+            Self::ConnectTimeout | Self::Timeout => Some(Trouble::Late),
+            Self::Protocol(_) | Self::Refused(_) => Some(Trouble::Broken),
+            Self::Forbidden(_)
+            | Self::RequestBody(_)
+            | Self::RequestBodyTooLarge
+            | Self::Closed(_)
+            | Self::Coding
+            | Self::Switched => None,
+        }
+    }
+
     /// A closed set of words for metrics and logs.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
@@ -69,6 +100,9 @@ impl UpstreamError {
             Self::Protocol(_) => "upstream_protocol",
             Self::Refused(_) => "upstream_refused",
             Self::RequestBody(_) => "request_body",
+            Self::RequestBodyTooLarge => "body_too_large",
+            Self::Closed(Closed::Busy) => "upstream_busy",
+            Self::Closed(Closed::Resting) => "upstream_resting",
             Self::Coding => "upstream_coding",
             Self::Switched => "upstream_switched",
         }
@@ -79,7 +113,11 @@ impl From<hyper::Error> for UpstreamError {
     fn from(error: hyper::Error) -> Self {
         // What hyper calls its user's fault is, for a request that we have put together, the body that a client sends.
         if error.is_user() {
-            return Self::RequestBody(error);
+            let cause = error.source().and_then(|cause| cause.downcast_ref::<TooLarge>());
+            return match cause {
+                Some(TooLarge) => Self::RequestBodyTooLarge,
+                None => Self::RequestBody(error),
+            };
         }
         let source = error.source();
         let http2 = source.and_then(|source| source.downcast_ref::<h2::Error>());
@@ -129,23 +167,34 @@ pub(super) enum Spoken {
 }
 
 /// Opens a connection to `target`, as far as `reach` goes.
-pub(super) async fn connect(target: &Target, reach: &Reach) -> Result<Connection, UpstreamError> {
+pub(super) async fn connect(
+    target: &Target,
+    reach: &Reach,
+    counts: &UpstreamCounts,
+) -> Result<Connection, UpstreamError> {
     let (stream, peer) = open(&target.address, reach).await?;
     let spoken = match &target.tls {
-        None if target.protocol == BackendProtocol::Http2 => Spoken::Http2(multiplexed::open(stream).await?),
-        None => Spoken::Http1(http1(stream).await?),
+        None if target.protocol == BackendProtocol::Http2 => Spoken::Http2(http2(stream, counts).await?),
+        None => Spoken::Http1(http1(stream, counts).await?),
         // In a place of its own: it is large, and seldom needed.
-        Some(tls) => Box::pin(secured(stream, tls, target.protocol)).await?,
+        Some(tls) => Box::pin(secured(stream, tls, target.protocol, counts)).await?,
     };
     Ok(Connection { spoken, peer })
 }
 
 /// The same for a connection that is to become a tunnel: by HTTP/1.1, whatever else may be spoken there.
-pub(super) async fn connect_http1(target: &Target, reach: &Reach) -> Result<Connection, UpstreamError> {
+pub(super) async fn connect_http1(
+    target: &Target,
+    reach: &Reach,
+    counts: &UpstreamCounts,
+) -> Result<Connection, UpstreamError> {
     let (stream, peer) = open(&target.address, reach).await?;
     let mut connection = match &target.tls {
-        None => http1(stream).await?,
-        Some(tls) => http1(tls.connect_http1(stream).await.map_err(UpstreamError::Tls)?).await?,
+        None => http1(stream, counts).await?,
+        Some(tls) => {
+            let stream = tls.connect_http1(stream).await.map_err(UpstreamError::Tls)?;
+            http1(stream, counts).await?
+        }
     };
     connection.hand_over();
     Ok(Connection {
@@ -154,10 +203,15 @@ pub(super) async fn connect_http1(target: &Target, reach: &Reach) -> Result<Conn
     })
 }
 
-async fn secured(stream: TcpStream, tls: &Tls, wanted: BackendProtocol) -> Result<Spoken, UpstreamError> {
+async fn secured(
+    stream: TcpStream,
+    tls: &Tls,
+    wanted: BackendProtocol,
+    counts: &UpstreamCounts,
+) -> Result<Spoken, UpstreamError> {
     let stream = tls.connect(stream).await.map_err(UpstreamError::Tls)?;
     if is_http2(&stream) {
-        return Ok(Spoken::Http2(multiplexed::open(stream).await?));
+        return Ok(Spoken::Http2(http2(stream, counts).await?));
     }
     if wanted == BackendProtocol::Http2 {
         let error = io::Error::new(
@@ -166,7 +220,7 @@ async fn secured(stream: TcpStream, tls: &Tls, wanted: BackendProtocol) -> Resul
         );
         return Err(UpstreamError::Tls(error));
     }
-    Ok(Spoken::Http1(http1(stream).await?))
+    Ok(Spoken::Http1(http1(stream, counts).await?))
 }
 
 /// Whatever it takes to get to a connection, within the rule's limit.
@@ -182,7 +236,14 @@ pub(super) async fn within<T>(
     }
 }
 
-pub(super) async fn http1<T>(io: T) -> Result<Http1, UpstreamError>
+async fn http2<T>(io: T, counts: &UpstreamCounts) -> Result<multiplexed::Opened, UpstreamError>
+where
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    multiplexed::open(io, counts.opened("http2")).await
+}
+
+pub(super) async fn http1<T>(io: T, counts: &UpstreamCounts) -> Result<Http1, UpstreamError>
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -192,7 +253,9 @@ where
         .handshake(TokioIo::new(io))
         .await
         .map_err(UpstreamError::Protocol)?;
+    let open = counts.opened("http1");
     let driver = async move {
+        let _open = open;
         // It may become a tunnel.
         if let Err(error) = connection.with_upgrades().await {
             tracing::debug!(%error, "an upstream's connection ended");
@@ -229,6 +292,10 @@ mod tests {
         (listener, port)
     }
 
+    fn counts() -> UpstreamCounts {
+        UpstreamCounts::default()
+    }
+
     fn target(address: &str) -> Target {
         Target::of(address, BackendProtocol::Http1)
     }
@@ -238,7 +305,7 @@ mod tests {
         let (listener, port) = listener().await;
         // What the system makes of the odd ones is for it to say; none may get through.
         for host in ["localhost", "127.0.0.1", "[::ffff:127.0.0.1]", "127.1", "0"] {
-            let refused = connect(&target(&format!("{host}:{port}")), &Reach::default()).await;
+            let refused = connect(&target(&format!("{host}:{port}")), &Reach::default(), &counts()).await;
             assert!(
                 matches!(
                     refused.err(),
@@ -247,7 +314,12 @@ mod tests {
                 "{host}"
             );
         }
-        let found = connect(&target(&format!("localhost:{port}")), &Reach::default()).await;
+        let found = connect(
+            &target(&format!("localhost:{port}")),
+            &Reach::default(),
+            &counts(),
+        )
+        .await;
         assert_eq!(found.err().unwrap().reason(), "upstream_address");
         let nobody = timeout(Duration::from_millis(20), listener.accept());
         assert!(nobody.await.is_err(), "somebody connected");
@@ -256,7 +328,7 @@ mod tests {
     #[tokio::test]
     async fn where_everything_is_allowed_a_connection_says_where_it_leads() {
         let (_listener, port) = listener().await;
-        let connection = connect(&target(&format!("localhost:{port}")), &Reach::Anywhere)
+        let connection = connect(&target(&format!("localhost:{port}")), &Reach::Anywhere, &counts())
             .await
             .unwrap();
         assert!(connection.peer.ip().is_loopback());

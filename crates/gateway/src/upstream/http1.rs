@@ -244,7 +244,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::upstream::connect::http1;
+    use crate::upstream::{connect::http1, counts::UpstreamCounts};
 
     fn request() -> Request<RequestBody> {
         Request::builder()
@@ -282,7 +282,7 @@ mod tests {
     #[tokio::test]
     async fn whoever_waits_drives_it_and_no_task() {
         let (near, mut far) = duplex(64 * 1024);
-        let mut connection = http1(near).await.unwrap();
+        let mut connection = http1(near, &UpstreamCounts::default()).await.unwrap();
         let pieces = [
             "HTTP/1.1 200 OK\r\n",
             "Content-Length: 10\r\n\r\n",
@@ -314,7 +314,7 @@ mod tests {
     #[tokio::test]
     async fn dropped_it_ends_in_good_order() {
         let (near, mut far) = duplex(64);
-        drop(http1(near).await.unwrap());
+        drop(http1(near, &UpstreamCounts::default()).await.unwrap());
         let mut rest = Vec::new();
         let read = timeout(Duration::from_secs(20), far.read_to_end(&mut rest));
         assert_eq!(read.await.unwrap().unwrap(), 0);

@@ -6,6 +6,7 @@
 //! ```
 
 mod connect;
+mod counts;
 mod form;
 mod http1;
 mod multiplexed;
@@ -15,6 +16,7 @@ mod target;
 mod tls;
 
 pub(crate) use connect::UpstreamError;
+pub(crate) use counts::UpstreamCounts;
 pub(crate) use pool::{Lease, Pool};
 pub(crate) use send::{Limits, Purpose, send};
 pub(crate) use target::Target;

@@ -22,20 +22,20 @@ use tokio::{
     time::sleep,
 };
 
-use super::connect::{MAX_RESPONSE_HEADERS, UpstreamError};
-use crate::{
-    body::RequestBody,
-    settings::{MAX_STREAMS, READ_BUFFER},
+use super::{
+    connect::{MAX_RESPONSE_HEADERS, UpstreamError},
+    counts::Open,
 };
+use crate::{body::RequestBody, settings::READ_BUFFER};
 
 /// The most requests at a time on one connection; a peer may allow fewer.
-const STREAMS: usize = MAX_STREAMS as usize;
+const STREAMS: u32 = 100;
 
 /// How much of a response may wait here for a slow client. Enough for 5 MB/s over 50 ms.
 const STREAM_WINDOW: u32 = 256 * 1024;
 
 /// As many at once, so that no slow client keeps the others of a connection waiting.
-const CONNECTION_WINDOW: u32 = STREAM_WINDOW * MAX_STREAMS;
+const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS;
 
 /// How often it is looked whether a peer's settings have come.
 const LOOK: Duration = Duration::from_millis(1);
@@ -66,7 +66,7 @@ pub(crate) struct Stream {
 }
 
 /// Speaks HTTP/2 over `io` and waits for the peer's settings.
-pub(super) async fn open<T>(io: T) -> Result<Opened, UpstreamError>
+pub(super) async fn open<T>(io: T, open: Open) -> Result<Opened, UpstreamError>
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -79,7 +79,7 @@ where
         .max_header_list_size(MAX_RESPONSE_HEADERS)
         .max_send_buf_size(READ_BUFFER);
     let (mut sender, connection) = builder.handshake(TokioIo::new(io)).await?;
-    let allowed = drive(connection);
+    let allowed = drive(connection, open);
     while allowed() == 0 {
         if sender.is_closed() {
             sender.ready().await?;
@@ -99,6 +99,7 @@ pub(super) struct Opened {
 /// thread: neither waits for the other.
 fn drive<T>(
     connection: Connection<TokioIo<T>, RequestBody, TokioExecutor>,
+    open: Open,
 ) -> Box<dyn Fn() -> usize + Send + Sync>
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -106,6 +107,7 @@ where
     let connection = Arc::new(Mutex::new(Some(connection)));
     let driven = Arc::clone(&connection);
     tokio::spawn(async move {
+        let _open = open;
         let ended = poll_fn(|cx| match driven.lock().as_mut() {
             Some(connection) => Pin::new(connection).poll(cx),
             None => Poll::Ready(Ok(())),
@@ -160,7 +162,7 @@ impl Multiplexed {
 
     /// A place on it, if there is one.
     pub(super) fn join(self: &Arc<Self>) -> Option<Stream> {
-        let room = (self.allowed)().min(STREAMS);
+        let room = (self.allowed)().min(STREAMS as usize);
         // Only this thread counts.
         (self.streams.load(Relaxed) < room).then(|| self.stream(true))
     }
@@ -219,7 +221,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::upstream::target::Target;
+    use crate::upstream::{UpstreamCounts, target::Target};
 
     /// A server that allows so many streams.
     async fn server(streams: u32) -> Target {
@@ -241,7 +243,13 @@ mod tests {
         let target = server(streams).await;
         let stream = tokio::net::TcpStream::connect(&*target.address).await.unwrap();
         let peer = stream.peer_addr().unwrap();
-        Multiplexed::new(open(stream).await.unwrap(), peer, Instant::now() + dies_in)
+        Multiplexed::new(
+            open(stream, UpstreamCounts::default().opened("http2"))
+                .await
+                .unwrap(),
+            peer,
+            Instant::now() + dies_in,
+        )
     }
 
     const LONG: Duration = Duration::from_secs(60);
@@ -257,7 +265,7 @@ mod tests {
         assert!(narrow.join().is_some(), "a place that is given up is one");
         let wide = connection(10_000, LONG).await;
         let all: Vec<_> = std::iter::from_fn(|| wide.join()).collect();
-        assert_eq!(all.len(), STREAMS);
+        assert_eq!(all.len(), STREAMS as usize);
     }
 
     #[tokio::test]

@@ -14,6 +14,7 @@ use splittoken_routing::BackendProtocol;
 
 use super::{
     connect::{Connection, Spoken, UpstreamError, connect, connect_http1, within},
+    counts::UpstreamCounts,
     http1::Http1,
     multiplexed::{Multiplexed, Stream},
     target::Target,
@@ -38,6 +39,7 @@ const OLD_NEWS: Duration = Duration::from_secs(60);
 /// A worker's connections, by [`Target::key`].
 #[derive(Default)]
 pub(crate) struct Pool {
+    pub(super) counts: Arc<UpstreamCounts>,
     /// Those that serve one request at a time, while they serve none.
     // Boxes that go in and out whole, in place of what is in them.
     #[allow(clippy::vec_box)]
@@ -86,6 +88,14 @@ pub(crate) struct Borrowed {
 }
 
 impl Pool {
+    /// An empty one that counts there.
+    pub(crate) fn new(counts: &Arc<UpstreamCounts>) -> Self {
+        Self {
+            counts: Arc::clone(counts),
+            ..Self::default()
+        }
+    }
+
     /// A connection to `target`, or a part of one: one that there is, or else a new one.
     pub(super) async fn lease(
         self: &Arc<Self>,
@@ -116,7 +126,7 @@ impl Pool {
         limit: Option<Duration>,
         random: u64,
     ) -> Result<Lease, UpstreamError> {
-        let connection = Box::pin(within(limit, connect_http1(target, reach))).await?;
+        let connection = Box::pin(within(limit, connect_http1(target, reach, &self.counts))).await?;
         Ok(self.adopt(target, connection, random))
     }
 
@@ -127,7 +137,7 @@ impl Pool {
         limit: Option<Duration>,
         random: u64,
     ) -> Result<Lease, UpstreamError> {
-        let connection = within(limit, connect(target, reach)).await?;
+        let connection = within(limit, connect(target, reach, &self.counts)).await?;
         self.note_agreed(target, &connection.spoken);
         Ok(self.adopt(target, connection, random))
     }

@@ -48,7 +48,7 @@ struct Failed {
 }
 
 /// Sends `request`, which is in the form of HTTP/1.1, to a target that `pick` names for each try, and gives its response
-/// and what the body comes on. `wants_trailers`: whether the client has said so.
+/// and what the body comes on. `wants_trailers`: whether the client has said so. Its time counts from `started`.
 pub(crate) async fn send<'a>(
     pool: &Arc<Pool>,
     mut request: Request<RequestBody>,
@@ -56,42 +56,38 @@ pub(crate) async fn send<'a>(
     limits: Limits<'_>,
     mut pick: impl FnMut() -> Option<&'a Target>,
     random: u64,
+    started: Instant,
 ) -> Result<(Response<Incoming>, Lease), UpstreamError> {
-    let started = Instant::now();
     let mut tries_left = limits.retries;
     loop {
         let Some(target) = pick() else {
             return Err(UpstreamError::Timeout);
         };
-        let deadline = deadline(started, limits);
         let copy = Copy::of(&request, target);
-        let attempt = attempt(pool, target, request, wants_trailers, limits, random);
-        let outcome = match deadline {
-            None => attempt.await,
-            Some(deadline) => timeout_at(deadline, attempt).await.unwrap_or(Err(Failed {
-                error: UpstreamError::Timeout,
-                unsent: None,
-            })),
-        };
-        let failed = match outcome {
+        let failed = match guarded(pool, target, request, wants_trailers, limits, random, started).await {
             Ok((response, _)) if is_unasked(&response, limits.purpose) => {
+                pool.counts.failed(UpstreamError::Switched.reason());
                 return Err(UpstreamError::Switched);
             }
             Ok(answer) => return Ok(answer),
             Err(failed) => failed,
         };
+        pool.counts.failed(failed.error.reason());
         let is_refused = matches!(failed.error, UpstreamError::Refused(_));
         let again = failed.unsent.or_else(|| {
             // What was not looked at is not done twice, whatever it asks for.
             let copy = copy.as_ref().filter(|copy| copy.is_idempotent() || is_refused);
             copy.map(Copy::make)
         });
+        // Another backend may take what this one may not be asked.
+        let may_retry = matches!(failed.error, UpstreamError::Closed(_)) || target.circuit.may_retry();
         let is_out_of_time = limits.request.is_some_and(|limit| started.elapsed() >= limit);
         match again {
-            Some(again) if tries_left > 0 && !is_out_of_time => request = again,
+            Some(again) if tries_left > 0 && may_retry && !is_out_of_time => request = again,
             _ => return Err(failed.error),
         }
         tries_left -= 1;
+        pool.counts.retries.inc();
     }
 }
 
@@ -103,6 +99,45 @@ fn deadline(started: Instant, limits: Limits<'_>) -> Option<Instant> {
     let whole = limits.request.map(|limit| started + limit);
     let one = limits.backend_request.map(|limit| Instant::now() + limit);
     whole.into_iter().chain(one).min()
+}
+
+/// One try, if the target may be asked at all.
+async fn guarded(
+    pool: &Arc<Pool>,
+    target: &Target,
+    request: Request<RequestBody>,
+    wants_trailers: bool,
+    limits: Limits<'_>,
+    random: u64,
+    started: Instant,
+) -> Result<(Response<Incoming>, Lease), Failed> {
+    let waiting = match target.circuit.enter() {
+        Ok(waiting) => waiting,
+        Err(closed) => {
+            return Err(Failed {
+                error: UpstreamError::Closed(closed),
+                unsent: Some(request),
+            });
+        }
+    };
+    let deadline = deadline(started, limits);
+    let attempt = attempt(pool, target, request, wants_trailers, limits, random);
+    let outcome = match deadline {
+        None => attempt.await,
+        Some(deadline) => timeout_at(deadline, attempt).await.unwrap_or(Err(Failed {
+            error: UpstreamError::Timeout,
+            unsent: None,
+        })),
+    };
+    match &outcome {
+        Ok(_) => waiting.answered(),
+        Err(failed) => {
+            if let Some(trouble) = failed.error.trouble(started.elapsed()) {
+                waiting.failed(trouble);
+            }
+        }
+    }
+    outcome
 }
 
 /// One try. A connection that the other side had closed unseen does not count as one.

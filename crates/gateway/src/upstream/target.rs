@@ -3,6 +3,7 @@ use std::sync::Arc;
 use splittoken_routing::{Backend, BackendProtocol};
 
 use super::tls::Tls;
+use crate::circuit::{Circuit, CircuitBook};
 
 /// A backend, as connections are made to it.
 #[derive(Debug)]
@@ -13,17 +14,20 @@ pub(crate) struct Target {
     pub(crate) key: Arc<str>,
     pub(crate) protocol: BackendProtocol,
     pub(crate) tls: Option<Arc<Tls>>,
+    /// How it does, whichever rules lead to it.
+    pub(crate) circuit: Arc<Circuit>,
 }
 
 impl Target {
     /// Why there is none is known to whoever wrote the configuration.
-    pub(crate) fn plain(backend: &Backend) -> Option<Self> {
+    pub(crate) fn plain(backend: &Backend, circuits: &mut CircuitBook) -> Option<Self> {
         let address: Arc<str> = backend.address.as_deref().ok()?.into();
         let key = match backend.protocol {
             BackendProtocol::Http1 | BackendProtocol::Negotiated => Arc::clone(&address),
             BackendProtocol::Http2 => format!("h2c {address}").into(),
         };
         Some(Self {
+            circuit: circuits.circuit(&key),
             address,
             key,
             // Without TLS there is nobody to negotiate with.
@@ -36,10 +40,17 @@ impl Target {
     }
 
     /// Over TLS, and never without.
-    pub(crate) fn secured(address: &str, protocol: BackendProtocol, tls: Arc<Tls>) -> Self {
+    pub(crate) fn secured(
+        address: &str,
+        protocol: BackendProtocol,
+        tls: Arc<Tls>,
+        circuits: &mut CircuitBook,
+    ) -> Self {
+        let key = format!("tls {} {address}", tls.number).into();
         Self {
             address: address.into(),
-            key: format!("tls {} {address}", tls.number).into(),
+            circuit: circuits.circuit(&key),
+            key,
             protocol,
             tls: Some(tls),
         }
@@ -53,6 +64,6 @@ impl Target {
             protocol,
             tls: None,
         };
-        Self::plain(&backend).unwrap()
+        Self::plain(&backend, &mut CircuitBook::default()).unwrap()
     }
 }

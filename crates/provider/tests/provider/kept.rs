@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     path::Path,
     sync::{Arc, Mutex},
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use splittoken_provider::{
@@ -99,19 +99,27 @@ async fn keys_that_are_a_day_old_or_no_keys_are_not_used() {
 /// An archive in memory, with what was put there.
 #[derive(Debug, Default)]
 struct Shelf {
-    found: Option<Kept>,
+    found: Mutex<Option<Kept>>,
     put: Mutex<Vec<Vec<u8>>>,
 }
 
 impl KeyArchive for Shelf {
     fn read<'a>(&'a self, _: &'a str) -> Archiving<'a, Option<Kept>> {
-        Box::pin(async { self.found.clone() })
+        Box::pin(async { self.found.lock().unwrap().clone() })
     }
 
     fn write<'a>(&'a self, _: &'a str, document: &'a [u8]) -> Archiving<'a, bool> {
         self.put.lock().unwrap().push(document.to_vec());
         Box::pin(async { true })
     }
+}
+
+/// These keys, put there so many seconds ago.
+fn found(signers: &[&Signer], seconds: u64) -> Mutex<Option<Kept>> {
+    Mutex::new(Some(Kept {
+        document: jwks(signers).into(),
+        age: Duration::from_secs(seconds),
+    }))
 }
 
 fn beside(shelf: &Arc<Shelf>, settings: &ProviderSettings) -> Arc<Provider> {
@@ -131,10 +139,7 @@ async fn keys_in_an_archive_are_as_old_as_they_are() {
     server.reply("/jwks", Reply::status("503 Service Unavailable", ""));
     for (hours, is_good) in [(0, true), (23, true), (24, false), (1000, false)] {
         let shelf = Arc::new(Shelf {
-            found: Some(Kept {
-                document: jwks(&[&signer]).into(),
-                age: Duration::from_secs(hours * 3600),
-            }),
+            found: found(&[&signer], hours * 3600),
             ..Shelf::default()
         });
         let provider = beside(&shelf, &given(&server.url));
@@ -153,10 +158,7 @@ async fn what_is_in_an_archive_is_not_believed_over_the_provider() {
     let server = Server::start().await;
     server.reply("/jwks", Reply::ok(&jwks(&[&new])));
     let shelf = Arc::new(Shelf {
-        found: Some(Kept {
-            document: jwks(&[&old]).into(),
-            age: Duration::from_secs(60),
-        }),
+        found: found(&[&old], 60),
         ..Shelf::default()
     });
     let provider = beside(&shelf, &given(&server.url));
@@ -167,4 +169,37 @@ async fn what_is_in_an_archive_is_not_believed_over_the_provider() {
     );
     // Once, and not with every fetch.
     assert_eq!(*shelf.put.lock().unwrap(), [Vec::from(jwks(&[&new]))]);
+}
+
+/// Another gateway has seen a rotation, this one has not, and the provider is down or hangs.
+#[tokio::test]
+async fn newer_keys_in_an_archive_do_while_the_provider_does_not() {
+    let (old, new) = (Signer::new("old"), Signer::new("new"));
+    let (shelf, server) = (Arc::new(Shelf::default()), Server::start().await);
+    server.reply("/jwks", Reply::ok(&jwks(&[&old])));
+    let provider = beside(&shelf, &given(&server.url));
+    assert_eq!(fill(&provider, &old.token(&server.url)).await, Ok(()));
+    let hang = Reply::ok("").after(Duration::from_secs(3600));
+    server.reply("/jwks", hang);
+    let put = |kept: Mutex<Option<Kept>>| *shelf.found.lock().unwrap() = kept.into_inner().unwrap();
+
+    // What is older than what the provider said itself counts for nothing.
+    put(found(&[&new], 3600));
+    let unknown =
+        tokio::time::timeout(Duration::from_secs(1), fill(&provider, &new.token(&server.url))).await;
+    assert!(unknown.is_err(), "{unknown:?}");
+    assert_eq!(provider.epoch().current(), 0);
+
+    let other = Signer::new("other");
+    put(found(&[&new, &other], 0));
+    let begun = Instant::now();
+    assert_eq!(fill(&provider, &other.token(&server.url)).await, Ok(()));
+    assert_eq!(fill(&provider, &new.token(&server.url)).await, Ok(()));
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    // A key that another gateway saw leave has left.
+    assert_eq!(
+        fill(&provider, &old.token(&server.url)).await,
+        Err(FillError::RetiredKey)
+    );
+    assert_eq!(provider.epoch().current(), 1);
 }

@@ -64,7 +64,7 @@ async fn known_keys_verify_without_a_fetch() {
 }
 
 #[tokio::test]
-async fn a_thousand_fills_with_one_unknown_key_make_one_fetch() {
+async fn hundreds_of_fills_with_one_unknown_key_make_one_fetch() {
     let (a, b) = (Signer::new("a"), Signer::new("b"));
     let (server, provider) = with_keys(&[&a]).await;
     server.reply(
@@ -75,7 +75,7 @@ async fn a_thousand_fills_with_one_unknown_key_make_one_fetch() {
     // As in the gateway: some threads with a runtime each, all apart from the one that fetches.
     let threads = (0..4).map(|_| {
         let (provider, token) = (Arc::clone(&provider), Arc::clone(&token));
-        tokio::task::spawn_blocking(move || fill_250_times(&provider, &token))
+        tokio::task::spawn_blocking(move || fill_192_times(&provider, &token))
     });
     for thread in threads.collect::<Vec<_>>() {
         thread.await.unwrap();
@@ -83,12 +83,33 @@ async fn a_thousand_fills_with_one_unknown_key_make_one_fetch() {
     assert_eq!(server.count("/jwks"), 2, "the scheduled one, and one for all");
 }
 
-fn fill_250_times(provider: &Arc<Provider>, token: &Arc<str>) {
+/// Those who wait for keys that do not come leave room for others.
+#[tokio::test]
+async fn so_many_fills_wait_for_a_key_and_one_more_does_not() {
+    let (a, b) = (Signer::new("a"), Signer::new("b"));
+    let (server, provider) = with_keys(&[&a]).await;
+    server.reply("/jwks", Reply::ok("").after(Duration::from_secs(3600)));
+    let token = b.token(&server.url);
+    let waiting: Vec<_> = (0..768)
+        .map(|_| {
+            let (provider, token) = (Arc::clone(&provider), token.clone());
+            tokio::spawn(async move { fill(&provider, &token).await })
+        })
+        .collect();
+    eventually("the fetch has begun", || server.count("/jwks") == 2).await;
+    let begun = Instant::now();
+    assert_eq!(fill(&provider, &token).await, Err(FillError::UnknownKey));
+    assert_eq!(fill(&provider, &a.token(&server.url)).await, Ok(()));
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(waiting.iter().all(|fill| !fill.is_finished()));
+}
+
+fn fill_192_times(provider: &Arc<Provider>, token: &Arc<str>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
-    let fills = (0..250).map(|_| {
+    let fills = (0..192).map(|_| {
         let (provider, token) = (Arc::clone(provider), Arc::clone(token));
         runtime.spawn(async move { fill(&provider, &token).await })
     });
@@ -221,6 +242,19 @@ async fn without_any_keys_nothing_is_known_and_nothing_refused() {
     server.reply("/jwks", Reply::ok(&jwks(&[&a])));
     eventually("the keys", || !provider.keys().is_empty()).await;
     assert_eq!(fill(&provider, &a.token(&server.url)).await, Ok(()));
+}
+
+/// Whether the provider publishes the key cannot be said: no reason to distrust its answer.
+#[tokio::test]
+async fn an_unknown_key_at_issue_is_no_lie_while_the_keys_cannot_be_fetched() {
+    let (a, b) = (Signer::new("a"), Signer::new("b"));
+    let (server, provider) = with_keys(&[&a]).await;
+    server.reply("/jwks", Reply::status("500 Oops", ""));
+    let token = b.token(&server.url);
+    assert_eq!(issue(&provider, &token).await, Err(IssueError::NoKeys));
+    server.reply("/jwks", Reply::ok(&jwks(&[&a])));
+    eventually("recovery", || provider.state().jwks.unwrap().ok).await;
+    assert_eq!(issue(&provider, &token).await, Err(IssueError::UnknownKey));
 }
 
 #[tokio::test]
@@ -366,4 +400,25 @@ async fn the_task_ends_when_the_provider_is_dropped_even_in_the_middle_of_a_fetc
         .await
         .unwrap()
         .unwrap();
+}
+
+/// Where the keys are is known from before: they need not wait for a discovery that hangs.
+#[tokio::test]
+async fn a_hanging_discovery_holds_up_no_keys() {
+    let (a, b) = (Signer::new("a"), Signer::new("b"));
+    let server = Server::start().await;
+    let hang = || Reply::ok("").after(Duration::from_secs(3600));
+    server.reply("/jwks", Reply::ok(&jwks(&[&a])));
+    server.reply("/.well-known/openid-configuration", hang());
+    let settings = ProviderSettings {
+        discovery: true,
+        ..given(&server.url)
+    };
+    let (provider, _task) = start(settings);
+    let begun = Instant::now();
+    assert_eq!(fill(&provider, &a.token(&server.url)).await, Ok(()));
+    server.reply("/jwks", Reply::ok(&jwks(&[&a, &b])));
+    assert_eq!(fill(&provider, &b.token(&server.url)).await, Ok(()));
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(provider.state().discovery.unwrap().fetched_seconds_ago.is_none());
 }

@@ -6,6 +6,8 @@ use splittoken_provider::{
     MAX_ANSWER_BYTES, Provider, ProviderAnswer, ProviderSettings, TokenCall, TokenCallError,
 };
 
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
 use super::support::{
     full_text, given, passes_with,
     server::{Reply, Server},
@@ -32,6 +34,31 @@ fn call() -> TokenCall {
         headers,
         body: Bytes::from_static(FORM),
     }
+}
+
+/// A server that accepts nobody, and whose queue is full: whoever connects gets no answer at all.
+async fn full() -> (TcpListener, Vec<TcpStream>) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut queue = Vec::new();
+    let within = Duration::from_millis(500);
+    while let Ok(connected) = tokio::time::timeout(within, TcpStream::connect(address)).await {
+        queue.push(connected.unwrap());
+    }
+    (listener, queue)
+}
+
+#[tokio::test]
+async fn a_provider_that_accepts_nobody_is_given_up_on_by_the_connect_deadline() {
+    let (listener, _queue) = full().await;
+    let mut settings = given(&format!("http://{}", listener.local_addr().unwrap()));
+    settings.connect_timeout = Duration::from_millis(300);
+    let begun = Instant::now();
+    let outcome = ask(settings).await.map(|answer| answer.status);
+    assert_eq!(outcome.unwrap_err().reason(), "provider_timeout");
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
 }
 
 async fn ask(settings: ProviderSettings) -> Result<ProviderAnswer, TokenCallError> {

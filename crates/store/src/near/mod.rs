@@ -13,6 +13,7 @@ mod flight;
 mod key;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
@@ -90,6 +91,7 @@ pub struct NearCache<V, E> {
     entries: Cache<CacheKey, Arc<Entry<V>>, Weigh, Hashed, Evictions>,
     /// All that is not on the way of a hit. Entries are inserted and removed only under this lock.
     book: Mutex<Book<V, E>>,
+    evictions: AtomicU64,
 }
 
 /// A guess for sizing tables: a JWT of 1 KB, its claims and a header value.
@@ -113,6 +115,7 @@ impl<V: Clone, E: Clone> NearCache<V, E> {
             config,
             entries,
             book: Mutex::default(),
+            evictions: AtomicU64::new(0),
         }
     }
 
@@ -148,15 +151,23 @@ impl<V: Clone, E: Clone> NearCache<V, E> {
         self.entries.weight()
     }
 
+    /// Entries that had to make room for others since the start.
+    pub fn evictions(&self) -> u64 {
+        self.evictions.load(Ordering::Relaxed)
+    }
+
     fn insert(&self, book: &mut Book<V, E>, key: CacheKey, entry: &Arc<Entry<V>>) {
         let mut evicted = Vec::new();
         self.entries
             .insert_with_lifecycle(key, entry.clone(), &mut evicted);
         // Also holds what stood here before, and the new entry itself if it is too heavy.
         let mut admitted = true;
-        for (key, out) in evicted {
+        for (gone, out) in evicted {
             admitted &= !Arc::ptr_eq(&out, entry);
-            book.unlist(&key, &out.ids);
+            book.unlist(&gone, &out.ids);
+            if gone != key {
+                self.evictions.fetch_add(1, Ordering::Relaxed);
+            }
         }
         if admitted {
             book.list(key, &entry.ids);

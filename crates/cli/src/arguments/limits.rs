@@ -1,0 +1,221 @@
+//! What a client of the gateway may do.
+
+use std::{ops::RangeInclusive, time::Duration};
+
+use bytesize::ByteSize;
+use clap::{Args, value_parser};
+use splittoken_gateway::Limits;
+
+use super::duration;
+
+/// Misses a second that an address may have where it is known who is a client and who a proxy.
+const KNOWN_ADDRESS_MISSES: u32 = 100;
+
+/// Limits that no route changes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits (bytes as 65536 or 64KiB)")]
+pub(crate) struct LimitArguments {
+    /// The most bytes of a request's header block; beyond it 431.
+    #[arg(long, env = "SPLITTOKEN_MAX_HEADER_BYTES", value_name = "BYTES", default_value = "32KiB", value_parser = header_bytes)]
+    max_header_bytes: u64,
+
+    /// The most headers of a request; beyond it 431.
+    #[arg(long, env = "SPLITTOKEN_MAX_HEADERS", value_name = "N", default_value_t = 100, value_parser = value_parser!(u16).range(10..=1000))]
+    max_headers: u16,
+
+    /// The most requests in flight on one HTTP/2 connection.
+    #[arg(long, env = "SPLITTOKEN_MAX_STREAMS", value_name = "N", default_value_t = 100, value_parser = value_parser!(u32).range(1..=1000))]
+    max_streams: u32,
+
+    /// How long a client may take for the head of a request.
+    #[arg(long, env = "SPLITTOKEN_HEADER_TIMEOUT", value_name = "DURATION", default_value = "5s", value_parser = seconds)]
+    header_timeout: Duration,
+
+    /// How long a client's connection may lie idle between requests.
+    #[arg(long, env = "SPLITTOKEN_KEEP_ALIVE_TIMEOUT", value_name = "DURATION", default_value = "75s", value_parser = seconds)]
+    keep_alive_timeout: Duration,
+
+    /// How long a client may leave a response unread.
+    #[arg(long, env = "SPLITTOKEN_SEND_TIMEOUT", value_name = "DURATION", default_value = "60s", value_parser = seconds)]
+    send_timeout: Duration,
+
+    /// The most bytes of an API request's body; beyond it 413 [default: any number]
+    #[arg(long, env = "SPLITTOKEN_MAX_BODY_BYTES", value_name = "BYTES", value_parser = bytes)]
+    max_body_bytes: Option<u64>,
+
+    /// The most bytes of a token request; beyond it 413.
+    #[arg(long, env = "SPLITTOKEN_MAX_TOKEN_REQUEST_BYTES", value_name = "BYTES", default_value = "64KiB", value_parser = token_request_bytes)]
+    max_token_request_bytes: u64,
+
+    /// How long a client may take for the body of a token request.
+    #[arg(long, env = "SPLITTOKEN_TOKEN_REQUEST_TIMEOUT", value_name = "DURATION", default_value = "10s", value_parser = seconds)]
+    token_request_timeout: Duration,
+
+    /// The most connections of clients, WebSockets included; beyond it new ones are closed at once.
+    #[arg(long, env = "SPLITTOKEN_MAX_CONNECTIONS", value_name = "N", default_value_t = 20_000, value_parser = value_parser!(u32).range(1..))]
+    max_connections: u32,
+
+    /// The most connections of one address (of one /64 in IPv6) that is no trusted proxy; 0 for any number.
+    #[arg(
+        long,
+        env = "SPLITTOKEN_MAX_CONNECTIONS_PER_ADDRESS",
+        value_name = "N",
+        default_value_t = 0
+    )]
+    max_connections_per_address: u32,
+
+    /// How many unknown tokens a second an address may present, ten seconds' worth at once, before it gets 429 for
+    /// whatever is not cached; 0 for any number [default: 100 where there are trusted proxies, else 0]
+    #[arg(long, env = "SPLITTOKEN_MAX_MISSES_PER_ADDRESS", value_name = "N")]
+    max_misses_per_address: Option<u32>,
+
+    /// The most requests that may wait for the response headers of one upstream; beyond it 503.
+    #[arg(long, env = "SPLITTOKEN_MAX_UPSTREAM_REQUESTS", value_name = "N", default_value_t = 1024, value_parser = value_parser!(u32).range(1..))]
+    max_upstream_requests: u32,
+
+    /// The most token requests that may wait for one provider; beyond it 503.
+    #[arg(long, env = "SPLITTOKEN_MAX_PROVIDER_REQUESTS", value_name = "N", default_value_t = 256, value_parser = value_parser!(u32).range(1..))]
+    max_provider_requests: u32,
+
+    /// After how many failures to connect, in a row, an upstream or a provider is left alone, for 1 s at first and 30 s at
+    /// most, with 503 meanwhile; 0 for never.
+    #[arg(
+        long,
+        env = "SPLITTOKEN_BREAKER_FAILURES",
+        value_name = "N",
+        default_value_t = 20
+    )]
+    breaker_failures: u32,
+
+    /// How much memory tokens that were used lately may take: about 2.5 KB each.
+    #[arg(long, env = "SPLITTOKEN_NEAR_CACHE_BYTES", value_name = "BYTES", default_value = "256MiB", value_parser = near_cache_bytes)]
+    near_cache_bytes: u64,
+}
+
+impl LimitArguments {
+    /// `knows_proxies`: whether it is known which addresses are proxies, and so which are clients.
+    pub(crate) fn limits(&self, knows_proxies: bool) -> Limits {
+        let known = if knows_proxies { KNOWN_ADDRESS_MISSES } else { 0 };
+        Limits {
+            header_bytes: size(self.max_header_bytes),
+            headers: self.max_headers.into(),
+            streams: self.max_streams,
+            header_time: self.header_timeout,
+            idle_time: self.keep_alive_timeout,
+            send_time: self.send_timeout,
+            body_bytes: self.max_body_bytes,
+            token_request_bytes: size(self.max_token_request_bytes),
+            token_request_time: self.token_request_timeout,
+            connections: size(self.max_connections.into()),
+            address_connections: limited(self.max_connections_per_address),
+            address_misses: limited(self.max_misses_per_address.unwrap_or(known)),
+            upstream_requests: size(self.max_upstream_requests.into()),
+            provider_requests: size(self.max_provider_requests.into()),
+            breaker_failures: self.breaker_failures,
+            near_cache_bytes: self.near_cache_bytes,
+        }
+    }
+}
+
+fn limited(number: u32) -> Option<u32> {
+    (number > 0).then_some(number)
+}
+
+fn size(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+
+fn header_bytes(text: &str) -> Result<u64, String> {
+    bytes_within(text, 4 * KIB..=MIB)
+}
+
+fn token_request_bytes(text: &str) -> Result<u64, String> {
+    bytes_within(text, KIB..=MIB)
+}
+
+fn near_cache_bytes(text: &str) -> Result<u64, String> {
+    bytes_within(text, MIB..=1024 * 1024 * MIB)
+}
+
+fn bytes(text: &str) -> Result<u64, String> {
+    let parsed: Result<ByteSize, _> = text.parse();
+    parsed
+        .map(|size| size.as_u64())
+        .map_err(|_| "expected bytes, such as 65536, 64KiB or 1MiB".to_owned())
+}
+
+fn bytes_within(text: &str, range: RangeInclusive<u64>) -> Result<u64, String> {
+    let parsed = bytes(text)?;
+    if range.contains(&parsed) {
+        return Ok(parsed);
+    }
+    let (least, most) = (ByteSize(*range.start()), ByteSize(*range.end()));
+    Err(format!("expected {least} to {most}"))
+}
+
+/// Client timers are looked at once a second.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let parsed = duration(text)?;
+    if (Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&parsed) {
+        return Ok(parsed);
+    }
+    Err("expected 1s to 1h".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Parser, error::ErrorKind};
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        limits: LimitArguments,
+    }
+
+    fn limits(options: &[&str], knows_proxies: bool) -> Limits {
+        let line = Line::parse_from(["x"].iter().chain(options));
+        line.limits.limits(knows_proxies)
+    }
+
+    #[test]
+    fn the_defaults_are_the_gateways() {
+        assert_eq!(limits(&[], false), Limits::default());
+        let known = limits(&[], true).address_misses;
+        assert_eq!(known, Some(KNOWN_ADDRESS_MISSES));
+        assert_eq!(
+            limits(&["--max-misses-per-address", "0"], true).address_misses,
+            None
+        );
+    }
+
+    #[test]
+    fn sizes_have_units_and_bounds() {
+        assert_eq!(
+            limits(&["--max-header-bytes", "64KiB"], false).header_bytes,
+            65_536
+        );
+        assert_eq!(
+            limits(&["--max-body-bytes", "1000"], false).body_bytes,
+            Some(1000)
+        );
+        for bad in [
+            ["--max-header-bytes", "1KiB"],
+            ["--max-header-bytes", "2MiB"],
+            ["--max-body-bytes", "much"],
+            ["--max-headers", "9"],
+            ["--max-streams", "0"],
+            ["--header-timeout", "500ms"],
+            ["--send-timeout", "2h"],
+            ["--max-connections", "0"],
+            ["--near-cache-bytes", "1KiB"],
+        ] {
+            let line = Line::try_parse_from(["x"].iter().chain(&bad));
+            assert_eq!(line.unwrap_err().kind(), ErrorKind::ValueValidation, "{bad:?}");
+        }
+    }
+}

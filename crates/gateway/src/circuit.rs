@@ -1,0 +1,415 @@
+//! A place that requests are sent to, an upstream or a provider: how many wait for it, whether it is any good, and
+//! whether it may be asked twice.
+//!
+//! A place that does well costs each request two additions and two loads. Only one that has failed lately is looked at
+//! behind a lock.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+use prometheus_client::metrics::gauge::Gauge;
+
+/// For how long a place is left alone after it has failed too often, at first. Twice as long after each try that fails.
+const SHORTEST_REST: Duration = Duration::from_secs(1);
+/// The longest of these times.
+const LONGEST_REST: Duration = Duration::from_secs(30);
+
+/// Retries by gRPC's rule (gRFC A6): each failure takes a token away, each answer brings a tenth of one, and there are
+/// retries while more than half are there. In tenths.
+const MAX_TOKENS: u32 = 1000;
+const FAILURE: u32 = 10;
+
+/// What a place may be burdened with.
+#[derive(Clone, Debug)]
+pub(crate) struct Burden {
+    /// The most requests that may wait for its answer.
+    pub(crate) requests: usize,
+    /// After how many requests in a row that did not get there it is left alone; 0 for never.
+    pub(crate) failures: u32,
+    /// Counts the places that are left alone.
+    pub(crate) resting: Gauge<i64, AtomicI64>,
+}
+
+impl Default for Burden {
+    /// Any.
+    fn default() -> Self {
+        Self {
+            requests: usize::MAX,
+            failures: 0,
+            resting: Gauge::default(),
+        }
+    }
+}
+
+/// One place.
+#[derive(Debug)]
+pub(crate) struct Circuit {
+    /// What it is called in logs.
+    name: Arc<str>,
+    burden: Burden,
+    waiting: AtomicUsize,
+    /// Whether `health` says anything but "well".
+    is_troubled: AtomicBool,
+    health: Mutex<Health>,
+}
+
+/// Why a place is not asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Closed {
+    /// As many requests wait for it as may.
+    Busy,
+    /// It could not be reached too often, and is left alone for a while.
+    Resting,
+}
+
+/// Why there was no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// There was no way to get there. No client can bring that about, so only this makes a place rest: it is there for
+    /// others, too.
+    Unreachable,
+    /// It was there, and gave none: a request may be to blame.
+    Broken,
+    /// It took longer than it was waited for.
+    Late,
+}
+
+/// A request that waits for an answer, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Waiting(Arc<Circuit>);
+
+impl Circuit {
+    pub(crate) fn new(name: &Arc<str>, burden: &Burden) -> Arc<Self> {
+        Arc::new(Self {
+            name: Arc::clone(name),
+            burden: burden.clone(),
+            waiting: AtomicUsize::new(0),
+            is_troubled: AtomicBool::new(false),
+            health: Mutex::default(),
+        })
+    }
+
+    /// Lets a request go there, if it may.
+    pub(crate) fn enter(self: &Arc<Self>) -> Result<Waiting, Closed> {
+        if self.is_troubled.load(Relaxed) && !self.health.lock().admits(Instant::now()) {
+            return Err(Closed::Resting);
+        }
+        let waiting = Waiting(Arc::clone(self));
+        if self.waiting.fetch_add(1, Relaxed) >= self.burden.requests {
+            return Err(Closed::Busy);
+        }
+        Ok(waiting)
+    }
+
+    /// Whether a request that has failed may be sent once more.
+    pub(crate) fn may_retry(&self) -> bool {
+        !self.is_troubled.load(Relaxed) || self.health.lock().may_retry()
+    }
+
+    fn note(&self, change: impl FnOnce(&mut Health)) {
+        let mut health = self.health.lock();
+        let before = health.rests_until.is_some();
+        change(&mut health);
+        self.is_troubled.store(!health.is_well(), Relaxed);
+        let after = health.rests_until.is_some();
+        drop(health);
+        let (place, resting) = (&*self.name, &self.burden.resting);
+        match (before, after) {
+            (false, true) => {
+                resting.inc();
+                tracing::warn!(place, "it cannot be reached, and is asked seldom from now on");
+            }
+            (true, false) => {
+                resting.dec();
+                tracing::info!(place, "it can be reached again");
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Drop for Circuit {
+    fn drop(&mut self) {
+        if self.health.get_mut().rests_until.is_some() {
+            self.burden.resting.dec();
+        }
+    }
+}
+
+impl Waiting {
+    /// It has answered, whatever it said.
+    pub(crate) fn answered(self) {
+        if self.0.is_troubled.load(Relaxed) {
+            self.0.note(Health::answered);
+        }
+    }
+
+    /// It has not.
+    pub(crate) fn failed(self, trouble: Trouble) {
+        let limit = self.0.burden.failures;
+        self.0
+            .note(|health| health.failed(trouble, limit, Instant::now()));
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Relaxed);
+    }
+}
+
+/// How a place has done lately.
+#[derive(Debug)]
+struct Health {
+    /// How often in a row there was no way to get there.
+    failures: u32,
+    /// Until when it is left alone; then one request is a test of it.
+    rests_until: Option<Instant>,
+    /// How long it was left alone the last time.
+    rest: Duration,
+    tokens: u32,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            failures: 0,
+            rests_until: None,
+            rest: Duration::ZERO,
+            tokens: MAX_TOKENS,
+        }
+    }
+}
+
+impl Health {
+    fn is_well(&self) -> bool {
+        self.failures == 0 && self.rests_until.is_none() && self.tokens == MAX_TOKENS
+    }
+
+    fn may_retry(&self) -> bool {
+        self.tokens > MAX_TOKENS / 2 && self.rests_until.is_none()
+    }
+
+    /// Whether a request may go there now. One that goes while the place rests is its test: the others wait for what
+    /// comes of it, for as long as a rest takes.
+    fn admits(&mut self, now: Instant) -> bool {
+        match self.rests_until {
+            Some(until) if now < until => false,
+            Some(_) => {
+                self.rests_until = Some(now + self.rest);
+                true
+            }
+            None => true,
+        }
+    }
+
+    fn answered(&mut self) {
+        self.is_there();
+        self.tokens = MAX_TOKENS.min(self.tokens + 1);
+    }
+
+    fn failed(&mut self, trouble: Trouble, limit: u32, now: Instant) {
+        self.tokens = self.tokens.saturating_sub(FAILURE);
+        match trouble {
+            Trouble::Unreachable => self.is_away(limit, now),
+            Trouble::Broken => self.is_there(),
+            Trouble::Late => {}
+        }
+    }
+
+    fn is_there(&mut self) {
+        self.failures = 0;
+        self.rests_until = None;
+        self.rest = Duration::ZERO;
+    }
+
+    fn is_away(&mut self, limit: u32, now: Instant) {
+        self.failures = self.failures.saturating_add(1);
+        if limit > 0 && self.failures >= limit {
+            self.rest = (self.rest * 2).clamp(SHORTEST_REST, LONGEST_REST);
+            self.rests_until = Some(now + self.rest);
+        }
+    }
+}
+
+/// The circuits of all upstreams, by what connections to them are kept under.
+#[derive(Debug, Default)]
+pub(crate) struct CircuitBook {
+    burden: Burden,
+    before: HashMap<Arc<str>, Arc<Circuit>>,
+    now: HashMap<Arc<str>, Arc<Circuit>>,
+}
+
+impl CircuitBook {
+    /// One for the next configuration. Upstreams that stay are as well as they are.
+    pub(crate) fn successor(&self, burden: &Burden) -> Self {
+        Self {
+            burden: burden.clone(),
+            before: self.now.clone(),
+            now: HashMap::new(),
+        }
+    }
+
+    /// That of one upstream, whichever rules lead to it.
+    pub(crate) fn circuit(&mut self, key: &Arc<str>) -> Arc<Circuit> {
+        let (before, burden) = (&mut self.before, &self.burden);
+        let circuit = self.now.entry(Arc::clone(key)).or_insert_with(|| {
+            let kept = before.remove(key);
+            kept.unwrap_or_else(|| Circuit::new(key, burden))
+        });
+        Arc::clone(circuit)
+    }
+
+    /// Forgets the upstreams that are gone.
+    pub(crate) fn finish(&mut self) {
+        self.before = HashMap::new();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Trouble::Unreachable, *};
+
+    fn burden() -> Burden {
+        Burden {
+            requests: 2,
+            failures: 3,
+            resting: Gauge::default(),
+        }
+    }
+
+    fn circuit() -> Arc<Circuit> {
+        Circuit::new(&"a place".into(), &burden())
+    }
+
+    #[test]
+    fn so_many_may_wait() {
+        let circuit = circuit();
+        let one = circuit.enter().unwrap();
+        let _other = circuit.enter().unwrap();
+        assert_eq!(circuit.enter().unwrap_err(), Closed::Busy);
+        assert_eq!(
+            circuit.enter().unwrap_err(),
+            Closed::Busy,
+            "who is refused leaves no trace"
+        );
+        one.answered();
+        assert!(circuit.enter().is_ok());
+    }
+
+    #[test]
+    fn failures_in_a_row_make_it_rest() {
+        let circuit = circuit();
+        for is_good in [false, false, true, false, false] {
+            let waiting = circuit.enter().unwrap();
+            if is_good {
+                waiting.answered();
+            } else {
+                waiting.failed(Unreachable);
+            }
+            assert_eq!(circuit.burden.resting.get(), 0);
+        }
+        circuit.enter().unwrap().failed(Unreachable);
+        let resting = circuit.burden.resting.clone();
+        assert_eq!(resting.get(), 1);
+        assert_eq!(circuit.enter().unwrap_err(), Closed::Resting);
+        assert!(!circuit.may_retry());
+        assert_eq!(circuit.waiting.load(Relaxed), 0);
+        drop(circuit);
+        assert_eq!(resting.get(), 0, "what is gone does not rest");
+    }
+
+    #[test]
+    fn what_a_request_may_be_to_blame_for_makes_nothing_rest() {
+        let (mut health, now) = (Health::default(), Instant::now());
+        (0..100).for_each(|_| health.failed(Trouble::Broken, 3, now));
+        (0..100).for_each(|_| health.failed(Trouble::Late, 3, now));
+        assert_eq!(health.rests_until, None);
+        assert!(!health.may_retry());
+        (0..3).for_each(|_| health.failed(Unreachable, 3, now));
+        health.failed(Trouble::Late, 3, now);
+        assert!(health.rests_until.is_some(), "late says nothing");
+        health.failed(Trouble::Broken, 3, now);
+        assert_eq!(health.rests_until, None, "it is there");
+    }
+
+    #[test]
+    fn one_request_a_rest_is_a_test() {
+        let (mut health, start) = (Health::default(), Instant::now());
+        let second = Duration::from_secs(1);
+        (0..3).for_each(|_| health.failed(Unreachable, 3, start));
+        assert!(!health.admits(start + second / 2));
+        assert!(health.admits(start + second), "the test");
+        assert!(!health.admits(start + second), "the others wait for it");
+        assert!(health.admits(start + 2 * second), "nothing came of it: another");
+        health.failed(Unreachable, 3, start + 2 * second);
+        assert!(!health.admits(start + 3 * second), "twice as long");
+        assert!(health.admits(start + 4 * second));
+        health.answered();
+        assert!(health.admits(start + 4 * second) && health.failures == 0);
+    }
+
+    #[test]
+    fn no_rest_is_longer_than_half_a_minute() {
+        let (mut health, now) = (Health::default(), Instant::now());
+        (0..100).for_each(|_| health.failed(Unreachable, 3, now));
+        assert_eq!(health.rests_until, Some(now + LONGEST_REST));
+        (0..100).for_each(|_| health.failed(Unreachable, 0, now));
+        health.answered();
+        (0..100).for_each(|_| health.failed(Unreachable, 0, now));
+        assert_eq!(health.rests_until, None, "0 is never");
+    }
+
+    #[test]
+    fn retries_end_where_most_fail_and_come_back() {
+        let mut health = Health::default();
+        let now = Instant::now();
+        let retries = (0..1000).filter(|_| {
+            let may = health.may_retry();
+            health.failed(Unreachable, 0, now);
+            may
+        });
+        assert_eq!(retries.count(), 50);
+        (0..600).for_each(|_| health.answered());
+        assert!(health.may_retry());
+        // One in twenty that fails is always tried again.
+        for number in 0..1000 {
+            if number % 20 == 0 {
+                assert!(health.may_retry());
+                health.failed(Unreachable, 0, now);
+            } else {
+                health.answered();
+            }
+        }
+    }
+
+    #[test]
+    fn an_edit_makes_no_place_well() {
+        let mut book = CircuitBook::default().successor(&burden());
+        let key = "a place".into();
+        let first = book.circuit(&key);
+        assert!(Arc::ptr_eq(&first, &book.circuit(&key)));
+        let mut next = book.successor(&burden());
+        assert!(Arc::ptr_eq(&first, &next.circuit(&key)));
+        next.circuit(&"another".into());
+        next.finish();
+        let after = next.successor(&burden());
+        assert_eq!((after.before.len(), after.now.len()), (2, 0));
+    }
+
+    #[test]
+    fn one_that_does_well_is_not_looked_at() {
+        let circuit = circuit();
+        circuit.enter().unwrap().failed(Unreachable);
+        assert!(circuit.is_troubled.load(Relaxed));
+        (0..FAILURE).for_each(|_| circuit.enter().unwrap().answered());
+        assert!(!circuit.is_troubled.load(Relaxed));
+    }
+}

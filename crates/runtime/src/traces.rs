@@ -1,0 +1,324 @@
+//! Spans on their way to a collector: OTLP, protobuf over HTTP.
+//!
+//! ```text
+//!   a span ends ─▶ Bounded ─▶ the batch processor's own thread ─▶ Counted ─▶ Sender ─▶ a task of the control runtime
+//!                    └ the queue is full: dropped and counted
+//! ```
+//!
+//! Whoever ends a span never waits: what a collector does not take in time is dropped.
+
+use std::{
+    str::FromStr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Request, Response};
+use opentelemetry::{Context, trace::TracerProvider as _};
+use opentelemetry_http::{HttpClient, HttpError};
+use opentelemetry_otlp::{
+    ExporterBuildError, Protocol, RetryPolicy, SpanExporter as OtlpExporter, WithExportConfig as _,
+    WithHttpConfig as _,
+};
+use opentelemetry_sdk::{
+    Resource,
+    error::OTelSdkResult,
+    trace::{
+        BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracer, SdkTracerProvider, Span, SpanData,
+        SpanExporter, SpanProcessor,
+    },
+};
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family},
+    registry::Registry,
+};
+use thiserror::Error;
+use tokio::runtime::Handle;
+use url::Url;
+
+/// The most spans that wait for the collector: some seconds of a busy gateway that samples 1 in 100.
+const QUEUE: usize = 4096;
+/// The most spans of one request.
+const BATCH: usize = 512;
+/// How long a span may wait for others to be sent with.
+const DELAY: Duration = Duration::from_secs(2);
+/// How long the collector may take for one request.
+const EXPORT: Duration = Duration::from_secs(5);
+/// How long the end of the process waits for the last spans to be taken.
+const FLUSH: Duration = Duration::from_secs(2);
+
+/// Where a collector takes spans.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CollectorUrl(Url);
+
+impl CollectorUrl {
+    /// Where spans go (OTLP specification, "Endpoint URLs for OTLP/HTTP").
+    fn traces(&self) -> String {
+        format!("{}/v1/traces", self.0.as_str().trim_end_matches('/'))
+    }
+
+    fn is_plain(&self) -> bool {
+        self.0.scheme() == "http"
+    }
+}
+
+impl FromStr for CollectorUrl {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const EXPECTED: &str =
+            "expected a URL such as http://collector:4318, without user, password, query or fragment";
+        let url = Url::parse(text).map_err(|_| EXPECTED)?;
+        let is_bare = url.username().is_empty()
+            && url.password().is_none()
+            && url.query().is_none()
+            && url.fragment().is_none();
+        let is_http = matches!(url.scheme(), "http" | "https") && url.has_host();
+        if is_bare && is_http {
+            Ok(Self(url))
+        } else {
+            Err(EXPECTED)
+        }
+    }
+}
+
+/// Why spans cannot be exported.
+#[derive(Debug, Error)]
+pub enum TracesError {
+    /// No HTTP client: there are no certificate authorities on this machine, say.
+    #[error("the client for the collector cannot be set up")]
+    Client(#[source] reqwest::Error),
+    /// The library refuses its settings, some of which are in `OTEL_*` variables.
+    #[error("the exporter of spans cannot be set up")]
+    Exporter(#[source] ExporterBuildError),
+}
+
+impl TracesError {
+    /// A closed set of words for metrics and logs.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Client(_) => "traces_client",
+            Self::Exporter(_) => "traces_exporter",
+        }
+    }
+}
+
+/// What became of spans that ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SpanLabels {
+    /// `exported`, `failed` or `dropped`.
+    outcome: &'static str,
+}
+
+/// The way of spans to a collector.
+#[derive(Debug)]
+pub struct Traces {
+    provider: SdkTracerProvider,
+}
+
+impl Traces {
+    /// Sets everything up; nothing is sent before a span ends. Requests to the collector run on `runtime`. Counts under
+    /// `trace_spans` of `registry`.
+    pub fn start(
+        service: &'static str,
+        collector: &CollectorUrl,
+        runtime: Handle,
+        registry: &mut Registry,
+    ) -> Result<Self, TracesError> {
+        let counts = Family::<SpanLabels, Counter>::default();
+        registry.register("trace_spans", "Spans by what became of them", counts.clone());
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let exporter = Counted {
+            inner: exporter(collector, runtime)?,
+            waiting: Arc::clone(&waiting),
+            counts: counts.clone(),
+        };
+        let batches = BatchConfigBuilder::default()
+            .with_max_queue_size(QUEUE)
+            .with_max_export_batch_size(BATCH)
+            .with_scheduled_delay(DELAY)
+            .build();
+        let processor = Bounded {
+            inner: BatchSpanProcessor::builder(exporter)
+                .with_batch_config(batches)
+                .build(),
+            waiting,
+            dropped: counts.get_or_create(&SpanLabels { outcome: "dropped" }).clone(),
+        };
+        let provider = SdkTracerProvider::builder()
+            // Whoever begins a span has decided that there is one.
+            .with_sampler(Sampler::AlwaysOn)
+            .with_resource(Resource::builder().with_service_name(service).build())
+            .with_span_processor(processor)
+            .build();
+        Ok(Self { provider })
+    }
+
+    /// What begins spans.
+    pub fn tracer(&self) -> SdkTracer {
+        self.provider.tracer("splittoken")
+    }
+
+    /// Sends what is left, for two seconds at most. Blocks: not for a thread that serves.
+    pub fn end(&self) {
+        if let Err(error) = self.provider.shutdown_with_timeout(FLUSH) {
+            tracing::warn!(%error, "the last spans may not have reached the collector");
+        }
+    }
+}
+
+fn exporter(collector: &CollectorUrl, runtime: Handle) -> Result<OtlpExporter, TracesError> {
+    let builder = reqwest::Client::builder()
+        .http1_only()
+        .no_proxy()
+        .no_gzip()
+        .no_brotli()
+        .no_zstd()
+        .no_deflate()
+        .referer(false)
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .timeout(EXPORT);
+    // In the clear there is nobody to verify, and a slim image may have no roots.
+    let builder = if collector.is_plain() {
+        builder.tls_certs_only(Vec::new())
+    } else {
+        builder.https_only(true)
+    };
+    let client = builder.build().map_err(TracesError::Client)?;
+    OtlpExporter::builder()
+        .with_http()
+        .with_http_client(Sender { client, runtime })
+        .with_protocol(Protocol::HttpBinary)
+        .with_endpoint(collector.traces())
+        .with_timeout(EXPORT)
+        .with_retry_policy(RetryPolicy::recommended().with_max_retries(1))
+        .build()
+        .map_err(TracesError::Exporter)
+}
+
+/// An HTTP client that works from a thread without a runtime: its requests run on one that there is.
+#[derive(Debug)]
+struct Sender {
+    client: reqwest::Client,
+    runtime: Handle,
+}
+
+#[async_trait]
+impl HttpClient for Sender {
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let client = self.client.clone();
+        let sent = self
+            .runtime
+            .spawn(async move { client.send_bytes(request).await });
+        sent.await?
+    }
+}
+
+/// Takes no more spans than the queue holds, so that each one that is not sent is counted.
+#[derive(Debug)]
+struct Bounded {
+    inner: BatchSpanProcessor,
+    waiting: Arc<AtomicUsize>,
+    dropped: Counter,
+}
+
+impl SpanProcessor for Bounded {
+    fn on_start(&self, span: &mut Span, cx: &Context) {
+        self.inner.on_start(span, cx);
+    }
+
+    fn on_end(&self, span: SpanData) {
+        if self.waiting.fetch_add(1, Relaxed) >= QUEUE {
+            self.waiting.fetch_sub(1, Relaxed);
+            self.dropped.inc();
+            return;
+        }
+        self.inner.on_end(span);
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.inner.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.inner.shutdown_with_timeout(timeout)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.inner.set_resource(resource);
+    }
+}
+
+/// Counts what the collector took and what it did not.
+#[derive(Debug)]
+struct Counted {
+    inner: OtlpExporter,
+    waiting: Arc<AtomicUsize>,
+    counts: Family<SpanLabels, Counter>,
+}
+
+impl SpanExporter for Counted {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let number = batch.len();
+        let outcome = self.inner.export(batch).await;
+        self.waiting.fetch_sub(number, Relaxed);
+        let label = if outcome.is_ok() { "exported" } else { "failed" };
+        self.counts
+            .get_or_create(&SpanLabels { outcome: label })
+            .inc_by(number as u64);
+        if let Err(error) = &outcome {
+            tracing::debug!(%error, spans = number, "the collector did not take spans");
+        }
+        outcome
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.inner.shutdown_with_timeout(timeout)
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.inner.force_flush()
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.inner.set_resource(resource);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn collectors_are_urls_without_secrets() {
+        for (text, traces) in [
+            ("http://collector:4318", "http://collector:4318/v1/traces"),
+            ("http://collector:4318/", "http://collector:4318/v1/traces"),
+            ("https://[::1]/otlp/", "https://[::1]/otlp/v1/traces"),
+        ] {
+            assert_eq!(
+                text.parse::<CollectorUrl>().map(|url| url.traces()),
+                Ok(traces.to_owned())
+            );
+        }
+        for text in [
+            "",
+            "collector:4318",
+            "grpc://collector:4317",
+            "http://",
+            "http://user@collector",
+            "http://:secret@collector",
+            "http://collector?key=secret",
+            "http://collector#a",
+        ] {
+            assert!(text.parse::<CollectorUrl>().is_err(), "{text}");
+        }
+    }
+}
