@@ -155,13 +155,12 @@ fn connection_names(headers: &HeaderMap) -> Vec<HeaderName> {
     let lists = headers
         .get_all(header::CONNECTION)
         .iter()
+        // The usual word names a header that goes anyway.
+        .filter(|value| !value.as_bytes().eq_ignore_ascii_case(b"keep-alive"))
         .filter_map(|value| value.to_str().ok());
     lists
         .flat_map(|list| list.split(','))
-        .map(str::trim)
-        // The usual word, and a header that goes anyway.
-        .filter(|name| !name.eq_ignore_ascii_case("keep-alive"))
-        .filter_map(|name| name.parse().ok())
+        .filter_map(|name| name.trim().parse().ok())
         .collect()
 }
 

@@ -243,7 +243,7 @@ where
     multiplexed::open(io, counts.opened("http2")).await
 }
 
-async fn http1<T>(io: T, counts: &UpstreamCounts) -> Result<Http1, UpstreamError>
+pub(super) async fn http1<T>(io: T, counts: &UpstreamCounts) -> Result<Http1, UpstreamError>
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {

@@ -232,3 +232,91 @@ impl Wake for Bell {
         self.door.ring(self.which);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http_body_util::BodyExt as _;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
+        time::{sleep, timeout},
+    };
+
+    use super::*;
+    use crate::upstream::{connect::http1, counts::UpstreamCounts};
+
+    fn request() -> Request<RequestBody> {
+        Request::builder()
+            .uri("/a")
+            .header("host", "a.example")
+            .body(RequestBody::default())
+            .unwrap()
+    }
+
+    /// Reads a request and answers in these pieces.
+    async fn answer(peer: &mut DuplexStream, pieces: &[&str]) {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(peer.read_u8().await.unwrap());
+        }
+        for piece in pieces {
+            peer.write_all(piece.as_bytes()).await.unwrap();
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn get(connection: &mut Http1) -> Vec<u8> {
+        let (_, mut body) = connection.send(request()).await.unwrap().into_parts();
+        let mut all = Vec::new();
+        loop {
+            let mut frame = body.frame();
+            let next = poll_fn(|cx| connection.attend(cx, |cx| Pin::new(&mut frame).poll(cx)));
+            match next.await {
+                Some(frame) => all.extend_from_slice(&frame.unwrap().into_data().unwrap()),
+                None => return all,
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_drives_it_and_no_task() {
+        let (near, mut far) = duplex(64 * 1024);
+        let mut connection = http1(near, &UpstreamCounts::default()).await.unwrap();
+        let pieces = [
+            "HTTP/1.1 200 OK\r\n",
+            "Content-Length: 10\r\n\r\n",
+            "01234",
+            "56789",
+        ];
+        let peer = tokio::spawn(async move {
+            for _ in 0..3 {
+                answer(&mut far, &pieces).await;
+            }
+            far
+        });
+        let tasks = || Handle::current().metrics().num_alive_tasks();
+        let before = tasks();
+        for _ in 0..3 {
+            let body = timeout(Duration::from_secs(20), get(&mut connection))
+                .await
+                .unwrap();
+            assert_eq!(body, b"0123456789");
+            assert!(tasks() <= before);
+            connection.rest();
+            assert!(connection.is_ready());
+        }
+        drop(peer.await.unwrap());
+        connection.drive();
+        assert!(connection.is_closed(), "the peer has gone, unseen");
+    }
+
+    #[tokio::test]
+    async fn dropped_it_ends_in_good_order() {
+        let (near, mut far) = duplex(64);
+        drop(http1(near, &UpstreamCounts::default()).await.unwrap());
+        let mut rest = Vec::new();
+        let read = timeout(Duration::from_secs(20), far.read_to_end(&mut rest));
+        assert_eq!(read.await.unwrap().unwrap(), 0);
+    }
+}
