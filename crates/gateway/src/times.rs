@@ -14,9 +14,24 @@ use prometheus_client::{
     metrics::{MetricType, TypedMetric},
 };
 
-/// Microseconds; from a cached token's request to a provider that is given up on.
-const BOUNDS: [u32; 12] = [
-    500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 500_000, 1_000_000, 5_000_000, 30_000_000,
+/// Seconds; from a cached token's request to a provider that is given up on.
+const BOUNDS: [f64; 12] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0,
+];
+/// The same in nanoseconds, so that a count takes comparisons only.
+const NANOSECONDS: [u64; BOUNDS.len()] = [
+    500_000,
+    1_000_000,
+    2_500_000,
+    5_000_000,
+    10_000_000,
+    25_000_000,
+    50_000_000,
+    100_000_000,
+    500_000_000,
+    1_000_000_000,
+    5_000_000_000,
+    30_000_000_000,
 ];
 
 /// A histogram of seconds. Clones count together.
@@ -32,16 +47,14 @@ struct Inner {
 
 impl Times {
     pub(crate) fn observe(&self, took: Duration) {
-        let place = BOUNDS
-            .iter()
-            .position(|bound| took <= Duration::from_micros(u64::from(*bound)));
         let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        let place = NANOSECONDS.iter().position(|bound| nanoseconds <= *bound);
         self.0.buckets[place.unwrap_or(BOUNDS.len())].fetch_add(1, Relaxed);
         self.0.nanoseconds.fetch_add(nanoseconds, Relaxed);
     }
 
     fn buckets(&self) -> Vec<(f64, u64)> {
-        let bounds = BOUNDS.iter().map(|bound| f64::from(*bound) / 1e6);
+        let bounds = BOUNDS.iter().copied();
         let counts = self.0.buckets.iter().map(|count| count.load(Relaxed));
         bounds.chain([f64::INFINITY]).zip(counts).collect()
     }
@@ -67,6 +80,16 @@ impl EncodeMetric for Times {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn both_forms_of_the_bounds_are_the_same() {
+        for (seconds, nanoseconds) in BOUNDS.iter().zip(NANOSECONDS) {
+            assert_eq!(
+                Duration::from_secs_f64(*seconds),
+                Duration::from_nanos(nanoseconds)
+            );
+        }
+    }
 
     #[test]
     fn each_time_falls_under_its_bound() {
