@@ -22,7 +22,7 @@ use crate::{
     tokens::Rehydrated,
     trace::{Called, Recorded, TRACEPARENT},
     upgrade::{self, Tunnel},
-    upstream::{Lease, Limits, Purpose, UpstreamError, send},
+    upstream::{Lease, Limits, Purpose, Target, UpstreamError, send},
     vigil::Vigil,
     worker::Worker,
 };
@@ -236,6 +236,17 @@ fn target(uri: &Uri, path: Option<&str>) -> Result<Uri, InvalidUri> {
     Ok(Uri::from(target))
 }
 
+/// Who takes the share of a backend that is left alone, if anybody does.
+fn stand_in<'s>(snapshot: &'s Snapshot, rule: &ServedRule, picked: &Target) -> Option<&'s Target> {
+    if !picked.circuit.is_resting() {
+        return None;
+    }
+    let backends = rule.config.backends.iter().enumerate();
+    let weighty = backends.filter(|(_, backend)| backend.weight > 0);
+    let mut targets = weighty.filter_map(|(place, _)| snapshot.target(rule, place));
+    targets.find(|target| !target.circuit.is_resting())
+}
+
 async fn forward(
     worker: &Worker,
     snapshot: &Snapshot,
@@ -255,12 +266,13 @@ async fn forward(
     // Another try may go elsewhere; a share that goes nowhere falls back to the first choice.
     let chosen = first;
     let pick = || {
-        first.take().or_else(|| {
+        let picked = first.take().or_else(|| {
             let again = rule
                 .backend(worker.random.next())
                 .and_then(|backend| snapshot.target(rule, backend));
             again.or(chosen)
-        })
+        })?;
+        Some(stand_in(snapshot, rule, picked).unwrap_or(picked))
     };
     let timeouts = &rule.config.timeouts;
     let limits = Limits {

@@ -108,6 +108,11 @@ impl Circuit {
         Ok(waiting)
     }
 
+    /// Whether it is left alone right now: a request would not be let through.
+    pub(crate) fn is_resting(&self) -> bool {
+        self.is_troubled.load(Relaxed) && self.health.lock().is_resting(Instant::now())
+    }
+
     /// Whether a request that has failed may be sent once more.
     pub(crate) fn may_retry(&self) -> bool {
         !self.is_troubled.load(Relaxed) || self.health.lock().may_retry()
@@ -200,14 +205,17 @@ impl Health {
     /// Whether a request may go there now. One that goes while the place rests is its test: the others wait for what
     /// comes of it, for as long as a rest takes.
     fn admits(&mut self, now: Instant) -> bool {
-        match self.rests_until {
-            Some(until) if now < until => false,
-            Some(_) => {
-                self.rests_until = Some(now + self.rest);
-                true
-            }
-            None => true,
+        if self.is_resting(now) {
+            return false;
         }
+        if self.rests_until.is_some() {
+            self.rests_until = Some(now + self.rest);
+        }
+        true
+    }
+
+    fn is_resting(&self, now: Instant) -> bool {
+        self.rests_until.is_some_and(|until| now < until)
     }
 
     fn answered(&mut self) {
