@@ -17,6 +17,7 @@ use thiserror::Error;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{
+    circuit::Upload,
     headers::{clean_request_trailers, clean_response_trailers},
     upstream::Lease,
     vigil::Vigil,
@@ -39,6 +40,8 @@ struct Sent {
     rule: Arc<ServedRule>,
     /// How many bytes may still come.
     room: u64,
+    /// What is to hear of its end.
+    upload: Option<Arc<Upload>>,
 }
 
 /// A request's body has become larger than it may be.
@@ -169,7 +172,15 @@ impl RequestBody {
             timed: Timed::new(incoming, rule.config.timeouts.idle),
             rule: Arc::clone(rule),
             room,
+            upload: None,
         })))
+    }
+
+    /// From now on this hears of its end.
+    pub(crate) fn tell(&mut self, upload: Option<Arc<Upload>>) {
+        if let Some(sent) = &mut self.0 {
+            sent.upload = upload;
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -193,19 +204,33 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Some(Sent { timed, rule, room }) = &mut self.0 else {
+        let Some(Sent {
+            timed,
+            rule,
+            room,
+            upload,
+        }) = &mut self.0
+        else {
             return Poll::Ready(None);
         };
         let mut polled = timed.poll(cx);
         if let Poll::Ready(Some(Ok(frame))) = &polled {
             let length = frame.data_ref().map_or(0, |data| data.len() as u64);
-            match room.checked_sub(length) {
-                Some(left) => *room = left,
-                None => return Poll::Ready(Some(Err(TooLarge.into()))),
-            }
+            let Some(left) = room.checked_sub(length) else {
+                if let Some(upload) = upload {
+                    upload.overflow();
+                }
+                return Poll::Ready(Some(Err(TooLarge.into())));
+            };
+            *room = left;
         }
         if let Some(trailers) = trailers(&mut polled) {
             clean_request_trailers(trailers, |name| rule.answers_for(name));
+        }
+        if matches!(polled, Poll::Ready(None)) || timed.body.is_end_stream() {
+            if let Some(upload) = upload.take() {
+                upload.end();
+            }
         }
         polled
     }
@@ -256,7 +281,8 @@ impl Streamed {
         }
         let polled = self.poll_next(cx);
         match polled {
-            // hyper drops what it has not written yet when a body fails. It writes when it has to wait.
+            // hyper drops what it has not written yet when a body fails. It writes when it has to wait, as far as the
+            // socket has room.
             Poll::Ready(Some(Err(error))) if self.is_unwritten => {
                 self.failed = Some(error);
                 cx.waker().wake_by_ref();
@@ -277,6 +303,8 @@ impl Streamed {
         };
         if let Some(trailers) = trailers(&mut polled) {
             clean_response_trailers(trailers);
+            // Nothing comes behind them, and nobody asks.
+            give_back(&mut self.lease);
         }
         match &polled {
             Poll::Ready(None) => give_back(&mut self.lease),

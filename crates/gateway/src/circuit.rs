@@ -8,7 +8,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -83,7 +83,43 @@ pub(crate) enum Trouble {
 
 /// A request that waits for an answer, until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Waiting(Arc<Circuit>);
+pub(crate) struct Waiting {
+    circuit: Arc<Circuit>,
+    /// Whether it is the test of a place that rests.
+    is_test: bool,
+    /// Where it has a body: it waits once that has been sent. Until then its client is who takes the time.
+    upload: Option<Arc<Upload>>,
+}
+
+/// A body on its way to a place.
+#[derive(Debug)]
+pub(crate) struct Upload {
+    circuit: Arc<Circuit>,
+    state: AtomicU8,
+    is_too_large: AtomicBool,
+}
+
+/// The body has not ended.
+const SENDING: u8 = 0;
+/// It has, and its request waits.
+const SENT: u8 = 1;
+/// Nobody waits any more.
+const OVER: u8 = 2;
+
+impl Upload {
+    /// The body turns out to be larger than it may be: the error that ends it may not say so at the other end.
+    pub(crate) fn overflow(&self) {
+        self.is_too_large.store(true, Relaxed);
+    }
+
+    /// The body has ended.
+    pub(crate) fn end(&self) {
+        let ended = self.state.compare_exchange(SENDING, SENT, Relaxed, Relaxed);
+        if ended.is_ok() {
+            self.circuit.waiting.fetch_add(1, Relaxed);
+        }
+    }
+}
 
 impl Circuit {
     pub(crate) fn new(name: &Arc<str>, burden: &Burden) -> Arc<Self> {
@@ -97,13 +133,30 @@ impl Circuit {
     }
 
     /// Lets a request go there, if it may.
-    pub(crate) fn enter(self: &Arc<Self>) -> Result<Waiting, Closed> {
-        if self.is_troubled.load(Relaxed) && !self.health.lock().admits(Instant::now()) {
-            return Err(Closed::Resting);
-        }
-        let waiting = Waiting(Arc::clone(self));
-        if self.waiting.fetch_add(1, Relaxed) >= self.burden.requests {
+    pub(crate) fn enter(self: &Arc<Self>, has_body: bool) -> Result<Waiting, Closed> {
+        let mut waiting = Waiting {
+            circuit: Arc::clone(self),
+            is_test: false,
+            upload: has_body.then(|| {
+                Arc::new(Upload {
+                    circuit: Arc::clone(self),
+                    state: AtomicU8::new(SENDING),
+                    is_too_large: AtomicBool::new(false),
+                })
+            }),
+        };
+        let before = if has_body {
+            self.waiting.load(Relaxed)
+        } else {
+            self.waiting.fetch_add(1, Relaxed)
+        };
+        if before >= self.burden.requests {
             return Err(Closed::Busy);
+        }
+        // Last, so that no test is lost.
+        if self.is_troubled.load(Relaxed) {
+            let admitted = self.health.lock().admit(Instant::now());
+            waiting.is_test = admitted.ok_or(Closed::Resting)?;
         }
         Ok(waiting)
     }
@@ -149,24 +202,50 @@ impl Drop for Circuit {
 }
 
 impl Waiting {
+    /// What is to hear of the end of the request's body, if it has one.
+    pub(crate) fn upload(&self) -> Option<Arc<Upload>> {
+        self.upload.clone()
+    }
+
     /// It has answered, whatever it said.
     pub(crate) fn answered(self) {
-        if self.0.is_troubled.load(Relaxed) {
-            self.0.note(Health::answered);
+        if self.circuit.is_troubled.load(Relaxed) {
+            self.circuit.note(Health::answered);
         }
     }
 
-    /// It has not.
+    /// It has not. That it is late says nothing while the request has not been sent.
     pub(crate) fn failed(self, trouble: Trouble) {
-        let limit = self.0.burden.failures;
-        self.0
-            .note(|health| health.failed(trouble, limit, Instant::now()));
+        if trouble == Trouble::Late && self.is_sending() {
+            return;
+        }
+        let limit = self.circuit.burden.failures;
+        let is_test = self.is_test;
+        self.circuit
+            .note(|health| health.failed(trouble, is_test, limit, Instant::now()));
+    }
+
+    /// Whether its body has turned out to be too large.
+    pub(crate) fn is_too_large(&self) -> bool {
+        let upload = self.upload.as_ref();
+        upload.is_some_and(|upload| upload.is_too_large.load(Relaxed))
+    }
+
+    fn is_sending(&self) -> bool {
+        let upload = self.upload.as_ref();
+        upload.is_some_and(|upload| upload.state.load(Relaxed) == SENDING)
     }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Relaxed);
+        let counts = match &self.upload {
+            Some(upload) => upload.state.swap(OVER, Relaxed) == SENT,
+            None => true,
+        };
+        if counts {
+            self.circuit.waiting.fetch_sub(1, Relaxed);
+        }
     }
 }
 
@@ -202,16 +281,17 @@ impl Health {
         self.tokens > MAX_TOKENS / 2 && self.rests_until.is_none()
     }
 
-    /// Whether a request may go there now. One that goes while the place rests is its test: the others wait for what
-    /// comes of it, for as long as a rest takes.
-    fn admits(&mut self, now: Instant) -> bool {
+    /// Whether a request may go there now, and whether it is a test. One that goes while the place rests is: the others
+    /// wait for what comes of it, for as long as a rest takes.
+    fn admit(&mut self, now: Instant) -> Option<bool> {
         if self.is_resting(now) {
-            return false;
+            return None;
         }
-        if self.rests_until.is_some() {
+        let is_test = self.rests_until.is_some();
+        if is_test {
             self.rests_until = Some(now + self.rest);
         }
-        true
+        Some(is_test)
     }
 
     fn is_resting(&self, now: Instant) -> bool {
@@ -223,9 +303,12 @@ impl Health {
         self.tokens = MAX_TOKENS.min(self.tokens + 1);
     }
 
-    fn failed(&mut self, trouble: Trouble, limit: u32, now: Instant) {
+    fn failed(&mut self, trouble: Trouble, is_test: bool, limit: u32, now: Instant) {
         self.tokens = self.tokens.saturating_sub(FAILURE);
         match trouble {
+            Trouble::Unreachable if is_test => self.rest_from(now, self.rest * 2),
+            // Those that were on their way when it began to rest are no news.
+            Trouble::Unreachable if self.rests_until.is_some() => {}
             Trouble::Unreachable => self.is_away(limit, now),
             Trouble::Broken => self.is_there(),
             Trouble::Late => {}
@@ -241,9 +324,13 @@ impl Health {
     fn is_away(&mut self, limit: u32, now: Instant) {
         self.failures = self.failures.saturating_add(1);
         if limit > 0 && self.failures >= limit {
-            self.rest = (self.rest * 2).clamp(SHORTEST_REST, LONGEST_REST);
-            self.rests_until = Some(now + self.rest);
+            self.rest_from(now, SHORTEST_REST);
         }
+    }
+
+    fn rest_from(&mut self, now: Instant, rest: Duration) {
+        self.rest = rest.min(LONGEST_REST);
+        self.rests_until = Some(now + self.rest);
     }
 }
 
@@ -300,23 +387,23 @@ mod tests {
     #[test]
     fn so_many_may_wait() {
         let circuit = circuit();
-        let one = circuit.enter().unwrap();
-        let _other = circuit.enter().unwrap();
-        assert_eq!(circuit.enter().unwrap_err(), Closed::Busy);
+        let one = circuit.enter(false).unwrap();
+        let _other = circuit.enter(false).unwrap();
+        assert_eq!(circuit.enter(false).unwrap_err(), Closed::Busy);
         assert_eq!(
-            circuit.enter().unwrap_err(),
+            circuit.enter(false).unwrap_err(),
             Closed::Busy,
             "who is refused leaves no trace"
         );
         one.answered();
-        assert!(circuit.enter().is_ok());
+        assert!(circuit.enter(false).is_ok());
     }
 
     #[test]
     fn failures_in_a_row_make_it_rest() {
         let circuit = circuit();
         for is_good in [false, false, true, false, false] {
-            let waiting = circuit.enter().unwrap();
+            let waiting = circuit.enter(false).unwrap();
             if is_good {
                 waiting.answered();
             } else {
@@ -324,10 +411,10 @@ mod tests {
             }
             assert_eq!(circuit.burden.resting.get(), 0);
         }
-        circuit.enter().unwrap().failed(Unreachable);
+        circuit.enter(false).unwrap().failed(Unreachable);
         let resting = circuit.burden.resting.clone();
         assert_eq!(resting.get(), 1);
-        assert_eq!(circuit.enter().unwrap_err(), Closed::Resting);
+        assert_eq!(circuit.enter(false).unwrap_err(), Closed::Resting);
         assert!(!circuit.may_retry());
         assert_eq!(circuit.waiting.load(Relaxed), 0);
         drop(circuit);
@@ -337,14 +424,14 @@ mod tests {
     #[test]
     fn what_a_request_may_be_to_blame_for_makes_nothing_rest() {
         let (mut health, now) = (Health::default(), Instant::now());
-        (0..100).for_each(|_| health.failed(Trouble::Broken, 3, now));
-        (0..100).for_each(|_| health.failed(Trouble::Late, 3, now));
+        (0..100).for_each(|_| health.failed(Trouble::Broken, false, 3, now));
+        (0..100).for_each(|_| health.failed(Trouble::Late, false, 3, now));
         assert_eq!(health.rests_until, None);
         assert!(!health.may_retry());
-        (0..3).for_each(|_| health.failed(Unreachable, 3, now));
-        health.failed(Trouble::Late, 3, now);
+        (0..3).for_each(|_| health.failed(Unreachable, false, 3, now));
+        health.failed(Trouble::Late, false, 3, now);
         assert!(health.rests_until.is_some(), "late says nothing");
-        health.failed(Trouble::Broken, 3, now);
+        health.failed(Trouble::Broken, false, 3, now);
         assert_eq!(health.rests_until, None, "it is there");
     }
 
@@ -352,27 +439,65 @@ mod tests {
     fn one_request_a_rest_is_a_test() {
         let (mut health, start) = (Health::default(), Instant::now());
         let second = Duration::from_secs(1);
-        (0..3).for_each(|_| health.failed(Unreachable, 3, start));
-        assert!(!health.admits(start + second / 2));
-        assert!(health.admits(start + second), "the test");
-        assert!(!health.admits(start + second), "the others wait for it");
-        assert!(health.admits(start + 2 * second), "nothing came of it: another");
-        health.failed(Unreachable, 3, start + 2 * second);
-        assert!(!health.admits(start + 3 * second), "twice as long");
-        assert!(health.admits(start + 4 * second));
+        (0..3).for_each(|_| health.failed(Unreachable, false, 3, start));
+        assert_eq!(health.admit(start + second / 2), None);
+        assert_eq!(health.admit(start + second), Some(true), "the test");
+        assert_eq!(health.admit(start + second), None, "the others wait for it");
+        assert_eq!(
+            health.admit(start + 2 * second),
+            Some(true),
+            "nothing came of it: another"
+        );
+        health.failed(Unreachable, true, 3, start + 2 * second);
+        assert_eq!(health.admit(start + 3 * second), None, "twice as long");
+        assert_eq!(health.admit(start + 4 * second), Some(true));
         health.answered();
-        assert!(health.admits(start + 4 * second) && health.failures == 0);
+        assert_eq!(
+            (health.admit(start + 4 * second), health.failures),
+            (Some(false), 0)
+        );
+    }
+
+    #[test]
+    fn what_was_on_its_way_makes_no_rest_longer() {
+        let (mut health, now) = (Health::default(), Instant::now());
+        (0..100).for_each(|_| health.failed(Unreachable, false, 3, now));
+        assert_eq!(health.rests_until, Some(now + SHORTEST_REST));
     }
 
     #[test]
     fn no_rest_is_longer_than_half_a_minute() {
-        let (mut health, now) = (Health::default(), Instant::now());
-        (0..100).for_each(|_| health.failed(Unreachable, 3, now));
+        let (mut health, mut now) = (Health::default(), Instant::now());
+        (0..3).for_each(|_| health.failed(Unreachable, false, 3, now));
+        for _ in 0..10 {
+            now += LONGEST_REST;
+            assert_eq!(health.admit(now), Some(true));
+            health.failed(Unreachable, true, 3, now);
+        }
         assert_eq!(health.rests_until, Some(now + LONGEST_REST));
-        (0..100).for_each(|_| health.failed(Unreachable, 0, now));
         health.answered();
-        (0..100).for_each(|_| health.failed(Unreachable, 0, now));
+        (0..100).for_each(|_| health.failed(Unreachable, false, 0, now));
         assert_eq!(health.rests_until, None, "0 is never");
+    }
+
+    #[test]
+    fn a_request_waits_once_its_body_has_ended() {
+        let circuit = circuit();
+        let count = || circuit.waiting.load(Relaxed);
+        let (one, other) = (circuit.enter(true).unwrap(), circuit.enter(true).unwrap());
+        let (one_body, other_body) = (one.upload().unwrap(), other.upload().unwrap());
+        assert_eq!(count(), 0);
+        one_body.end();
+        one_body.end();
+        assert_eq!(count(), 1);
+        other.failed(Trouble::Late);
+        assert!(!circuit.is_troubled.load(Relaxed), "its client was late");
+        other_body.end();
+        assert_eq!(count(), 1, "nobody waits for that one");
+        let _third = circuit.enter(false).unwrap();
+        assert_eq!(circuit.enter(true).unwrap_err(), Closed::Busy);
+        one.answered();
+        assert_eq!(count(), 1);
     }
 
     #[test]
@@ -381,7 +506,7 @@ mod tests {
         let now = Instant::now();
         let retries = (0..1000).filter(|_| {
             let may = health.may_retry();
-            health.failed(Unreachable, 0, now);
+            health.failed(Unreachable, false, 0, now);
             may
         });
         assert_eq!(retries.count(), 50);
@@ -391,7 +516,7 @@ mod tests {
         for number in 0..1000 {
             if number % 20 == 0 {
                 assert!(health.may_retry());
-                health.failed(Unreachable, 0, now);
+                health.failed(Unreachable, false, 0, now);
             } else {
                 health.answered();
             }
@@ -415,9 +540,9 @@ mod tests {
     #[test]
     fn one_that_does_well_is_not_looked_at() {
         let circuit = circuit();
-        circuit.enter().unwrap().failed(Unreachable);
+        circuit.enter(false).unwrap().failed(Unreachable);
         assert!(circuit.is_troubled.load(Relaxed));
-        (0..FAILURE).for_each(|_| circuit.enter().unwrap().answered());
+        (0..FAILURE).for_each(|_| circuit.enter(false).unwrap().answered());
         assert!(!circuit.is_troubled.load(Relaxed));
     }
 }

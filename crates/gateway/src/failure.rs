@@ -5,7 +5,7 @@ use serde_json::json;
 use splittoken_routing::Denied;
 use splittoken_token::JwsError;
 
-use crate::{body::ResponseBody, gate::GateError, upstream::UpstreamError};
+use crate::{body::ResponseBody, circuit::Closed, gate::GateError, upstream::UpstreamError};
 
 /// How long a client should wait before it tries again, in seconds: the store and the provider are looked for
 /// again within about a second.
@@ -74,6 +74,8 @@ pub(crate) enum TokenRequestError {
 pub(crate) enum ProviderFailure {
     /// Not reached; the reason is for logs.
     Unreachable(&'static str),
+    /// As many requests wait for it as may.
+    Busy,
     /// Not in time.
     Timeout,
     /// It answered with something that must not be released; the reason is for logs.
@@ -182,12 +184,7 @@ impl Failure {
                 let text = "The request's body is larger than may be sent here.";
                 Answer::new(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request", text).done()
             }
-            Self::Upstream(UpstreamError::Closed(_)) => {
-                let text = "The upstream has more to do than it can, or cannot be reached. Try again soon.";
-                Answer::new(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", text)
-                    .retry_later()
-                    .done()
-            }
+            Self::Upstream(UpstreamError::Closed(closed)) => not_asked(*closed),
             Self::Upstream(UpstreamError::RequestBody(_)) => {
                 Answer::new(StatusCode::BAD_REQUEST, "invalid_request", BROKEN_BODY).done()
             }
@@ -201,6 +198,16 @@ impl Failure {
             Self::Provider(e) => e.answer().no_store().done(),
         }
     }
+}
+
+fn not_asked(closed: Closed) -> Response<ResponseBody> {
+    let text = match closed {
+        Closed::Busy => "The upstream has more to do than it can. Try again soon.",
+        Closed::Resting => "The upstream cannot be reached. Try again soon.",
+    };
+    Answer::new(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", text)
+        .retry_later()
+        .done()
 }
 
 fn denied(realm: &str, scope: Option<&HeaderValue>) -> Response<ResponseBody> {
@@ -262,6 +269,7 @@ impl ProviderFailure {
     fn reason(self) -> &'static str {
         match self {
             Self::Unreachable(reason) | Self::Untrusted(reason) => reason,
+            Self::Busy => "provider_busy",
             Self::Timeout => "provider_timeout",
         }
     }
@@ -270,6 +278,10 @@ impl ProviderFailure {
         match self {
             Self::Unreachable(_) => {
                 let text = "The identity provider cannot be reached.";
+                Answer::new(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", text).retry_later()
+            }
+            Self::Busy => {
+                let text = "Too many requests wait for the identity provider. Try again soon.";
                 Answer::new(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", text).retry_later()
             }
             Self::Timeout => {

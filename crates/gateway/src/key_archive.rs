@@ -47,7 +47,9 @@ impl StoredKeys {
             opened.ok()
         });
         let (saved_at, document) = opened.max_by_key(|(saved_at, _)| *saved_at)?;
-        let age = epoch_seconds(SystemTime::now()).saturating_sub(saved_at);
+        // What was saved in the future would stay young for ever: some clock is wrong by more than clocks are.
+        let age = (epoch_seconds(SystemTime::now()) + CLOCK_SKEW).checked_sub(saved_at)?;
+        let age = age.saturating_sub(CLOCK_SKEW);
         Some(Kept {
             document,
             age: Duration::from_secs(age),
@@ -72,6 +74,9 @@ impl StoredKeys {
         outcome.is_ok()
     }
 }
+
+/// By how many seconds the clocks of two gateways may differ.
+const CLOCK_SKEW: u64 = 60;
 
 impl KeyArchive for StoredKeys {
     fn read<'a>(&'a self, source: &'a str) -> Archiving<'a, Option<Kept>> {

@@ -15,7 +15,7 @@ use crate::client_address::network;
 /// The misses of so much time may come at once.
 const BURST: Duration = Duration::from_secs(10);
 
-/// The most addresses that are remembered. If there are more that have not made good, all are forgiven.
+/// The most addresses that are remembered. Others are not limited while so many have not made good.
 const MAX_ADDRESSES: usize = 100_000;
 
 /// The misses of addresses, by the generic cell rate algorithm: of each there is one time, at which all that it has used
@@ -41,22 +41,30 @@ impl Misses {
         self.cost.is_some()
     }
 
-    /// Whether `address` may have another token looked up.
-    pub(crate) fn admits(&self, address: IpAddr, now: Instant) -> bool {
+    /// Whether `address` may have another token looked up. It counts as a miss from now on: many may be on their way at
+    /// once.
+    pub(crate) fn admit(&self, address: IpAddr, now: Instant) -> bool {
         let Some(cost) = self.cost else { return true };
-        let made_good = self.made_good.lock().get(&network(address)).copied();
-        made_good.is_none_or(|at| at.saturating_duration_since(now) + cost <= BURST)
+        let address = network(address);
+        let mut made_good = self.made_good.lock();
+        if made_good.len() >= MAX_ADDRESSES && !made_good.contains_key(&address) {
+            return true;
+        }
+        let at = made_good.entry(address).or_insert(now);
+        let then = (*at).max(now) + cost;
+        let admits = then <= now + BURST;
+        if admits {
+            *at = then;
+        }
+        admits
     }
 
-    /// Notes that a token of `address` was unknown.
-    pub(crate) fn note(&self, address: IpAddr, now: Instant) {
+    /// It was no miss.
+    pub(crate) fn take_back(&self, address: IpAddr) {
         let Some(cost) = self.cost else { return };
-        let mut made_good = self.made_good.lock();
-        if made_good.len() >= MAX_ADDRESSES {
-            forgive(&mut made_good, now);
+        if let Some(at) = self.made_good.lock().get_mut(&network(address)) {
+            *at = at.checked_sub(cost).unwrap_or(*at);
         }
-        let at = made_good.entry(network(address)).or_insert(now);
-        *at = (*at).max(now) + cost;
     }
 
     /// Forgets whoever has made good; once a second.
@@ -64,14 +72,6 @@ impl Misses {
         if self.are_limited() {
             self.made_good.lock().retain(|_, at| *at > now);
         }
-    }
-}
-
-/// Makes room.
-fn forgive(made_good: &mut HashMap<IpAddr, Instant>, now: Instant) {
-    made_good.retain(|_, at| *at > now);
-    if made_good.len() >= MAX_ADDRESSES {
-        made_good.clear();
     }
 }
 
@@ -86,23 +86,27 @@ mod tests {
     #[test]
     fn a_burst_and_then_the_rate() {
         let (misses, start) = (Misses::new(Some(5)), Instant::now());
-        let admitted = |now| {
-            let admits = misses.admits(address(1), now);
-            if admits {
-                misses.note(address(1), now);
-            }
-            admits
-        };
+        let admitted = |now| misses.admit(address(1), now);
         assert_eq!((0..1000).filter(|_| admitted(start)).count(), 50);
         let later = start + Duration::from_secs(2);
         assert_eq!((0..1000).filter(|_| admitted(later)).count(), 10);
-        assert!(misses.admits(address(2), start), "others have their own");
+        assert!(misses.admit(address(2), start), "others have their own");
+    }
+
+    #[test]
+    fn good_tokens_are_no_misses() {
+        let (misses, now) = (Misses::new(Some(1)), Instant::now());
+        for _ in 0..100 {
+            assert!(misses.admit(address(1), now));
+            misses.take_back(address(1));
+        }
+        assert_eq!((0..100).filter(|_| misses.admit(address(1), now)).count(), 10);
     }
 
     #[test]
     fn whoever_has_made_good_is_forgotten() {
         let (misses, start) = (Misses::new(Some(5)), Instant::now());
-        misses.note(address(1), start);
+        misses.admit(address(1), start);
         misses.sweep(start + Duration::from_millis(199));
         assert_eq!(misses.made_good.lock().len(), 1);
         misses.sweep(start + Duration::from_millis(200));
@@ -113,15 +117,15 @@ mod tests {
     fn there_is_an_end_to_remembering() {
         let (misses, now) = (Misses::new(Some(1)), Instant::now());
         for number in 0..=u32::try_from(MAX_ADDRESSES).unwrap() {
-            misses.note(IpAddr::from(number.to_be_bytes()), now);
+            assert!(misses.admit(IpAddr::from(number.to_be_bytes()), now));
         }
-        assert_eq!(misses.made_good.lock().len(), 1);
+        assert_eq!(misses.made_good.lock().len(), MAX_ADDRESSES);
     }
 
     #[test]
     fn without_a_limit_nobody_is_remembered() {
         let (misses, now) = (Misses::new(None), Instant::now());
-        (0..1000).for_each(|_| misses.note(address(1), now));
-        assert!(misses.admits(address(1), now) && misses.made_good.lock().is_empty());
+        assert!((0..1000).all(|_| misses.admit(address(1), now)));
+        assert!(misses.made_good.lock().is_empty());
     }
 }

@@ -139,11 +139,11 @@ async fn read(body: Incoming, limits: &Limits) -> Result<Bytes, TokenRequestErro
 
 /// Asks the provider, if it may be asked at all.
 async fn ask(issuer: &Issuer, call: TokenCall) -> Result<ProviderAnswer, Failure> {
-    let waiting = issuer.circuit.enter().map_err(|closed| {
-        Failure::Provider(ProviderFailure::Unreachable(match closed {
-            Closed::Busy => "provider_busy",
-            Closed::Resting => "provider_resting",
-        }))
+    let waiting = issuer.circuit.enter(false).map_err(|closed| {
+        Failure::Provider(match closed {
+            Closed::Busy => ProviderFailure::Busy,
+            Closed::Resting => ProviderFailure::Unreachable("provider_resting"),
+        })
     })?;
     let started = Instant::now();
     let answer = issuer.provider.token_call(call).await;

@@ -221,7 +221,8 @@ impl Tokens {
         let opaque = Opaque::parse_for(miss.text, &config.algorithms)
             .map_err(|e| Failure::InvalidToken(e.reason()))?;
         // One that was good a moment ago is no guess.
-        if miss.stale.is_none() && client.is_some_and(|client| !self.misses.admits(client, now.instant)) {
+        let client = client.filter(|_| miss.stale.is_none());
+        if client.is_some_and(|client| !self.misses.admit(client, now.instant)) {
             return Err(Failure::TooManyMisses);
         }
         // One keyring from the names to the records, however it changes meanwhile.
@@ -231,8 +232,9 @@ impl Tokens {
         let read = || self.read(issuer, &keyring, &opaque, &keys, &ids);
         let outcome = self.cache.fill(miss.key, config.realm, &ids, read).await;
         let outcome = self.conclude(outcome, miss.stale, now, route.config.max_stale);
-        if let (Err(Failure::InvalidToken(_)), Some(client)) = (&outcome, client) {
-            self.misses.note(client, now.instant);
+        let is_miss = matches!(outcome, Err(Failure::InvalidToken(_)));
+        if let Some(client) = client.filter(|_| !is_miss) {
+            self.misses.take_back(client);
         }
         outcome
     }

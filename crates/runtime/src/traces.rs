@@ -11,7 +11,7 @@ use std::{
     str::FromStr,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -80,6 +80,11 @@ impl FromStr for CollectorUrl {
             && url.query().is_none()
             && url.fragment().is_none();
         let is_http = matches!(url.scheme(), "http" | "https") && url.has_host();
+        // The specification puts it there.
+        let has_its_path = url.path().trim_end_matches('/').ends_with("/v1/traces");
+        if has_its_path {
+            return Err("expected a URL without /v1/traces, which is added");
+        }
         if is_bare && is_http {
             Ok(Self(url))
         } else {
@@ -138,6 +143,7 @@ impl Traces {
             inner: exporter(collector, runtime)?,
             waiting: Arc::clone(&waiting),
             counts: counts.clone(),
+            is_failing: AtomicBool::new(false),
         };
         let batches = BatchConfigBuilder::default()
             .with_max_queue_size(QUEUE)
@@ -262,6 +268,8 @@ struct Counted {
     inner: OtlpExporter,
     waiting: Arc<AtomicUsize>,
     counts: Family<SpanLabels, Counter>,
+    /// Whether the last batch was not taken.
+    is_failing: AtomicBool,
 }
 
 impl SpanExporter for Counted {
@@ -273,8 +281,11 @@ impl SpanExporter for Counted {
         self.counts
             .get_or_create(&SpanLabels { outcome: label })
             .inc_by(number as u64);
-        if let Err(error) = &outcome {
-            tracing::debug!(%error, spans = number, "the collector did not take spans");
+        let is_failing = outcome.is_err();
+        match (self.is_failing.swap(is_failing, Relaxed), &outcome) {
+            (false, Err(error)) => tracing::warn!(%error, "the collector does not take spans"),
+            (true, Ok(())) => tracing::info!("the collector takes spans again"),
+            _ => {}
         }
         outcome
     }

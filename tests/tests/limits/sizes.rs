@@ -3,7 +3,9 @@
 use anyhow::{Context as _, Result};
 use serde_json::json;
 use splittoken_tests::hand::Peer;
+use splittoken_tests::http2_upstream::Http2Upstream;
 use splittoken_tests::raw::Answer;
+use splittoken_tests::route::Route;
 use splittoken_tests::stand::{Stand, Token, request};
 
 use super::stand;
@@ -77,6 +79,24 @@ fn bodies_have_a_size_where_that_is_set() -> Result<()> {
     assert!(!stand.upstream.take().iter().any(|request| whole(request.body())));
     let fits = post(&stand, &token, "Transfer-Encoding: chunked", &chunked(&fits))?;
     assert_eq!(fits.status, 200, "{}", fits.text());
+    Ok(())
+}
+
+#[test]
+fn bodies_for_upstreams_by_http_2_have_one_too() -> Result<()> {
+    let upstream = Http2Upstream::start()?;
+    let stand = Stand::built(
+        |to| {
+            let rule = json!({"backendRefs": [{"url": upstream.url(), "protocol": "HTTP2"}]});
+            Route::new(&to.issuer, &to.upstream).rule(&rule).into()
+        },
+        |gateway| gateway.arguments(&["--max-body-bytes", "1KiB"]),
+    )?;
+    let token = stand.token(&json!({}))?;
+    let body = format!("401\r\n{}\r\n0\r\n\r\n", "a".repeat(1025));
+    let grows = post(&stand, &token, "Transfer-Encoding: chunked", &body)?;
+    assert_eq!(grows.status, 413, "{}", grows.text());
+    assert_eq!(stand.get("/orders", &token)?.status, 200);
     Ok(())
 }
 

@@ -140,6 +140,39 @@ fn so_many_requests_wait_for_an_upstream() -> Result<()> {
 }
 
 #[test]
+fn a_request_whose_body_is_still_coming_does_not_count() -> Result<()> {
+    let two = Two::start(&["--max-upstream-requests", "2"])?;
+    two.stand.upstream.script(|request| {
+        if request.body().is_empty() {
+            vec![Step::Send(answer("200 OK", &[], "ok"))]
+        } else {
+            vec![Step::Hold]
+        }
+    });
+    let headers = [&two.token.header(), "Content-Length: 10"];
+    let begun = request(&two.stand.gateway.host(), "POST /orders", &headers, "a");
+    let mut uploads = Vec::new();
+    for _ in 0..5 {
+        let mut client = Client::connect(two.stand.gateway.address())?;
+        client.send(&begun)?;
+        uploads.push(client);
+    }
+    thread::sleep(Duration::from_millis(500));
+    assert_eq!(two.at_once("/orders")?.status, 200);
+    // The rest of two of them: now these wait.
+    for client in &mut uploads[..2] {
+        client.send("bcdefghij")?;
+    }
+    wait::until_true(BOUND, "them to wait", || {
+        two.get("/orders").is_ok_and(|answer| answer.status == 503)
+    })?;
+    drop(uploads);
+    wait::until_true(BOUND, "room for another", || {
+        two.get("/orders").is_ok_and(|answer| answer.status == 200)
+    })
+}
+
+#[test]
 fn a_body_that_goes_on_does_not_count() -> Result<()> {
     let two = Two::start(&["--max-upstream-requests", "1"])?;
     two.stand.upstream.steps(vec![
@@ -169,10 +202,13 @@ fn an_upstream_that_cannot_be_reached_is_left_alone_and_comes_back() -> Result<(
     for _ in 0..2 {
         assert_eq!(two.get("/late")?.status, 502);
     }
+    let retries = metric(&two.stand.gateway, "splittoken_gateway_upstream_retries_total")?;
     let start = Instant::now();
     let resting = two.at_once("/late")?;
     assert_eq!((resting.status, resting.header("retry-after")), (503, Some("1")));
     assert_eq!(two.failures("upstream_resting")?, 1);
+    let after = metric(&two.stand.gateway, "splittoken_gateway_upstream_retries_total")?;
+    assert_eq!(after, retries, "nothing was sent");
     assert_eq!((two.resting()?, two.at_once("/others")?.status), (1, 200));
     come_late(two.port, answer("200 OK", &[], "ok"))?;
     wait::until_true(BOUND, "the upstream to be asked again", || {

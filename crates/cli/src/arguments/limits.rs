@@ -40,7 +40,7 @@ pub(crate) struct LimitArguments {
     send_timeout: Duration,
 
     /// The most bytes of an API request's body; beyond it 413 [default: any number]
-    #[arg(long, env = "SPLITTOKEN_MAX_BODY_BYTES", value_name = "BYTES", value_parser = bytes)]
+    #[arg(long, env = "SPLITTOKEN_MAX_BODY_BYTES", value_name = "BYTES", value_parser = body_bytes)]
     max_body_bytes: Option<u64>,
 
     /// The most bytes of a token request; beyond it 413.
@@ -132,6 +132,10 @@ fn header_bytes(text: &str) -> Result<u64, String> {
     bytes_within(text, 4 * KIB..=MIB)
 }
 
+fn body_bytes(text: &str) -> Result<u64, String> {
+    bytes_within(text, 1..=u64::MAX)
+}
+
 fn token_request_bytes(text: &str) -> Result<u64, String> {
     bytes_within(text, KIB..=MIB)
 }
@@ -152,8 +156,11 @@ fn bytes_within(text: &str, range: RangeInclusive<u64>) -> Result<u64, String> {
     if range.contains(&parsed) {
         return Ok(parsed);
     }
-    let (least, most) = (ByteSize(*range.start()), ByteSize(*range.end()));
-    Err(format!("expected {least} to {most}"))
+    let least = ByteSize(*range.start());
+    Err(match *range.end() {
+        u64::MAX => format!("expected {least} at least"),
+        most => format!("expected {least} to {}", ByteSize(most)),
+    })
 }
 
 /// Client timers are looked at once a second.
@@ -207,6 +214,7 @@ mod tests {
             ["--max-header-bytes", "1KiB"],
             ["--max-header-bytes", "2MiB"],
             ["--max-body-bytes", "much"],
+            ["--max-body-bytes", "0"],
             ["--max-headers", "9"],
             ["--max-streams", "0"],
             ["--header-timeout", "500ms"],

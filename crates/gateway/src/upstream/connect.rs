@@ -18,10 +18,7 @@ use super::{
     target::Target,
     tls::{Tls, is_http2},
 };
-use crate::{
-    body::TooLarge,
-    circuit::{Closed, Trouble},
-};
+use crate::circuit::{Closed, Trouble};
 
 /// The largest header block that an upstream may answer with, in bytes.
 pub(super) const MAX_RESPONSE_HEADERS: u32 = 64 * 1024;
@@ -72,12 +69,15 @@ pub(crate) enum UpstreamError {
 }
 
 impl UpstreamError {
-    /// What it says of the upstream, after `waited`. A rule of little patience says nothing of an upstream that others
-    /// share.
-    pub(super) fn trouble(&self, waited: Duration) -> Option<Trouble> {
+    /// What it says of the upstream, which had so long for a connection. A rule of little patience says nothing of an
+    /// upstream that others share.
+    pub(super) fn trouble(&self, connect: Option<Duration>) -> Option<Trouble> {
         match self {
+            Self::Connect(error) if is_our_own(error) => None,
             Self::Connect(_) | Self::Tls(_) => Some(Trouble::Unreachable),
-            Self::ConnectTimeout if waited >= PATIENCE => Some(Trouble::Unreachable),
+            Self::ConnectTimeout if connect.is_none_or(|limit| limit >= PATIENCE) => {
+                Some(Trouble::Unreachable)
+            }
             Self::ConnectTimeout | Self::Timeout => Some(Trouble::Late),
             Self::Protocol(_) | Self::Refused(_) => Some(Trouble::Broken),
             Self::Forbidden(_)
@@ -113,11 +113,7 @@ impl From<hyper::Error> for UpstreamError {
     fn from(error: hyper::Error) -> Self {
         // What hyper calls its user's fault is, for a request that we have put together, the body that a client sends.
         if error.is_user() {
-            let cause = error.source().and_then(|cause| cause.downcast_ref::<TooLarge>());
-            return match cause {
-                Some(TooLarge) => Self::RequestBodyTooLarge,
-                None => Self::RequestBody(error),
-            };
+            return Self::RequestBody(error);
         }
         let source = error.source();
         let http2 = source.and_then(|source| source.downcast_ref::<h2::Error>());
@@ -137,6 +133,26 @@ impl From<hyper::Error> for UpstreamError {
             _ => Self::Protocol(error),
         }
     }
+}
+
+/// Whether it is this machine that has no more of something, such as descriptors or ports: clients can bring that about.
+fn is_our_own(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable, NetworkDown,
+        NetworkUnreachable, TimedOut,
+    };
+    let is_of_the_way = matches!(
+        error.kind(),
+        ConnectionAborted
+            | ConnectionRefused
+            | ConnectionReset
+            | HostUnreachable
+            | NetworkDown
+            | NetworkUnreachable
+            | TimedOut
+    );
+    // A name that leads nowhere is no error of the system.
+    error.raw_os_error().is_some() && !is_of_the_way
 }
 
 /// Whether it is TLS that ended a connection. A peer that does not take our certificate says so after the handshake

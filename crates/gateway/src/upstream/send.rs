@@ -70,6 +70,8 @@ pub(crate) async fn send<'a>(
                 return Err(UpstreamError::Switched);
             }
             Ok(answer) => return Ok(answer),
+            // Nothing was tried.
+            Err(failed) if matches!(failed.error, UpstreamError::Closed(_)) => return Err(failed.error),
             Err(failed) => failed,
         };
         pool.counts.failed(failed.error.reason());
@@ -79,8 +81,7 @@ pub(crate) async fn send<'a>(
             let copy = copy.as_ref().filter(|copy| copy.is_idempotent() || is_refused);
             copy.map(Copy::make)
         });
-        // Another backend may take what this one may not be asked.
-        let may_retry = matches!(failed.error, UpstreamError::Closed(_)) || target.circuit.may_retry();
+        let may_retry = target.circuit.may_retry();
         let is_out_of_time = limits.request.is_some_and(|limit| started.elapsed() >= limit);
         match again {
             Some(again) if tries_left > 0 && may_retry && !is_out_of_time => request = again,
@@ -105,13 +106,13 @@ fn deadline(started: Instant, limits: Limits<'_>) -> Option<Instant> {
 async fn guarded(
     pool: &Arc<Pool>,
     target: &Target,
-    request: Request<RequestBody>,
+    mut request: Request<RequestBody>,
     wants_trailers: bool,
     limits: Limits<'_>,
     random: u64,
     started: Instant,
 ) -> Result<(Response<Incoming>, Lease), Failed> {
-    let waiting = match target.circuit.enter() {
+    let waiting = match target.circuit.enter(!request.body().is_empty()) {
         Ok(waiting) => waiting,
         Err(closed) => {
             return Err(Failed {
@@ -120,6 +121,7 @@ async fn guarded(
             });
         }
     };
+    request.body_mut().tell(waiting.upload());
     let deadline = deadline(started, limits);
     let attempt = attempt(pool, target, request, wants_trailers, limits, random);
     let outcome = match deadline {
@@ -129,10 +131,16 @@ async fn guarded(
             unsent: None,
         })),
     };
+    if waiting.is_too_large() && outcome.is_err() {
+        return Err(Failed {
+            error: UpstreamError::RequestBodyTooLarge,
+            unsent: None,
+        });
+    }
     match &outcome {
         Ok(_) => waiting.answered(),
         Err(failed) => {
-            if let Some(trouble) = failed.error.trouble(started.elapsed()) {
+            if let Some(trouble) = failed.error.trouble(limits.connect) {
                 waiting.failed(trouble);
             }
         }

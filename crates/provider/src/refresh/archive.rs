@@ -45,8 +45,6 @@ pub(super) async fn consult(shared: &Shared) {
                 age_seconds = found.age.as_secs(),
                 "using the keys that another gateway has fetched"
             );
-            // Those who wait for keys look at these.
-            shared.progress.send_modify(|_| ());
         }
         Err(error) => warn!(issuer, %error, "the keys that another gateway has fetched cannot be read"),
     }

@@ -126,6 +126,8 @@ pub(super) fn take(shared: &Shared, document: &[u8], published: Instant) -> Resu
     if change.some_key_left {
         shared.epoch.step();
     }
+    // Those who wait for keys look at these. They need not wait for where else the keys are put.
+    shared.progress.send_modify(|_| ());
     if change.is_news() {
         info!(issuer = shared.settings.name, came = ?change.came, left = ?change.left, "the keys changed");
     }
