@@ -227,10 +227,9 @@ impl Body for RequestBody {
         if let Some(trailers) = trailers(&mut polled) {
             clean_request_trailers(trailers, |name| rule.answers_for(name));
         }
-        if matches!(polled, Poll::Ready(None)) || timed.body.is_end_stream() {
-            if let Some(upload) = upload.take() {
-                upload.end();
-            }
+        let is_over = matches!(polled, Poll::Ready(None)) || timed.body.is_end_stream();
+        if let Some(upload) = upload.take_if(|_| is_over) {
+            upload.end();
         }
         polled
     }
