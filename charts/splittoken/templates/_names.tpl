@@ -49,6 +49,9 @@ app.kubernetes.io/component: {{ . }}
 {{- fail "store.redis.existingSecret: name a Secret of this namespace that holds the store's password" }}
 {{- end }}
 {{- end }}
+{{- if eq (int .Values.gateway.service.port) (int .Values.gateway.service.tlsPort) }}
+{{- fail "gateway.service: port and tlsPort are the same" }}
+{{- end }}
 {{- $resources := .Values.gateway.resources }}
 {{- $isFixed := not (kindIs "invalid" .Values.gateway.replicas) }}
 {{- with .Values.gateway.autoscaling }}

@@ -8,8 +8,8 @@ use std::sync::LazyLock;
 use serde_json::Value;
 use splittoken_fuzz::run;
 use splittoken_token::{
-    Algorithm, Jws, KeySet, Keyring, MAX_JWKS_KEYS, MemberPolicy, Opaque, Realm, ResponsePolicy,
-    TokenResponse, Use, contains_jwt, derive_keys, error_response_is_safe, open, open_key_set,
+    Algorithm, Jws, KeySet, Keyring, Live, MAX_JWKS_KEYS, MemberPolicy, Meta, Opaque, Realm, ResponsePolicy,
+    Stored, TokenResponse, Use, contains_jwt, derive_keys, error_response_is_safe, open, open_key_set, seal,
 };
 
 static KEYRING: LazyLock<Keyring> = LazyLock::new(|| Keyring::generate().unwrap());
@@ -60,6 +60,37 @@ fn record() {
     run("record", |input| {
         assert!(open(&KEYRING, &keys, input).is_err());
         assert!(open_key_set(&KEYRING, "source", input).is_err());
+    });
+}
+
+/// What is sealed comes back as it was, whatever it is, and no other bytes open.
+#[test]
+fn record_of_anything() {
+    let opaque = Opaque::parse("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA").unwrap();
+    let realm = Realm::of("SplitTokenIssuer", "id", "login");
+    let keys = derive_keys(&KEYRING, KEYRING.write_kid(), &realm, Use::Access, &opaque).unwrap();
+    run("record", |input| {
+        let text = String::from_utf8_lossy(input).into_owned();
+        let number = input
+            .iter()
+            .fold(0, |sum: u64, byte| sum.rotate_left(7) ^ u64::from(*byte));
+        let live = Live {
+            stored_at_ms: number,
+            expires_at: number.rotate_left(32),
+            meta: Meta {
+                client_id: Some(text.clone()),
+                sub: (number % 2 == 0).then(|| text.clone()),
+                sid: None,
+            },
+            signing_input: text.into(),
+        };
+        let Ok(mut sealed) = seal(&keys, &live) else {
+            return;
+        };
+        assert!(matches!(open(&KEYRING, &keys, &sealed), Ok(Stored::Live(found)) if found == live));
+        let place = usize::try_from(number % sealed.len() as u64).unwrap();
+        sealed[place] ^= 1;
+        assert!(open(&KEYRING, &keys, &sealed).is_err());
     });
 }
 

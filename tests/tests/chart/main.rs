@@ -28,6 +28,8 @@ fn everything() -> Value {
             "trustedProxies": ["0.0.0.0/0", "10.0.0.0/8", "::/0", "fd00::/8", "2001:db8::1/128"],
             "service": {
                 "type": "LoadBalancer",
+                "port": 8000,
+                "tlsPort": 8443,
                 "annotations": {"a": "b"},
                 "externalTrafficPolicy": "Local",
                 "loadBalancerClass": "example.com/internal",

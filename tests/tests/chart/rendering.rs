@@ -35,6 +35,23 @@ fn two_renders_are_the_same_with_either_helm() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn the_ports_of_the_gateways_service_are_values() -> Result<()> {
+    let values = json!({"gateway": {
+        "service": {"port": 8000, "tlsPort": 8443}, "tls": {"certificateSecrets": ["api-example-com"]},
+    }});
+    for helm in Helm::both()? {
+        let rendered = helm.template(&values)?;
+        let ports = rendered.get("Service", "splittoken-gateway")?["spec"]["ports"].clone();
+        let expected = json!([
+            {"name": "http", "port": 8000, "targetPort": "http"},
+            {"name": "https", "port": 8443, "targetPort": "https"},
+        ]);
+        assert_eq!(ports, expected);
+    }
+    Ok(())
+}
+
 /// As `helm install --values` would read it.
 #[test]
 fn the_examples_of_values_render() -> Result<()> {

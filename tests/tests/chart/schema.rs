@@ -208,6 +208,10 @@ fn what_two_values_must_say_together_is_said_in_words() -> Result<()> {
             "gateway.resources.requests.cpu: say how much",
         ),
         (
+            json!({"gateway": {"service": {"port": 443}}}),
+            "gateway.service: port and tlsPort are the same",
+        ),
+        (
             json!({"gateway": {"replicas": null}}),
             "gateway.replicas: say how many",
         ),
