@@ -25,6 +25,8 @@ enum Verdict {
     Reset,
     /// The connection ends.
     Ended,
+    /// Either, as the protocol leaves it to the receiver.
+    ResetOrEnded,
 }
 
 /// What is sent once both sides have said hello.
@@ -132,7 +134,8 @@ impl Hall {
             );
         }
         match (attempt.verdict, outcome) {
-            (Verdict::Ended, Outcome::Closed) => Ok(()),
+            (Verdict::Ended | Verdict::ResetOrEnded, Outcome::Closed)
+            | (Verdict::ResetOrEnded, Outcome::Reset(_) | Outcome::GoAway(_)) => Ok(()),
             (Verdict::ServedLast(_), Outcome::Status(200)) | (Verdict::Ended, Outcome::GoAway(_)) => {
                 client.end().map(drop)
             }
