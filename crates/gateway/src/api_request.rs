@@ -69,7 +69,8 @@ pub(crate) async fn serve(
             .map_err(|denied| Failure::Denied(denied, rule.scope_hint.clone()))?;
     }
     let body_limit = worker.shared.settings.limits.body_bytes;
-    let body = RequestBody::new(body, &matched.rule, body_limit).map_err(|TooLarge| Failure::BodyTooLarge)?;
+    let body = RequestBody::new(body, &matched.rule, body_limit)
+        .map_err(|TooLarge| Failure::Upstream(UpstreamError::RequestBodyTooLarge))?;
     let wants_trailers = wants_trailers(&parts.headers);
     edit_headers(rule, peer, token.as_deref(), &mut parts.headers);
     let purpose = if tunnel.is_some() {

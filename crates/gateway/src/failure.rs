@@ -42,8 +42,6 @@ pub(crate) enum Failure {
     Unavailable(&'static str),
     /// The rule's backend is missing or has no weight.
     NoBackend(&'static str),
-    /// The request's body is announced as larger than may be sent.
-    BodyTooLarge,
     /// The upstream failed.
     Upstream(UpstreamError),
     /// A token request that no provider should see.
@@ -88,7 +86,6 @@ impl Failure {
         match self {
             Self::Gate(e) => e.reason(),
             Self::NoRoute => "no_route",
-            Self::BodyTooLarge => "body_too_large",
             Self::MethodNotAllowed(_) => "method",
             Self::PathParameters => "path_parameters",
             Self::NoCredentials => "no_credentials",
@@ -180,7 +177,7 @@ impl Failure {
                 "The upstream did not answer in time.",
             )
             .done(),
-            Self::BodyTooLarge | Self::Upstream(UpstreamError::RequestBodyTooLarge) => {
+            Self::Upstream(UpstreamError::RequestBodyTooLarge) => {
                 let text = "The request's body is larger than may be sent here.";
                 Answer::new(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request", text).done()
             }
