@@ -158,6 +158,17 @@ pub(crate) struct TraceArguments {
     )]
     pub(crate) endpoint: Option<CollectorUrl>,
 
+    /// PEM file with the only certificates to trust for a collector at https://, read again before spans are sent
+    /// [default: those of the machine]
+    #[arg(
+        id = "otlp_ca",
+        long = "otlp-ca",
+        env = "SPLITTOKEN_OTLP_CA",
+        value_name = "FILE",
+        requires = "otlp_endpoint"
+    )]
+    pub(crate) authorities: Option<PathBuf>,
+
     /// The share of requests that leave spans, from 0 to 1. Requests from trusted proxies that say in their traceparent
     /// whether they are sampled are not counted among them.
     #[arg(

@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 
 use anyhow::Result;
+use splittoken_tests::certs::Authority;
 
 use super::{Desk, address, run};
 
@@ -186,4 +187,28 @@ fn folders_that_cannot_be_written() -> Result<()> {
     let desk = Desk::new()?;
     let below = format!("{}/crds", desk.at("routes.yaml"));
     run(&["crd", "--out", &below], &[])?.is_refusal(&[&below])
+}
+
+#[test]
+fn authorities_of_a_collector() -> Result<()> {
+    let desk = Desk::new()?;
+    let good = desk.put("ca.pem", Authority::new()?.pem())?;
+    let bad = desk.put(
+        "bad.pem",
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+    )?;
+    let none = desk.put("no.pem", "nothing of the kind\n")?;
+    let (missing, folder) = (desk.at("missing"), desk.folder("folder")?);
+    gateway(&desk, &["--otlp-ca", &good], &[])?.is_refusal(&["required", "--otlp-endpoint"])?;
+    for (url, file, says) in [
+        ("http://127.0.0.1:1", &good, "not https://"),
+        ("https://127.0.0.1:1", &missing, "No such file"),
+        ("https://127.0.0.1:1", &folder, "directory"),
+        ("https://127.0.0.1:1", &none, "no certificate in PEM"),
+        ("https://127.0.0.1:1", &bad, "cannot be used"),
+    ] {
+        let ran = gateway(&desk, &["--otlp-endpoint", url, "--otlp-ca", file], &[])?;
+        ran.is_refusal(&["--otlp-endpoint, --otlp-ca", file, says])?;
+    }
+    Ok(())
 }
