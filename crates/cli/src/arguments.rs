@@ -4,6 +4,7 @@
 #![allow(clippy::doc_markdown)]
 
 mod limits;
+mod numbers;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -12,6 +13,8 @@ use ipnet::IpNet;
 use splittoken_api::{GepDuration, crd::DEFAULT_CLASS};
 use splittoken_gateway::AccessLog;
 use splittoken_runtime::{CollectorUrl, LogFormat};
+
+use self::numbers::{number, ratio};
 
 /// Opaque access tokens in front of any identity provider that issues JWTs.
 ///
@@ -108,7 +111,7 @@ pub(crate) struct GatewayArguments {
     pub(crate) keyring: Option<PathBuf>,
 
     /// Worker threads [default: one for each core]
-    #[arg(long, env = "SPLITTOKEN_THREADS", value_name = "N", value_parser = threads)]
+    #[arg(long, env = "SPLITTOKEN_THREADS", value_name = "N", allow_negative_numbers = true, value_parser = number("a number of threads", 1..=1024_u16))]
     pub(crate) threads: Option<u16>,
 
     /// Networks whose X-Forwarded-* headers are believed, separated by commas [default: none]
@@ -177,6 +180,8 @@ pub(crate) struct TraceArguments {
         env = "SPLITTOKEN_TRACE_SAMPLING",
         value_name = "RATIO",
         default_value = "0.01",
+        requires = "otlp_endpoint",
+        allow_negative_numbers = true,
         value_parser = ratio
     )]
     pub(crate) sampling: f64,
@@ -314,7 +319,9 @@ pub(crate) struct OperatorArguments {
         long,
         env = "SPLITTOKEN_GATEWAY_ADMIN_PORT",
         value_name = "PORT",
-        default_value_t = 9090
+        default_value_t = 9090,
+        allow_negative_numbers = true,
+        value_parser = number("a port", 1..=u16::MAX)
     )]
     pub(crate) gateway_admin_port: u16,
 
@@ -513,16 +520,6 @@ fn network(text: &str) -> Result<IpNet, &'static str> {
         .map_err(|_| "expected a network, such as 10.0.0.0/8 or fd00::/8")
 }
 
-fn ratio(text: &str) -> Result<f64, &'static str> {
-    let number = text.parse().ok().filter(|number| (0.0..=1.0).contains(number));
-    number.ok_or("expected a number from 0 to 1, such as 0.01")
-}
-
-fn threads(text: &str) -> Result<u16, &'static str> {
-    let number = text.parse().ok().filter(|number| (1..=1024).contains(number));
-    number.ok_or("expected a number from 1 to 1024")
-}
-
 #[derive(Debug, Args)]
 pub(crate) struct RotateArguments {
     /// Where the Secret is [default: the namespace of the current kubeconfig, or of the pod]
@@ -554,23 +551,5 @@ mod tests {
     fn durations() {
         assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
         assert!(duration("5").is_err());
-    }
-
-    #[test]
-    fn ratios_are_bounded() {
-        for (text, number) in [("0", 0.0), ("1", 1.0), ("0.01", 0.01)] {
-            assert!((ratio(text).unwrap() - number).abs() < f64::EPSILON, "{text}");
-        }
-        for text in ["-0.1", "1.01", "NaN", "inf", "1%", ""] {
-            assert!(ratio(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn threads_are_bounded() {
-        assert_eq!((threads("1"), threads("1024")), (Ok(1), Ok(1024)));
-        for text in ["0", "1025", "-1", "two", ""] {
-            assert!(threads(text).is_err(), "{text}");
-        }
     }
 }
