@@ -65,8 +65,8 @@ pub(crate) struct Circuit {
 pub(crate) enum Closed {
     /// As many requests wait for it as may.
     Busy,
-    /// It could not be reached too often, and is left alone for a while.
-    Resting,
+    /// It could not be reached too often, and is left alone for so long.
+    Resting(Duration),
 }
 
 /// Why there was no answer.
@@ -156,14 +156,14 @@ impl Circuit {
         // Last, so that no test is lost.
         if self.is_troubled.load(Relaxed) {
             let admitted = self.health.lock().admit(Instant::now());
-            waiting.is_test = admitted.ok_or(Closed::Resting)?;
+            waiting.is_test = admitted.map_err(Closed::Resting)?;
         }
         Ok(waiting)
     }
 
     /// Whether it is left alone right now: a request would not be let through.
     pub(crate) fn is_resting(&self) -> bool {
-        self.is_troubled.load(Relaxed) && self.health.lock().is_resting(Instant::now())
+        self.is_troubled.load(Relaxed) && self.health.lock().rests_for(Instant::now()).is_some()
     }
 
     /// Whether a request that has failed may be sent once more.
@@ -281,21 +281,23 @@ impl Health {
         self.tokens > MAX_TOKENS / 2 && self.rests_until.is_none()
     }
 
-    /// Whether a request may go there now, and whether it is a test. One that goes while the place rests is: the others
-    /// wait for what comes of it, for as long as a rest takes.
-    fn admit(&mut self, now: Instant) -> Option<bool> {
-        if self.is_resting(now) {
-            return None;
+    /// Whether a request that may go there now is a test, or for how long none may. One that goes while the place rests
+    /// is: the others wait for what comes of it, for as long as a rest takes.
+    fn admit(&mut self, now: Instant) -> Result<bool, Duration> {
+        if let Some(rest) = self.rests_for(now) {
+            return Err(rest);
         }
         let is_test = self.rests_until.is_some();
         if is_test {
             self.rests_until = Some(now + self.rest);
         }
-        Some(is_test)
+        Ok(is_test)
     }
 
-    fn is_resting(&self, now: Instant) -> bool {
-        self.rests_until.is_some_and(|until| now < until)
+    /// How long nobody goes there from now on.
+    fn rests_for(&self, now: Instant) -> Option<Duration> {
+        let rest = self.rests_until?.saturating_duration_since(now);
+        (!rest.is_zero()).then_some(rest)
     }
 
     fn answered(&mut self) {
@@ -414,7 +416,7 @@ mod tests {
         circuit.enter(false).unwrap().failed(Unreachable);
         let resting = circuit.burden.resting.clone();
         assert_eq!(resting.get(), 1);
-        assert_eq!(circuit.enter(false).unwrap_err(), Closed::Resting);
+        assert!(matches!(circuit.enter(false), Err(Closed::Resting(rest)) if rest <= SHORTEST_REST));
         assert!(!circuit.may_retry());
         assert_eq!(circuit.waiting.load(Relaxed), 0);
         drop(circuit);
@@ -440,21 +442,25 @@ mod tests {
         let (mut health, start) = (Health::default(), Instant::now());
         let second = Duration::from_secs(1);
         (0..3).for_each(|_| health.failed(Unreachable, false, 3, start));
-        assert_eq!(health.admit(start + second / 2), None);
-        assert_eq!(health.admit(start + second), Some(true), "the test");
-        assert_eq!(health.admit(start + second), None, "the others wait for it");
+        assert_eq!(health.admit(start + second / 4), Err(second * 3 / 4));
+        assert_eq!(health.admit(start + second), Ok(true), "the test");
+        assert_eq!(
+            health.admit(start + second),
+            Err(second),
+            "the others wait for it"
+        );
         assert_eq!(
             health.admit(start + 2 * second),
-            Some(true),
+            Ok(true),
             "nothing came of it: another"
         );
         health.failed(Unreachable, true, 3, start + 2 * second);
-        assert_eq!(health.admit(start + 3 * second), None, "twice as long");
-        assert_eq!(health.admit(start + 4 * second), Some(true));
+        assert_eq!(health.admit(start + 3 * second), Err(second), "twice as long");
+        assert_eq!(health.admit(start + 4 * second), Ok(true));
         health.answered();
         assert_eq!(
             (health.admit(start + 4 * second), health.failures),
-            (Some(false), 0)
+            (Ok(false), 0)
         );
     }
 
@@ -471,7 +477,7 @@ mod tests {
         (0..3).for_each(|_| health.failed(Unreachable, false, 3, now));
         for _ in 0..10 {
             now += LONGEST_REST;
-            assert_eq!(health.admit(now), Some(true));
+            assert_eq!(health.admit(now), Ok(true));
             health.failed(Unreachable, true, 3, now);
         }
         assert_eq!(health.rests_until, Some(now + LONGEST_REST));
