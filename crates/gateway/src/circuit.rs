@@ -1,5 +1,4 @@
-//! A place that requests are sent to, an upstream or a provider: how many wait for it, whether it is any good, and
-//! whether it may be asked twice.
+//! A place that requests are sent to, an upstream or a provider: how many wait for it, and whether it is any good.
 //!
 //! A place that does well costs each request two additions and two loads. Only one that has failed lately is looked at
 //! behind a lock.
@@ -20,11 +19,6 @@ use prometheus_client::metrics::gauge::Gauge;
 const SHORTEST_REST: Duration = Duration::from_secs(1);
 /// The longest of these times.
 const LONGEST_REST: Duration = Duration::from_secs(30);
-
-/// Retries by gRPC's rule (gRFC A6): each failure takes a token away, each answer brings a tenth of one, and there are
-/// retries while more than half are there. In tenths.
-const MAX_TOKENS: u32 = 1000;
-const FAILURE: u32 = 10;
 
 /// What a place may be burdened with.
 #[derive(Clone, Debug)]
@@ -166,11 +160,6 @@ impl Circuit {
         self.is_troubled.load(Relaxed) && self.health.lock().rests_for(Instant::now()).is_some()
     }
 
-    /// Whether a request that has failed may be sent once more.
-    pub(crate) fn may_retry(&self) -> bool {
-        !self.is_troubled.load(Relaxed) || self.health.lock().may_retry()
-    }
-
     fn note(&self, change: impl FnOnce(&mut Health)) {
         let mut health = self.health.lock();
         let before = health.rests_until.is_some();
@@ -210,15 +199,17 @@ impl Waiting {
     /// It has answered, whatever it said.
     pub(crate) fn answered(self) {
         if self.circuit.is_troubled.load(Relaxed) {
-            self.circuit.note(Health::answered);
+            self.circuit.note(Health::is_there);
         }
     }
 
-    /// It has not. That it is late says nothing while the request has not been sent.
+    /// Whether this trouble is the place's: that it is late says nothing while the request has not been sent.
+    pub(crate) fn is_its_own(&self, trouble: Trouble) -> bool {
+        trouble != Trouble::Late || !self.is_sending()
+    }
+
+    /// It has not.
     pub(crate) fn failed(self, trouble: Trouble) {
-        if trouble == Trouble::Late && self.is_sending() {
-            return;
-        }
         let limit = self.circuit.burden.failures;
         let is_test = self.is_test;
         self.circuit
@@ -250,7 +241,7 @@ impl Drop for Waiting {
 }
 
 /// How a place has done lately.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Health {
     /// How often in a row there was no way to get there.
     failures: u32,
@@ -258,27 +249,11 @@ struct Health {
     rests_until: Option<Instant>,
     /// How long it was left alone the last time.
     rest: Duration,
-    tokens: u32,
-}
-
-impl Default for Health {
-    fn default() -> Self {
-        Self {
-            failures: 0,
-            rests_until: None,
-            rest: Duration::ZERO,
-            tokens: MAX_TOKENS,
-        }
-    }
 }
 
 impl Health {
     fn is_well(&self) -> bool {
-        self.failures == 0 && self.rests_until.is_none() && self.tokens == MAX_TOKENS
-    }
-
-    fn may_retry(&self) -> bool {
-        self.tokens > MAX_TOKENS / 2 && self.rests_until.is_none()
+        self.failures == 0 && self.rests_until.is_none()
     }
 
     /// Whether a request that may go there now is a test, or for how long none may. One that goes while the place rests
@@ -300,13 +275,7 @@ impl Health {
         (!rest.is_zero()).then_some(rest)
     }
 
-    fn answered(&mut self) {
-        self.is_there();
-        self.tokens = MAX_TOKENS.min(self.tokens + 1);
-    }
-
     fn failed(&mut self, trouble: Trouble, is_test: bool, limit: u32, now: Instant) {
-        self.tokens = self.tokens.saturating_sub(FAILURE);
         match trouble {
             Trouble::Unreachable if is_test => self.rest_from(now, self.rest * 2),
             // Those that were on their way when it began to rest are no news.
@@ -417,7 +386,6 @@ mod tests {
         let resting = circuit.burden.resting.clone();
         assert_eq!(resting.get(), 1);
         assert!(matches!(circuit.enter(false), Err(Closed::Resting(rest)) if rest <= SHORTEST_REST));
-        assert!(!circuit.may_retry());
         assert_eq!(circuit.waiting.load(Relaxed), 0);
         drop(circuit);
         assert_eq!(resting.get(), 0, "what is gone does not rest");
@@ -429,7 +397,6 @@ mod tests {
         (0..100).for_each(|_| health.failed(Trouble::Broken, false, 3, now));
         (0..100).for_each(|_| health.failed(Trouble::Late, false, 3, now));
         assert_eq!(health.rests_until, None);
-        assert!(!health.may_retry());
         (0..3).for_each(|_| health.failed(Unreachable, false, 3, now));
         health.failed(Trouble::Late, false, 3, now);
         assert!(health.rests_until.is_some(), "late says nothing");
@@ -457,7 +424,7 @@ mod tests {
         health.failed(Unreachable, true, 3, start + 2 * second);
         assert_eq!(health.admit(start + 3 * second), Err(second), "twice as long");
         assert_eq!(health.admit(start + 4 * second), Ok(true));
-        health.answered();
+        health.is_there();
         assert_eq!(
             (health.admit(start + 4 * second), health.failures),
             (Ok(false), 0)
@@ -481,7 +448,7 @@ mod tests {
             health.failed(Unreachable, true, 3, now);
         }
         assert_eq!(health.rests_until, Some(now + LONGEST_REST));
-        health.answered();
+        health.is_there();
         (0..100).for_each(|_| health.failed(Unreachable, false, 0, now));
         assert_eq!(health.rests_until, None, "0 is never");
     }
@@ -496,37 +463,14 @@ mod tests {
         one_body.end();
         one_body.end();
         assert_eq!(count(), 1);
-        other.failed(Trouble::Late);
-        assert!(!circuit.is_troubled.load(Relaxed), "its client was late");
+        assert!(!other.is_its_own(Trouble::Late), "its client was late");
+        drop(other);
         other_body.end();
         assert_eq!(count(), 1, "nobody waits for that one");
         let _third = circuit.enter(false).unwrap();
         assert_eq!(circuit.enter(true).unwrap_err(), Closed::Busy);
         one.answered();
         assert_eq!(count(), 1);
-    }
-
-    #[test]
-    fn retries_end_where_most_fail_and_come_back() {
-        let mut health = Health::default();
-        let now = Instant::now();
-        let retries = (0..1000).filter(|_| {
-            let may = health.may_retry();
-            health.failed(Unreachable, false, 0, now);
-            may
-        });
-        assert_eq!(retries.count(), 50);
-        (0..600).for_each(|_| health.answered());
-        assert!(health.may_retry());
-        // One in twenty that fails is always tried again.
-        for number in 0..1000 {
-            if number % 20 == 0 {
-                assert!(health.may_retry());
-                health.failed(Unreachable, false, 0, now);
-            } else {
-                health.answered();
-            }
-        }
     }
 
     #[test]
@@ -548,7 +492,7 @@ mod tests {
         let circuit = circuit();
         circuit.enter(false).unwrap().failed(Unreachable);
         assert!(circuit.is_troubled.load(Relaxed));
-        (0..FAILURE).for_each(|_| circuit.enter(false).unwrap().answered());
+        circuit.enter(false).unwrap().answered();
         assert!(!circuit.is_troubled.load(Relaxed));
     }
 }
