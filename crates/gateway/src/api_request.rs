@@ -256,9 +256,11 @@ async fn forward(
     (purpose, wants_trailers): (Purpose, bool),
     recorded: Option<&Recorded>,
 ) -> Result<(Response<Incoming>, Lease), Failure> {
-    let backend = rule
+    // Each rule that is served has counters.
+    let picked = rule
         .backend(worker.random.next())
-        .ok_or(Failure::NoBackend("no_backend"))?;
+        .zip(snapshot.counters.rule(rule));
+    let (backend, counters) = picked.ok_or(Failure::NoBackend("no_backend"))?;
     let mut first = Some(
         snapshot
             .target(rule, backend)
@@ -282,6 +284,7 @@ async fn forward(
         backend_request: timeouts.backend_request,
         connect: timeouts.connect,
         retries: rule.config.max_retries,
+        budget: &counters.retries,
         purpose,
     };
     let call = recorded.zip(chosen).map(|(recorded, target)| {

@@ -7,7 +7,9 @@ use prometheus_client::registry::Registry;
 use splittoken_gateway::{
     Config, Gateway, Ingredients, Settings, SharedCertificates, SharedKeyring, Tracing,
 };
-use splittoken_runtime::{AdminServer, Collector, Drain, DrainTimes, Readiness, Signals, Traces, joined};
+use splittoken_runtime::{
+    AdminServer, Collector, Drain, DrainTimes, Readiness, Signals, Traces, joined, raise_open_files,
+};
 use splittoken_store::{StoreConfig, StoreFiles};
 use tokio::{
     runtime::{Builder, Handle, Runtime},
@@ -99,6 +101,7 @@ impl Serving {
         configs: watch::Receiver<Arc<Config>>,
         signals: Signals,
     ) -> anyhow::Result<Bound> {
+        make_room(self.settings.limits.connections);
         let readiness = Readiness::default();
         let mut registry = Registry::default();
         let (drain, driver) = Drain::new(readiness.clone(), self.drain, asked_to_end(signals));
@@ -145,6 +148,19 @@ fn options_of(collector: &Collector) -> String {
     match &collector.authorities {
         Some(path) => format!("--otlp-endpoint, --otlp-ca {}", path.display()),
         None => "--otlp-endpoint".to_owned(),
+    }
+}
+
+/// Has the process open as many files as it may, which are more than `connections` unless somebody says otherwise.
+fn make_room(connections: usize) {
+    let limit = raise_open_files();
+    if let Some(limit) = limit.filter(|limit| usize::try_from(*limit).is_ok_and(|limit| limit < connections))
+    {
+        tracing::warn!(
+            limit,
+            connections,
+            "the process may open fewer files than --max-connections says: raise its limit (ulimit -Hn)"
+        );
     }
 }
 

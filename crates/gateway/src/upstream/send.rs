@@ -13,7 +13,7 @@ use super::{
     pool::{Lease, Pool},
     target::Target,
 };
-use crate::body::RequestBody;
+use crate::{body::RequestBody, retry_budget::RetryBudget};
 
 /// Where a request may go, and what a rule allows it to take.
 #[derive(Clone, Copy, Debug)]
@@ -25,8 +25,10 @@ pub(crate) struct Limits<'r> {
     pub(crate) backend_request: Option<Duration>,
     /// To a connection.
     pub(crate) connect: Option<Duration>,
-    /// Further tries.
+    /// Further tries of one request.
     pub(crate) retries: u32,
+    /// Those of all requests.
+    pub(crate) budget: &'r RetryBudget,
     /// What becomes of the connection.
     pub(crate) purpose: Purpose,
 }
@@ -59,19 +61,25 @@ pub(crate) async fn send<'a>(
     started: Instant,
 ) -> Result<(Response<Incoming>, Lease), UpstreamError> {
     let mut tries_left = limits.retries;
+    let mut before = None;
     loop {
         let Some(target) = pick() else {
             return Err(UpstreamError::Timeout);
         };
         let copy = Copy::of(&request, target);
-        let failed = match guarded(pool, target, request, wants_trailers, limits, random, started).await {
+        let outcome = guarded(pool, target, request, wants_trailers, limits, random, started).await;
+        let is_tried = !matches!(&outcome, Err(failed) if matches!(failed.error, UpstreamError::Closed(_)));
+        if is_tried && before.is_some() {
+            pool.counts.retries.inc();
+        }
+        let failed = match outcome {
             Ok((response, _)) if is_unasked(&response, limits.purpose) => {
                 pool.counts.failed(UpstreamError::Switched.reason());
                 return Err(UpstreamError::Switched);
             }
             Ok(answer) => return Ok(answer),
-            // Nothing was tried.
-            Err(failed) if matches!(failed.error, UpstreamError::Closed(_)) => return Err(failed.error),
+            // What is known is how the try before it ended, if there was one.
+            Err(failed) if !is_tried => return Err(before.unwrap_or(failed.error)),
             Err(failed) => failed,
         };
         pool.counts.failed(failed.error.reason());
@@ -81,14 +89,14 @@ pub(crate) async fn send<'a>(
             let copy = copy.as_ref().filter(|copy| copy.is_idempotent() || is_refused);
             copy.map(Copy::make)
         });
-        let may_retry = target.circuit.may_retry();
+        let may_retry = limits.budget.has_some();
         let is_out_of_time = limits.request.is_some_and(|limit| started.elapsed() >= limit);
         match again {
             Some(again) if tries_left > 0 && may_retry && !is_out_of_time => request = again,
             _ => return Err(failed.error),
         }
+        before = Some(failed.error);
         tries_left -= 1;
-        pool.counts.retries.inc();
     }
 }
 
@@ -138,9 +146,14 @@ async fn guarded(
         });
     }
     match &outcome {
-        Ok(_) => waiting.answered(),
+        Ok(_) => {
+            limits.budget.answered();
+            waiting.answered();
+        }
         Err(failed) => {
-            if let Some(trouble) = failed.error.trouble(limits.connect) {
+            let trouble = failed.error.trouble(limits.connect);
+            if let Some(trouble) = trouble.filter(|trouble| waiting.is_its_own(*trouble)) {
+                limits.budget.failed();
                 waiting.failed(trouble);
             }
         }
