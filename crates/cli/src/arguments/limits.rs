@@ -6,8 +6,8 @@ use clap::Args;
 use splittoken_gateway::Limits;
 
 use super::{
-    duration,
     numbers::{body_bytes, header_bytes, near_cache_bytes, number, token_request_bytes},
+    values::duration,
 };
 
 /// Misses a second that an address may have where it is known who is a client and who a proxy.
