@@ -1,31 +1,35 @@
 //! The statuses of all objects: worked out together, written one by one where they say something new.
 
+mod counts;
+mod writing;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     time::{Duration, Instant},
 };
 
-use futures_util::{StreamExt, stream};
-use k8s_openapi::{api::core::v1::ObjectReference, jiff::Timestamp};
+use k8s_openapi::jiff::Timestamp;
 use kube::{
     Client,
-    runtime::events::{Event, EventType, Recorder, Reporter},
+    runtime::events::{Recorder, Reporter},
 };
-use serde_json::Value;
 use splittoken_api::{Compiled, ObjectName, Verdict};
 use splittoken_routing::{CompiledRoute, Hostname, RouteName, wire};
 
+use self::{
+    counts::{count, show},
+    writing::{News, farewell},
+};
 use crate::{
     asking::Reports,
     failing::Attempt,
     kinds::Kind,
-    metrics::{ConditionLabels, Metrics, gauge},
+    metrics::{Metrics, gauge},
     pods::IssuerReport,
     programmed::{Fleet, Programmed, programmed},
     refusals::Refusals,
     retries::Retries,
-    shortened::shortened,
-    status::{Status, of_issuer, of_left, of_route},
+    status::{Status, of_issuer, of_route},
     world::{Object, hash},
     writer::Writer,
 };
@@ -38,8 +42,6 @@ const COUNTS: Duration = Duration::from_secs(5);
 const AT_A_TIME: usize = 500;
 /// How many while routes wait to be written, which comes first.
 const BESIDE: usize = 20;
-/// How many of them at once.
-const AT_ONCE: usize = 16;
 /// The controller's name in Events.
 pub(crate) const CONTROLLER: &str = "splittoken-operator";
 
@@ -81,16 +83,6 @@ impl Known<'_> {
     fn concerns(&self, name: &ObjectName) -> bool {
         self.only.is_none_or(|only| only.contains(name))
     }
-}
-
-/// A status that says something new.
-struct News<'k> {
-    name: &'k ObjectName,
-    object: &'k Object,
-    status: Status,
-    patch: Value,
-    /// The object is not ours any more.
-    is_last: bool,
 }
 
 /// What is to be done about a status.
@@ -343,80 +335,6 @@ impl Statuses {
         }
     }
 
-    /// Leaves for later what is more than that. Says whether anything is.
-    fn cut(&self, due: &mut Vec<News<'_>>, at_most: usize) -> bool {
-        if due.len() <= at_most {
-            return false;
-        }
-        self.hopeful_first(due);
-        due.truncate(at_most);
-        true
-    }
-
-    /// What failed the last time comes after all that did not, and what failed last comes last.
-    fn hopeful_first(&self, due: &mut [News<'_>]) {
-        due.sort_by_key(|news| self.failed.since(news.name));
-    }
-
-    /// Writes statuses, with an Event where an object becomes ready or ceases to be.
-    async fn write(&mut self, due: Vec<News<'_>>, writer: &Writer, metrics: &Metrics) {
-        let recorder = &self.recorder;
-        let mut outcomes = stream::iter(due)
-            .map(|news| async move {
-                let (name, status) = (news.name, &news.patch["status"]);
-                let version = news.is_last.then_some(&*news.object.version);
-                let outcome = writer.write_status(name, &news.object.uid, version, status).await;
-                if matches!(outcome, Ok(true)) {
-                    metrics.statuses.inc();
-                    if news.status.is_transition_from(&news.object.status()) {
-                        publish(recorder, &news).await;
-                    }
-                }
-                (news, outcome)
-            })
-            .buffer_unordered(AT_ONCE);
-        let (mut written, mut failed) = (Vec::new(), Vec::new());
-        while let Some((news, outcome)) = outcomes.next().await {
-            if outcome.is_ok() {
-                metrics.statuses_waiting().dec();
-            }
-            match outcome {
-                Ok(_) if news.is_last => {
-                    self.told.remove(news.name);
-                    self.failed.forget(news.name);
-                }
-                Ok(true) => written.push((news.name, news.object.uid.clone(), news.status)),
-                // Its watch says what is there instead.
-                Ok(false) => self.failed.forget(news.name),
-                Err(error) => {
-                    // Each object is named once; that it goes on is said of the whole kind.
-                    if self.failed.is_known(news.name) {
-                        tracing::debug!(error = error.chain(), "left for the next time");
-                    } else {
-                        tracing::warn!(error = error.chain(), "left for the next time");
-                    }
-                    metrics.failures.inc();
-                    failed.push((news.name, error.is_refusal()));
-                }
-            }
-        }
-        drop(outcomes);
-        let now = Instant::now();
-        for (name, is_refused) in failed {
-            self.failed.failed(name, is_refused, now);
-        }
-        for (name, uid, status) in written {
-            self.failed.forget(name);
-            let told = Told {
-                uid,
-                status,
-                written: now,
-                found: None,
-            };
-            self.told.insert(name.clone(), told);
-        }
-    }
-
     fn remember(&mut self, name: &ObjectName, uid: &str, status: Status, found: u64) {
         let before = self.told.get(name).filter(|told| told.status == status);
         let told = Told {
@@ -429,65 +347,10 @@ impl Statuses {
     }
 }
 
-/// What remains to be said of an object that has left the class, also while no operator ran. Where somebody else has said
-/// something since, nothing.
-///
-/// Whoever says it is named in the status; where that is of an older version, `told` is what this process has said.
-fn farewell<'k>(
-    name: &'k ObjectName,
-    object: &'k Object,
-    told: Option<&Told>,
-    class: &str,
-) -> Option<News<'k>> {
-    let is_by_us = &*object.told_by == class
-        || object.told_by.is_empty() && told.is_some_and(|told| told.uid == object.uid);
-    if &*object.class == class || !is_by_us {
-        return None;
-    }
-    let status = of_left(class, object.generation);
-    Some(News {
-        name,
-        object,
-        patch: status.patch(class, &object.status(), &now())?,
-        status,
-        is_last: true,
-    })
-}
-
 fn now() -> String {
     Timestamp::from_second(Timestamp::now().as_second())
         .unwrap_or_default()
         .to_string()
-}
-
-async fn publish(recorder: &Recorder, news: &News<'_>) {
-    let News {
-        name, object, status, ..
-    } = news;
-    let (type_, reason, note) = match status.ready() {
-        (true, _, _) => (EventType::Normal, "Ready", told_well(name)),
-        (false, reason, message) => (EventType::Warning, reason, message.to_owned()),
-    };
-    let event = Event {
-        type_,
-        reason: reason.to_owned(),
-        note: Some(shortened(note)),
-        action: "Reconcile".to_owned(),
-        secondary: None,
-    };
-    let kind = kind_of(name);
-    let reference = ObjectReference {
-        api_version: Some(kind.type_meta().0),
-        kind: Some(name.kind.clone()),
-        namespace: Some(name.namespace.clone()),
-        name: Some(name.name.clone()),
-        uid: Some(object.uid.clone()),
-        ..ObjectReference::default()
-    };
-    if let Err(error) = recorder.publish(&event, &reference).await {
-        // The status says the same.
-        tracing::debug!(%error, "an Event could not be written");
-    }
 }
 
 fn kind_of(name: &ObjectName) -> Kind {
@@ -496,16 +359,6 @@ fn kind_of(name: &ObjectName) -> Kind {
     } else {
         Kind::Issuer
     }
-}
-
-/// What an Event says of an object that is ready.
-fn told_well(name: &ObjectName) -> String {
-    let well = if name.kind == Kind::Route.type_meta().1 {
-        "served by every gateway pod"
-    } else {
-        "reached by every gateway pod"
-    };
-    well.to_owned()
 }
 
 /// How many routes use each shared issuer.
@@ -527,27 +380,6 @@ fn by_issuer(reports: &Reports) -> BTreeMap<&str, Vec<&IssuerReport>> {
         issuers.entry(name).or_default().push(report);
     }
     issuers
-}
-
-/// How many objects have a condition, by kind, condition and reason.
-type Counts<'k> = BTreeMap<(&'k str, &'static str, &'static str), i64>;
-
-fn count<'k>(counts: &mut Counts<'k>, name: &'k ObjectName, status: &Status) {
-    for (condition, _, reason, _) in status.reasons() {
-        *counts.entry((name.kind.as_str(), condition, reason)).or_default() += 1;
-    }
-}
-
-fn show(metrics: &Metrics, counts: Counts<'_>) {
-    metrics.conditions.clear();
-    for ((kind, condition, reason), number) in counts {
-        let labels = ConditionLabels {
-            kind: kind.to_owned(),
-            condition,
-            reason,
-        };
-        metrics.conditions.get_or_create(&labels).set(number);
-    }
 }
 
 /// The URL to give to clients. Which scheme they use is known to whoever runs the gateway; it should be this one.

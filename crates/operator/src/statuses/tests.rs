@@ -3,7 +3,10 @@ use std::sync::Arc;
 use splittoken_api::Verdict;
 
 use super::*;
-use crate::pods::{Issuers, Report};
+use crate::{
+    pods::{Issuers, Report},
+    status::of_left,
+};
 
 fn statuses() -> Statuses {
     // Nothing here asks anybody: a client is only there for Events.
