@@ -60,15 +60,8 @@ pub enum Severity {
 
 /// Reads and compiles `files` as they would be in a cluster, every class for itself, and says what it finds.
 pub fn check(files: &[ManifestFile]) -> Report {
-    let options = CompileOptions {
-        class: None,
-        installation: &Installation::open(),
-        services: &NoServices,
-        grants: &Grants::default(),
-        // Nobody sees these revisions.
-        revision_key: &[0; 32],
-    };
-    let (_, report) = gather(files).compile(&options);
+    // Nobody sees these revisions.
+    let (_, report) = gather(files).compile(None, &[0; 32]);
     report
 }
 
@@ -93,14 +86,23 @@ pub fn gather(files: &[ManifestFile]) -> Gathered {
 }
 
 impl Gathered {
-    /// Compiles what was gathered. The report says everything: what reading found, and every verdict.
-    pub fn compile(&self, options: &CompileOptions<'_>) -> (Compiled, Report) {
-        let compiled = compile(&self.resources, options);
+    /// Compiles what was gathered, as where there is nothing else: everything is allowed, and no Service is known.
+    /// `class` and `revision_key` as in [`CompileOptions`]. The report says everything: what reading found, and every
+    /// verdict.
+    pub fn compile(&self, class: Option<&str>, revision_key: &[u8; 32]) -> (Compiled, Report) {
+        let options = CompileOptions {
+            class,
+            installation: &Installation::open(),
+            services: &NoServices,
+            grants: &Grants::default(),
+            revision_key,
+        };
+        let compiled = compile(&self.resources, &options);
         let mut findings = self.findings.clone();
         for verdict in &compiled.verdicts {
             self.report(verdict, &mut findings);
         }
-        if let Some(class) = options.class {
+        if let Some(class) = class {
             findings.extend(self.of_other_classes(class));
         }
         findings.sort();

@@ -1,14 +1,12 @@
 //! Gateway API's `ReferenceGrant`: a namespace lets others refer to what is in it.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 
-use crate::crd::GROUP;
+use crate::{by_name::ByName, crd::GROUP};
 
 /// The grants of a cluster, as far as routes need them.
 #[derive(Clone, Debug, Default)]
-pub struct Grants(BTreeMap<(String, String), Vec<Grant>>);
+pub struct Grants(ByName<Vec<Grant>>);
 
 /// Routes of one namespace may refer to Services of the grant's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,36 +19,24 @@ struct Grant {
 impl Grants {
     /// Takes in a `ReferenceGrant`, in place of the one that had its name. Says whether that changes anything.
     pub fn put(&mut self, raw: &Value) -> bool {
-        let text = |pointer| raw.pointer(pointer).and_then(Value::as_str);
-        let (Some(namespace), Some(name)) = (text("/metadata/namespace"), text("/metadata/name")) else {
-            return false;
-        };
-        let key = (namespace.to_owned(), name.to_owned());
         let grants = read(&raw["spec"]);
-        match self.0.insert(key, grants.clone()) {
-            Some(before) => before != grants,
-            None => !grants.is_empty(),
-        }
+        self.0.put(raw, (!grants.is_empty()).then_some(grants))
     }
 
     /// Forgets a grant. Says whether it was known.
     pub fn remove(&mut self, namespace: &str, name: &str) -> bool {
-        self.0.remove(&(namespace.to_owned(), name.to_owned())).is_some()
+        self.0.remove(namespace, name)
     }
 
     /// Forgets those that are not there any more. Says whether there was any.
     pub fn keep(&mut self, is_there: impl Fn(&str, &str) -> bool) -> bool {
-        let before = self.0.len();
-        self.0.retain(|(namespace, name), _| is_there(namespace, name));
-        self.0.len() < before
+        self.0.keep(is_there)
     }
 
     /// Whether routes of namespace `from` may refer to the Service.
     pub(crate) fn allow(&self, from: &str, namespace: &str, service: &str) -> bool {
-        let first = (namespace.to_owned(), String::new());
-        let own = self.0.range(first..).take_while(|((of, _), _)| of == namespace);
-        own.flat_map(|(_, grants)| grants)
-            .any(|grant| grant.from == from && grant.service.as_deref().is_none_or(|named| named == service))
+        let mut own = self.0.within(namespace).flatten();
+        own.any(|grant| grant.from == from && grant.service.as_deref().is_none_or(|named| named == service))
     }
 }
 
@@ -123,5 +109,10 @@ mod tests {
         assert!(!grants.allow("shop", "backends", "orders"));
         assert!(!grants.put(&grant(&json!("all"), &json!(null))));
         assert!(!grants.put(&json!({"spec": 5})));
+        assert!(grants.put(&good));
+        let emptied = grant(&json!([]), &json!([]));
+        assert!(grants.put(&emptied), "it granted something before");
+        assert!(!grants.allow("shop", "backends", "orders"));
+        assert!(!grants.put(&emptied) && !grants.remove("backends", "grant"));
     }
 }

@@ -14,6 +14,7 @@
 //! resources come from, how a verdict becomes a status, or how a route is served.
 
 mod admit;
+mod by_name;
 mod cel_rules;
 mod check;
 mod closed_set;

@@ -5,6 +5,8 @@ use std::{
 
 use serde_json::Value;
 
+use crate::by_name::ByName;
+
 /// Says where a Service can be reached. What it knows must be known before: nothing is looked up here.
 pub trait Services {
     /// Where to connect to. `selectorless` says whether a Service may do without a selector.
@@ -56,7 +58,7 @@ const H2C: &str = "kubernetes.io/h2c";
 
 /// The Services of a cluster.
 #[derive(Clone, Debug, Default)]
-pub struct ClusterServices(BTreeMap<(String, String), Service>);
+pub struct ClusterServices(ByName<Service>);
 
 /// A Service, as far as a backend needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,27 +78,17 @@ struct Service {
 impl ClusterServices {
     /// Takes in a Service, in place of the one that had its name. Says whether that changes anything for backends.
     pub fn put(&mut self, raw: &Value) -> bool {
-        let text = |pointer| raw.pointer(pointer).and_then(Value::as_str);
-        let (Some(namespace), Some(name)) = (text("/metadata/namespace"), text("/metadata/name")) else {
-            return false;
-        };
-        let service = Service::read(raw);
-        let key = (namespace.to_owned(), name.to_owned());
-        self.0
-            .insert(key, service.clone())
-            .is_none_or(|before| before != service)
+        self.0.put(raw, Some(Service::read(raw)))
     }
 
     /// Forgets a Service. Says whether it was known.
     pub fn remove(&mut self, namespace: &str, name: &str) -> bool {
-        self.0.remove(&(namespace.to_owned(), name.to_owned())).is_some()
+        self.0.remove(namespace, name)
     }
 
     /// Forgets those that are not there any more. Says whether there was any.
     pub fn keep(&mut self, is_there: impl Fn(&str, &str) -> bool) -> bool {
-        let before = self.0.len();
-        self.0.retain(|(namespace, name), _| is_there(namespace, name));
-        self.0.len() < before
+        self.0.keep(is_there)
     }
 }
 
@@ -108,7 +100,7 @@ impl Services for ClusterServices {
         port: u16,
         selectorless: bool,
     ) -> Result<ServiceAddress, ServiceFault> {
-        let service = self.0.get(&(namespace.to_owned(), name.to_owned()));
+        let service = self.0.get(namespace, name);
         let service = service.ok_or(ServiceFault::Unknown)?;
         if service.is_external_name {
             return Err(ServiceFault::ExternalName);

@@ -1,7 +1,7 @@
 //! From manifests to a table, for configuration that comes with the program.
 
 use anyhow::{Context, bail};
-use splittoken_api::{CompileOptions, Grants, Installation, ManifestFile, NoServices, Severity, gather};
+use splittoken_api::{ManifestFile, Severity, gather};
 use splittoken_routing::RouteTable;
 
 /// Compiles one text. Anything wrong with it is an error, named as `check` names it.
@@ -10,15 +10,8 @@ pub(crate) fn compile_text(name: &str, text: &str) -> anyhow::Result<RouteTable>
         name: name.to_owned(),
         text: text.to_owned(),
     };
-    let options = CompileOptions {
-        class: None,
-        installation: &Installation::open(),
-        services: &NoServices,
-        grants: &Grants::default(),
-        // Nothing secret is in a configuration that comes with the program.
-        revision_key: &[0; 32],
-    };
-    let (compiled, report) = gather(&[file]).compile(&options);
+    // Nothing secret is in a configuration that comes with the program.
+    let (compiled, report) = gather(&[file]).compile(None, &[0; 32]);
     if let Some(finding) = report
         .findings
         .iter()

@@ -1,8 +1,6 @@
 use std::{path::PathBuf, sync::Arc};
 
-use splittoken_api::{
-    CompileOptions, Grants, Installation, ManifestFile, NoServices, Report, Verdict, gather,
-};
+use splittoken_api::{ManifestFile, Report, Verdict, gather};
 use splittoken_routing::CompiledRoute;
 use tokio::sync::watch;
 
@@ -81,14 +79,8 @@ impl FileFeed {
     }
 
     pub(crate) fn compile(&self, source: Source) -> Result<Loaded, FeedError> {
-        let options = CompileOptions {
-            class: self.options.class.as_deref(),
-            installation: &Installation::open(),
-            services: &NoServices,
-            grants: &Grants::default(),
-            revision_key: &self.options.revision_key,
-        };
-        let (compiled, report) = gather(&source.texts).compile(&options);
+        let FeedOptions { class, revision_key } = &self.options;
+        let (compiled, report) = gather(&source.texts).compile(class.as_deref(), revision_key);
         if report.fails(true) {
             return Err(FeedError::Invalid(report));
         }

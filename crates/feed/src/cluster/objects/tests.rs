@@ -1,4 +1,4 @@
-use splittoken_api::{CompileOptions, Grants, Installation, ManifestFile, NoServices, gather};
+use splittoken_api::{ManifestFile, gather};
 use splittoken_routing::wire::{object_name, write};
 
 use super::*;
@@ -12,18 +12,11 @@ fn rendered(name: &str, key: &str) -> (String, Texts) {
          hmacSecretRef: {{name: key}}}}\n  rules:\n  - name: all\n    backendRefs: [{{url: 'http://10.0.0.1:80'}}]\n\
          ---\napiVersion: v1\nkind: Secret\nmetadata: {{name: key}}\nstringData: {{hmac: {key}}}\n"
     );
-    let options = CompileOptions {
-        class: None,
-        installation: &Installation::open(),
-        services: &NoServices,
-        grants: &Grants::default(),
-        revision_key: &[1; 32],
-    };
     let file = ManifestFile {
         name: "test.yaml".to_owned(),
         text,
     };
-    let (compiled, report) = gather(&[file]).compile(&options);
+    let (compiled, report) = gather(&[file]).compile(None, &[1; 32]);
     assert_eq!(compiled.routes.len(), 1, "{report:?}");
     let written = write(&compiled.routes[0]).unwrap();
     let texts = Texts {
@@ -40,6 +33,15 @@ fn secrets(texts: &Texts) -> Zeroizing<String> {
 fn put(objects: &mut Objects, (name, texts): &(String, Texts)) {
     objects.put_secrets(name, secrets(texts));
     objects.put_config(name, texts.config.to_string());
+}
+
+/// Two of them, and a set with both.
+fn two() -> (Objects, (String, Texts), (String, Texts)) {
+    let [a, b] = ["a", "b"].map(|name| rendered(name, "0123456789abcdef0123456789abcdef"));
+    let mut objects = Objects::default();
+    put(&mut objects, &a);
+    put(&mut objects, &b);
+    (objects, a, b)
 }
 
 #[test]
@@ -102,13 +104,7 @@ fn halves_of_two_revisions_leave_what_is_served() {
 
 #[test]
 fn a_bad_object_hurts_only_itself_and_its_last_good_form_stays() {
-    let (a, b) = (
-        rendered("a", "0123456789abcdef0123456789abcdef"),
-        rendered("b", "0123456789abcdef0123456789abcdef"),
-    );
-    let mut objects = Objects::default();
-    put(&mut objects, &a);
-    put(&mut objects, &b);
+    let (mut objects, a, _) = two();
     let before = revisions(&objects);
     for bad in ["", "{", "null", "{\"config\": {\"format\": 2}}"] {
         objects.put_config(&a.0, bad.to_owned());
@@ -122,13 +118,7 @@ fn a_bad_object_hurts_only_itself_and_its_last_good_form_stays() {
 
 #[test]
 fn a_new_list_takes_away_what_is_not_in_it() {
-    let (a, b) = (
-        rendered("a", "0123456789abcdef0123456789abcdef"),
-        rendered("b", "0123456789abcdef0123456789abcdef"),
-    );
-    let mut objects = Objects::default();
-    put(&mut objects, &a);
-    put(&mut objects, &b);
+    let (mut objects, _, b) = two();
     objects.replace_configs(BTreeMap::from([(b.0.clone(), b.1.config.to_string())]));
     objects.replace_secrets(BTreeMap::from([(b.0.clone(), secrets(&b.1))]));
     let names: Vec<_> = objects
