@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use splittoken_tests::caller::Caller;
 use splittoken_tests::gateway::Gateway;
 use splittoken_tests::jwt::{self, Key};
-use splittoken_tests::load::{Load, Sample, count, untouched};
+use splittoken_tests::load::{Load, Sample, count, late, untouched};
 use splittoken_tests::route::Route;
 use splittoken_tests::shop::{Shop, connected};
 use splittoken_tests::traffic::{Traffic, known_to_all};
@@ -246,8 +246,11 @@ fn keys_that_come_and_go_harm_their_own_tokens_alone() -> Result<()> {
     let going = going.finish();
     let (served, refused) = (count(&going, 200), count(&going, 401));
     eprintln!("a key that came and went 5 times: its tokens got {served} × 200, {refused} × 401");
+    ensure!(served > 0 && refused > 0, "always the same");
+    // Whoever was refused is looked for anew, and on a busy machine Redis is late with one or the other.
+    let others = going.len() - served - refused;
     ensure!(
-        served > 0 && refused > 0 && served + refused == going.len(),
+        count(&going, 503) == others && others as u64 <= late(&[&gateway])?,
         "something else"
     );
     traffic.untouched(&[&gateway])

@@ -93,10 +93,10 @@ fn nobody_served(load: &Load, lost: Instant, noticed: Duration) -> Result<()> {
     })
 }
 
-/// Checks what clients of cached tokens got while the store was away from `lost` to `back`, and prints it: served
-/// until the gateway noticed and `MAX_STALE` passed, then 503 and nothing else, then served again.
-fn served_then_503(samples: &[Sample], lost: Instant, noticed: Duration, back: Instant) -> Result<()> {
-    let during = |sample: &&Sample| sample.at >= lost && sample.at < back;
+/// Checks what clients of cached tokens got while the store was away from `lost` until that `ended`, and prints it:
+/// served until the gateway noticed and `MAX_STALE` passed, then 503 and nothing else, then served again.
+fn served_then_503(samples: &[Sample], lost: Instant, noticed: Duration, ended: Instant) -> Result<()> {
+    let during = |sample: &&Sample| sample.at >= lost && sample.at + sample.took < ended;
     let during: Vec<Sample> = samples.iter().filter(during).copied().collect();
     // When it was there: it was decided on before, and after it was asked for.
     let answers = during.iter().filter(|sample| sample.status == 503);

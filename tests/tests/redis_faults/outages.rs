@@ -33,6 +33,7 @@ fn redis_killed_and_restarted_with_its_data() -> Result<()> {
     no_tokens(&shop, &gateway)?;
     nobody_served(&load, lost, noticed)?;
 
+    let ended = Instant::now();
     shop.redis.restart()?;
     let back = Instant::now();
     let recovered = served_again(&load, back)?;
@@ -45,7 +46,7 @@ fn redis_killed_and_restarted_with_its_data() -> Result<()> {
     );
     assert_eq!(caller.status(&token)?, 200);
     assert!(recovered < RECOVERY && back.elapsed() < RECOVERY);
-    served_then_503(&load.finish(), lost, noticed, back)?;
+    served_then_503(&load.finish(), lost, noticed, ended)?;
     assert!(
         metric(
             &gateway,
@@ -70,6 +71,7 @@ fn redis_hung_and_going_on() -> Result<()> {
     no_tokens(&shop, &gateway)?;
     nobody_served(&load, lost, noticed)?;
 
+    let ended = Instant::now();
     shop.redis.resume()?;
     let back = Instant::now();
     let recovered = served_again(&load, back)?;
@@ -80,7 +82,7 @@ fn redis_hung_and_going_on() -> Result<()> {
         back.elapsed()
     );
     assert!(recovered < RECOVERY && back.elapsed() < RECOVERY);
-    served_then_503(&load.finish(), lost, noticed, back)
+    served_then_503(&load.finish(), lost, noticed, ended)
 }
 
 /// The first token request of a hang is one that nobody could know of: it waits for its deadlines, and no longer.
