@@ -10,7 +10,7 @@ use splittoken_tests::caller::Caller;
 use splittoken_tests::gateway::Gateway;
 use splittoken_tests::hostile::now;
 use splittoken_tests::jwt::{self, Key};
-use splittoken_tests::load::{Load, Sample, count};
+use splittoken_tests::load::{Load, Sample, count, late};
 use splittoken_tests::secret;
 use splittoken_tests::shop::{Shop, metric};
 use splittoken_tests::wait;
@@ -162,7 +162,7 @@ fn who_waits_for_keys_that_do_not_come_stands_in_nobody_s_way() -> Result<()> {
         .map(|token| ask(&gateway, token))
         .collect::<Result<Vec<_>>>()?;
     let began = Instant::now();
-    // The others are sent away at once.
+    // The others are sent away at once, and on a busy machine some because Redis is late with so many at a time.
     let sent_away = || -> Result<u64> {
         let count = |reason: &str| {
             metric(
@@ -170,11 +170,13 @@ fn who_waits_for_keys_that_do_not_come_stands_in_nobody_s_way() -> Result<()> {
                 &format!("splittoken_gateway_failures_total{{reason=\"{reason}\"}}"),
             )
         };
-        Ok(count("unknown_key")? + count("overloaded")?)
+        Ok(count("unknown_key")? + count("overloaded")? + late(&[&gateway])?)
     };
-    wait::until_true(STORM, "those for whom there is no room to be answered", || {
-        sent_away().is_ok_and(|count| count >= (ASKING - WAITING) as u64)
-    })?;
+    wait::until_true(
+        wait::START,
+        "those for whom there is no room to be answered",
+        || sent_away().is_ok_and(|count| count >= (ASKING - WAITING) as u64),
+    )?;
     let honest = Honest::start(&gateway, &cached, fresh)?;
     thread::sleep(STORM / 2);
     let away = sent_away()?;
