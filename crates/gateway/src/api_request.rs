@@ -22,7 +22,7 @@ use crate::{
     tokens::Rehydrated,
     trace::{Called, Recorded, TRACEPARENT},
     upgrade::{self, Tunnel},
-    upstream::{Lease, Limits, Purpose, Target, UpstreamError, send},
+    upstream::{Lease, Limits, Purpose, Sending, Target, UpstreamError, send},
     vigil::Vigil,
     worker::Worker,
 };
@@ -294,18 +294,15 @@ async fn forward(
         }
         call
     });
-    let random = worker.random.next();
     let started = Instant::now();
-    let outcome = send(
-        &worker.pool,
-        request,
-        wants_trailers,
+    let sending = Sending {
+        pool: &worker.pool,
         limits,
-        pick,
-        random,
+        wants_trailers,
+        random: worker.random.next(),
         started,
-    )
-    .await;
+    };
+    let outcome = send(sending, request, pick).await;
     worker.shared.metrics.upstream.duration.observe(started.elapsed());
     if let Some(call) = call {
         let outcome = outcome.as_ref();

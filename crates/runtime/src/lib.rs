@@ -24,4 +24,4 @@ pub use readiness::{Readiness, ReadyGuard};
 pub use signals::{Signals, StopSignal};
 pub use tasks::joined;
 pub use telemetry::{LogFormat, TelemetryError, init_logs};
-pub use traces::{CollectorUrl, Traces, TracesError};
+pub use traces::{Collector, CollectorUrl, Traces, TracesError};

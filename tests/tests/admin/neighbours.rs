@@ -52,20 +52,7 @@ fn open_rules(to: &Addresses, upstreams: &[String]) -> String {
 #[test]
 fn connections_to_upstreams_are_counted_at_both_ends() -> Result<()> {
     let http2 = Http2Upstream::start()?;
-    let stand = Stand::built(
-        |to| {
-            let rules = json!([
-                {"name": "one", "authentication": "Disabled", "matches": [{"path": {"value": "/1"}}],
-                 "backendRefs": [{"url": to.upstream}]},
-                {"name": "two", "authentication": "Disabled", "matches": [{"path": {"value": "/2"}}],
-                 "backendRefs": [{"url": http2.url(), "protocol": "HTTP2"}]},
-            ]);
-            Route::new(&to.issuer, &to.upstream)
-                .spec(&json!({"rules": rules}))
-                .into()
-        },
-        |gateway| gateway.arguments(&["--threads", "1"]),
-    )?;
+    let stand = Stand::of_both_versions(&http2, |gateway| gateway.arguments(&["--threads", "1"]))?;
     let gateway = &stand.gateway;
     for (path, protocol) in [("/1", "http1"), ("/2", "http2")] {
         for _ in 0..3 {

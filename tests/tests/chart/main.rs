@@ -48,7 +48,11 @@ fn everything() -> Value {
             "minDrain": "1m30s",
             "drain": "500ms",
             "threads": 2,
-            "tracing": {"otlpEndpoint": "http://collector.monitoring:4318", "sampling": 0.5},
+            "tracing": {
+                "otlpEndpoint": "https://collector.monitoring:4318", "sampling": 0.5,
+                "caSecret": "collector-ca", "caKey": "tls.crt",
+                "headersSecret": "collector-key", "headersKey": "otlp",
+            },
             "podAnnotations": {"a": "b"},
             "podLabels": {"team": "edge"},
             "serviceAccount": {"annotations": {"a": "gateway"}},

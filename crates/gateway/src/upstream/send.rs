@@ -33,6 +33,19 @@ pub(crate) struct Limits<'r> {
     pub(crate) purpose: Purpose,
 }
 
+/// What is the same for all tries of a request.
+#[derive(Clone, Copy)]
+pub(crate) struct Sending<'r> {
+    pub(crate) pool: &'r Arc<Pool>,
+    pub(crate) limits: Limits<'r>,
+    /// Whether the client has said that it takes trailers.
+    pub(crate) wants_trailers: bool,
+    /// Chooses among connections.
+    pub(crate) random: u64,
+    /// When the request's time began.
+    pub(crate) started: Instant,
+}
+
 /// What becomes of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
@@ -50,16 +63,13 @@ struct Failed {
 }
 
 /// Sends `request`, which is in the form of HTTP/1.1, to a target that `pick` names for each try, and gives its response
-/// and what the body comes on. `wants_trailers`: whether the client has said so. Its time counts from `started`.
+/// and what the body comes on.
 pub(crate) async fn send<'a>(
-    pool: &Arc<Pool>,
+    sending: Sending<'_>,
     mut request: Request<RequestBody>,
-    wants_trailers: bool,
-    limits: Limits<'_>,
     mut pick: impl FnMut() -> Option<&'a Target>,
-    random: u64,
-    started: Instant,
 ) -> Result<(Response<Incoming>, Lease), UpstreamError> {
+    let Sending { pool, limits, .. } = sending;
     let mut tries_left = limits.retries;
     let mut before = None;
     loop {
@@ -67,7 +77,7 @@ pub(crate) async fn send<'a>(
             return Err(UpstreamError::Timeout);
         };
         let copy = Copy::of(&request, target);
-        let outcome = guarded(pool, target, request, wants_trailers, limits, random, started).await;
+        let outcome = guarded(sending, target, request).await;
         let is_tried = !matches!(&outcome, Err(failed) if matches!(failed.error, UpstreamError::Closed(_)));
         if is_tried && before.is_some() {
             pool.counts.retries.inc();
@@ -90,7 +100,9 @@ pub(crate) async fn send<'a>(
             copy.map(Copy::make)
         });
         let may_retry = limits.budget.has_some();
-        let is_out_of_time = limits.request.is_some_and(|limit| started.elapsed() >= limit);
+        let is_out_of_time = limits
+            .request
+            .is_some_and(|limit| sending.started.elapsed() >= limit);
         match again {
             Some(again) if tries_left > 0 && may_retry && !is_out_of_time => request = again,
             _ => return Err(failed.error),
@@ -104,7 +116,7 @@ fn is_unasked(response: &Response<Incoming>, purpose: Purpose) -> bool {
     response.status() == StatusCode::SWITCHING_PROTOCOLS && purpose != Purpose::Tunnel
 }
 
-fn deadline(started: Instant, limits: Limits<'_>) -> Option<Instant> {
+fn deadline(Sending { limits, started, .. }: Sending<'_>) -> Option<Instant> {
     let whole = limits.request.map(|limit| started + limit);
     let one = limits.backend_request.map(|limit| Instant::now() + limit);
     whole.into_iter().chain(one).min()
@@ -112,13 +124,9 @@ fn deadline(started: Instant, limits: Limits<'_>) -> Option<Instant> {
 
 /// One try, if the target may be asked at all.
 async fn guarded(
-    pool: &Arc<Pool>,
+    sending: Sending<'_>,
     target: &Target,
     mut request: Request<RequestBody>,
-    wants_trailers: bool,
-    limits: Limits<'_>,
-    random: u64,
-    started: Instant,
 ) -> Result<(Response<Incoming>, Lease), Failed> {
     let waiting = match target.circuit.enter(!request.body().is_empty()) {
         Ok(waiting) => waiting,
@@ -130,9 +138,9 @@ async fn guarded(
         }
     };
     request.body_mut().tell(waiting.upload());
-    let deadline = deadline(started, limits);
-    let attempt = attempt(pool, target, request, wants_trailers, limits, random);
-    let outcome = match deadline {
+    let limits = sending.limits;
+    let attempt = attempt(sending, target, request);
+    let outcome = match deadline(sending) {
         None => attempt.await,
         Some(deadline) => timeout_at(deadline, attempt).await.unwrap_or(Err(Failed {
             error: UpstreamError::Timeout,
@@ -163,13 +171,13 @@ async fn guarded(
 
 /// One try. A connection that the other side had closed unseen does not count as one.
 async fn attempt(
-    pool: &Arc<Pool>,
+    sending: Sending<'_>,
     target: &Target,
     mut request: Request<RequestBody>,
-    wants_trailers: bool,
-    limits: Limits<'_>,
-    random: u64,
 ) -> Result<(Response<Incoming>, Lease), Failed> {
+    let Sending {
+        pool, limits, random, ..
+    } = sending;
     loop {
         let leased = match limits.purpose {
             Purpose::Tunnel if target.protocol != BackendProtocol::Http2 => {
@@ -197,7 +205,7 @@ async fn attempt(
                 } else {
                     Scheme::HTTP
                 };
-                Box::pin(send_on(stream, request, scheme, wants_trailers)).await
+                Box::pin(send_on(stream, request, scheme, sending.wants_trailers)).await
             }
         };
         match sent {
