@@ -158,7 +158,11 @@ fn install_monitoring_kinds(kube: &Kube) -> Result<()> {
                 }}}],
             },
         }))?;
-        wait::until_true(wait::START, kind, || kube.list(kind, "default", "").is_ok())?;
+        // It is told of a moment after it is served, and helm and kubectl go by what is told.
+        wait::until_true(wait::START, kind, || {
+            let told = kube.get("/apis/monitoring.coreos.com/v1");
+            kube.list(kind, "default", "").is_ok() && told.is_ok_and(|told| told.text().contains(plural))
+        })?;
     }
     Ok(())
 }

@@ -234,8 +234,8 @@ fn routes_that_cannot_be_read() -> Result<()> {
 #[test]
 fn ports_that_are_taken() -> Result<()> {
     let desk = Desk::new()?;
-    let taken = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-    let (_holder, taken) = (TcpListener::bind(taken)?, taken.to_string());
+    let holder = TcpListener::bind("127.0.0.1:0")?;
+    let taken = holder.local_addr()?.to_string();
     for flag in ["--listen", "--admin"] {
         let ran = gateway(&desk, &[flag, &taken], &[])?;
         ran.is_refusal(&[flag, &taken, "Address already in use"])?;

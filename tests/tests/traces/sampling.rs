@@ -22,9 +22,16 @@ fn told(stand: &Stand, values: &[&str]) -> Result<Option<String>> {
 
 /// The spans of a collector after everything that was on its way has come.
 fn settled(collector: &Collector) -> Result<usize> {
-    // Twice the time that spans wait for others.
-    std::thread::sleep(Duration::from_secs(4));
-    Ok(collector.spans()?.len())
+    let mut before = collector.spans()?.len();
+    loop {
+        // Twice the time that spans wait for others.
+        std::thread::sleep(Duration::from_secs(4));
+        let now = collector.spans()?.len();
+        if now == before {
+            return Ok(now);
+        }
+        before = now;
+    }
 }
 
 #[test]
