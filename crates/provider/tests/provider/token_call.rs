@@ -181,12 +181,12 @@ async fn a_slow_provider_is_given_up_in_time() {
         server.reply("/token", reply);
         let begun = Instant::now();
         let short = ProviderSettings {
-            request_timeout: Duration::from_millis(200),
+            request_timeout: Duration::from_millis(500),
             ..given(&server.url)
         };
         let error = ask(short).await.unwrap_err();
         assert_eq!(error.reason(), "provider_timeout");
-        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     }
     assert_eq!(
         server.count("/token"),
