@@ -163,6 +163,11 @@ impl Gateway {
         self.process.output()
     }
 
+    /// Waits until it has written this. Lines come through a pipe, a little late.
+    pub fn says(&self, words: &str) -> Result<()> {
+        self.process.says(words)
+    }
+
     /// The process id, to measure it by.
     pub fn pid(&self) -> u32 {
         self.process.pid()

@@ -249,7 +249,7 @@ mod tests {
         assert_eq!(carried.await.unwrap().unwrap(), "ended");
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn silence_ends_a_tunnel_and_a_word_from_either_side_does_not() {
         let ((mut client, near), (mut upstream, far)) = (duplex(64), duplex(64));
         let idle = Duration::from_millis(400);

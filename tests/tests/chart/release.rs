@@ -34,21 +34,26 @@ impl Release {
             helm,
             store: ports::free()?,
         };
+        let everywhere = values["policy"]["localAddresses"] == true;
         release.upgrade(values)?;
-        release.wait_accounts()?;
+        release.wait_accounts(everywhere)?;
         Ok(release)
     }
 
-    /// Waits until the API server has noticed what the accounts may do, by each of the roles.
-    fn wait_accounts(&self) -> Result<()> {
+    /// Waits until the API server has noticed what the accounts may do, by each of the roles. Where gateways may connect
+    /// `everywhere`, nobody looks where the API server is.
+    fn wait_accounts(&self, everywhere: bool) -> Result<()> {
         let (operator, gateway) = (self.account("operator")?, self.account("gateway")?);
         let own = self.namespace();
-        for (account, resource, namespace) in [
+        let mut permissions = vec![
             (&operator, "configmaps", own),
             (&operator, "splittokenroutes.splittoken.dev", ""),
-            (&operator, "endpointslices.discovery.k8s.io", "default"),
             (&gateway, "configmaps", own),
-        ] {
+        ];
+        if !everywhere {
+            permissions.push((&operator, "endpointslices.discovery.k8s.io", "default"));
+        }
+        for (account, resource, namespace) in permissions {
             wait::until_true(wait::START, &format!("a permission to list {resource}"), || {
                 account.may("list", resource, namespace).is_ok_and(|may| may)
             })?;

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use splittoken_tests::caller::Caller;
 use splittoken_tests::redis::Connection;
+use splittoken_tests::wait;
 use splittoken_token::{Keyring, LookupId, Opaque, Realm, Use, derive_keys};
 
 /// Ten times the promise that what is revoked on one gateway is refused on another within 50 ms.
@@ -39,6 +40,13 @@ fn read(keyring: &splittoken_tests::gateway::Keyring) -> Result<Keyring> {
 fn overwrite(redis: &mut Connection, key: &str, record: &[u8]) -> Result<()> {
     redis.command_bytes(&[b"SET", key.as_bytes(), record, b"XX", b"KEEPTTL"])?;
     Ok(())
+}
+
+/// The status of a call with `token` to which Redis was not late, as it may be on a busy machine.
+fn in_time(caller: &mut Caller, token: &str) -> Result<u16> {
+    wait::until(wait::START, "Redis to answer in time", || {
+        caller.status(token).ok().filter(|status| *status != 503)
+    })
 }
 
 /// Calls with `token` until it is refused; how long that took since `start`.

@@ -11,7 +11,7 @@ use splittoken_tests::shop::Shop;
 use splittoken_tests::wait;
 use splittoken_token::{Keyring, LookupId, Opaque, Realm, Use, derive_keys, tombstone};
 
-use super::read;
+use super::{in_time, read};
 
 /// Ten times the two seconds between two looks at the file.
 const TAKEN_OVER: Duration = Duration::from_secs(20);
@@ -100,7 +100,7 @@ fn a_tombstone_of_either_pepper_counts() -> Result<()> {
         let mut redis = shop.redis.connect()?;
         redis.command_bytes(&[b"SET", id.redis_key().as_bytes(), &grave, b"EX", b"600"])?;
         assert_eq!(
-            caller.status(&token)?,
+            in_time(&mut caller, &token)?,
             401,
             "live under {write}, buried under {buried}"
         );

@@ -14,7 +14,7 @@ use splittoken_tests::shop::{Shop, metric};
 use splittoken_tests::wait;
 use splittoken_token::{Live, Meta, Opaque, Realm, Use, derive_keys, open, seal};
 
-use super::{lookup_id, overwrite, read};
+use super::{in_time, lookup_id, overwrite, read};
 
 /// A token that is live at a gateway, and where its record lies.
 struct Live1 {
@@ -25,7 +25,7 @@ struct Live1 {
 
 fn live(shop: &Shop, redis: &mut Connection, caller: &mut Caller) -> Result<Live1> {
     let token = caller.issue()?;
-    ensure!(caller.status(&token)? == 200, "a new token is not served");
+    ensure!(in_time(caller, &token)? == 200, "a new token is not served");
     let key = lookup_id(&read(&shop.keyring)?, &token)?.redis_key();
     let record = redis.command(&["GET", &key])?.bytes();
     ensure!(!record.is_empty(), "no record at {key}");

@@ -50,7 +50,7 @@ impl Reply {
     /// A whole answer of this status and this body.
     pub(crate) fn status(status: &str, body: &str) -> Self {
         Self::raw(format!(
-            "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}",
+            "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         ))
     }
