@@ -1,10 +1,16 @@
 //! A request as it comes by HTTP/2, in the form that it would have had by HTTP/1.1. What is decided about a request is
 //! decided in one form, and upstreams mostly speak that one.
 
-use http::{HeaderMap, HeaderValue, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, header, request::Parts};
 
-/// Gives a request its `Host` and its one `Cookie`.
+use crate::upgrade::is_extended_handshake;
+
+/// Gives a request its `Host` and its one `Cookie`, and a handshake of WebSocket its method: it is a GET but for what opens
+/// the tunnel (RFC 8441 §5). Any other CONNECT stays one.
 pub(crate) fn as_http1(parts: &mut Parts) {
+    if is_extended_handshake(parts) {
+        parts.method = Method::GET;
+    }
     if !parts.headers.contains_key(header::HOST) {
         // Where both are there, the gate compares them.
         let authority = parts.uri.authority();
