@@ -10,9 +10,7 @@ use http::{HeaderMap, Method, StatusCode};
 use percent_encoding::percent_decode_str;
 use splittoken_routing::{ServedRoute, ServedRule};
 
-use crate::{
-    cors::Sharing, settings::AccessLog, tokens::Rehydrated, trace::Recorded, upgrade::Tunnel,
-};
+use crate::{cors::Sharing, settings::AccessLog, tokens::Rehydrated, trace::Recorded, upgrade::Tunnel};
 
 /// What became known of a request on its way. Costs nothing where it is not logged.
 #[derive(Debug, Default)]

@@ -18,7 +18,8 @@ use std::{
 use aws_lc_rs::{digest, rand};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, header, request::Parts, response,
+    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, header, request::Parts,
+    response,
 };
 use hyper::{
     ext::Protocol,
@@ -157,7 +158,11 @@ impl Asked {
         if status != StatusCode::SWITCHING_PROTOCOLS {
             // A client of HTTP/2 would take any success for an agreement.
             let is_mistakable = self.is_extended() && status.is_success();
-            return if is_mistakable { Err(UpstreamError::Handshake) } else { Ok(Heard::Refused) };
+            return if is_mistakable {
+                Err(UpstreamError::Handshake)
+            } else {
+                Ok(Heard::Refused)
+            };
         }
         let protocol = response.headers().get(header::UPGRADE);
         if !protocol.is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket")) {
@@ -337,10 +342,7 @@ mod tests {
         ] {
             let mut headers = GOOD.to_vec();
             headers.push(more);
-            assert!(
-                !is_upgrade(&parts("GET", Version::HTTP_11, &headers)),
-                "{more:?}"
-            );
+            assert!(!is_upgrade(&parts("GET", Version::HTTP_11, &headers)), "{more:?}");
         }
         let other = [("upgrade", "h2c"), GOOD[0], GOOD[2], GOOD[3]];
         assert!(!is_upgrade(&parts("GET", Version::HTTP_11, &other)));
