@@ -15,7 +15,7 @@ use splittoken_tests::websocket::{AGREED, Loud, field};
 
 use super::websocket::stand as stand_before;
 
-/// SETTINGS_ENABLE_CONNECT_PROTOCOL (RFC 8441 §3).
+/// `SETTINGS_ENABLE_CONNECT_PROTOCOL` (RFC 8441 §3).
 const ENABLE_CONNECT_PROTOCOL: u16 = 8;
 /// How long the end of a tunnel may take that has a reason to end.
 const SOON: Duration = Duration::from_secs(40);

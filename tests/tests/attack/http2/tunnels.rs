@@ -1,6 +1,7 @@
 //! Extended CONNECT (RFC 8441): a whole handshake of WebSocket where a rule lets it, and nothing else.
 
-use std::thread;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -18,17 +19,21 @@ use crate::witness::beside;
 /// What an attacker would like to get past the gate: a path that the token is no good for.
 const HIDDEN: &[u8] = b"GET /admin HTTP/1.1\r\nHost: evil.example\r\n\r\n";
 
-/// The upstream agrees to whatever it is asked for.
-fn agreeing() -> Result<Hall> {
-    let hall = Hall::open()?;
-    hall.gate.stand.upstream.script(|request| {
+/// The upstream agrees to whatever it is asked for, and counts it.
+fn agreeing() -> Result<(Hall, Arc<AtomicUsize>)> {
+    let (hall, handshakes) = (Hall::open()?, Arc::new(AtomicUsize::new(0)));
+    let counted = Arc::clone(&handshakes);
+    hall.gate.stand.upstream.script(move |request| {
         let key = request.header("sec-websocket-key");
         vec![Step::Send(match key {
-            Some(key) => AGREED.replace("{accept}", &accept(&key)).into_bytes(),
+            Some(key) => {
+                counted.fetch_add(1, Relaxed);
+                AGREED.replace("{accept}", &accept(&key)).into_bytes()
+            }
             None => answer("200 OK", &[], "ok"),
         })]
     });
-    Ok(hall)
+    Ok((hall, handshakes))
 }
 
 /// The fields of a good handshake, changed like those of a good request. Those that are new stand where they belong.
@@ -63,7 +68,7 @@ fn with(hall: &Hall, name: &str, verdict: Verdict, more: &[(&str, &str)]) -> Att
 
 #[test]
 fn a_handshake_is_for_websocket_and_whole() -> Result<()> {
-    let hall = agreeing()?;
+    let (hall, _) = agreeing()?;
     let protocol = |text: &'static str| {
         let name = format!("protocol {text:?}");
         one(&hall, &name, Status(405), &[(":protocol", Some(text))])
@@ -145,7 +150,7 @@ fn a_handshake_is_for_websocket_and_whole() -> Result<()> {
 /// A handshake has no body, whatever is said of one.
 #[test]
 fn a_handshake_has_no_length() -> Result<()> {
-    let hall = agreeing()?;
+    let (hall, _) = agreeing()?;
     let length = |value: &str, verdict, frames: Vec<Frame>| {
         let block = handshake(&hall, &[("content-length", Some(value))]);
         let frames = [vec![Frame::headers(1, block)], frames].concat();
@@ -171,7 +176,7 @@ fn a_handshake_has_no_length() -> Result<()> {
 
 #[test]
 fn a_handshake_passes_the_gate() -> Result<()> {
-    let hall = agreeing()?;
+    let (hall, _) = agreeing()?;
     let host = hall.gate.stand.gateway.host();
     let path = |text: &'static str, status| {
         let changes: &[(&str, Option<&str>)] = &[(":path", Some(text))];
@@ -235,7 +240,7 @@ fn a_handshake_passes_the_gate() -> Result<()> {
 /// gRPC's failures are 200, which says to a CONNECT that there is a tunnel.
 #[test]
 fn no_refusal_looks_like_an_agreement() -> Result<()> {
-    let hall = agreeing()?;
+    let (hall, _) = agreeing()?;
     let grpc = ("content-type", Some("application/grpc"));
     let as_grpc = |name: &str, verdict, change| one(&hall, name, verdict, &[grpc, change]);
     hall.judge(&[
@@ -300,12 +305,13 @@ fn without_an_agreement_there_is_no_tunnel() -> Result<()> {
                 answer("200 OK", &[], "ok")
             })]
         });
-        failures.extend(nothing_is_carried(&hall, status).err().map(|error| (name, error)));
+        failures.extend(
+            nothing_is_carried(&hall, status)
+                .err()
+                .map(|error| error.context(name)),
+        );
     }
-    let failures = failures
-        .iter_mut()
-        .map(|(name, error)| (name.as_str(), std::mem::replace(error, anyhow::anyhow!(""))));
-    report(failures.collect());
+    report(failures.into_iter().map(|error| ("an answer", error)).collect());
     Ok(())
 }
 
@@ -323,7 +329,7 @@ fn nothing_is_carried(hall: &Hall, status: u16) -> Result<()> {
 /// It is bytes between the two of them, on a connection that no other request comes on.
 #[test]
 fn an_agreed_tunnel_carries_what_it_is_given() -> Result<()> {
-    let hall = agreeing()?;
+    let (hall, _) = agreeing()?;
     let mut client = hall.connect()?;
     client.send(&[Frame::headers(1, handshake(&hall, &[])), data(1, HIDDEN)]);
     let outcome = client.outcome(1)?;
@@ -362,18 +368,21 @@ fn an_agreed_tunnel_carries_what_it_is_given() -> Result<()> {
 /// Opened and given up again and again: as good as requests.
 #[test]
 fn tunnels_that_are_given_up_leave_nothing() -> Result<()> {
-    let hall = agreeing()?;
+    let (hall, handshakes) = agreeing()?;
     beside(&hall.gate, "1,000 tunnels, each given up soon", || {
         let mut client = hall.connect()?;
         for round in 0..20 {
-            let streams = (0..50).map(|at| 2 * (50 * round + at) + 1);
+            let first = u32::try_from(100 * round)?;
+            let streams = (0..50).map(|at| first + 2 * at + 1);
             let block = handshake(&hall, &[]);
             let opened: Vec<Frame> = streams
                 .clone()
                 .map(|stream| Frame::headers(stream, block.clone()))
                 .collect();
             client.send(&opened);
-            thread::sleep(Duration::from_millis(50));
+            wait::until_true(wait::START, "the handshakes to arrive", || {
+                handshakes.load(Relaxed) == 50 * (round + 1)
+            })?;
             client.send(&streams.map(Frame::cancel).collect::<Vec<_>>());
         }
         Ok(())
