@@ -38,6 +38,7 @@ fn join_cookies(headers: &mut HeaderMap) {
 #[cfg(test)]
 mod tests {
     use http::{Request, Version};
+    use hyper::ext::Protocol;
 
     use super::*;
 
@@ -63,6 +64,35 @@ mod tests {
             "the gate compares"
         );
         assert!(hosts(parts("/x", &[])).is_empty());
+    }
+
+    #[test]
+    fn a_whole_handshake_is_a_get_and_any_other_connect_stays_one() {
+        let method = |protocol: Option<&'static str>, headers: &[(&str, &str)]| {
+            let mut parts = parts("https://a.example/ws", headers);
+            parts.method = Method::CONNECT;
+            if let Some(protocol) = protocol {
+                parts.extensions.insert(Protocol::from_static(protocol));
+            }
+            as_http1(&mut parts);
+            parts.method
+        };
+        let version = ("sec-websocket-version", "13");
+        assert_eq!(method(Some("websocket"), &[version]), Method::GET);
+        for (protocol, headers) in [
+            (None, &[version][..]),
+            (Some("connect-udp"), &[version]),
+            (Some("websocket"), &[]),
+            (Some("websocket"), &[("sec-websocket-version", "8")]),
+            (Some("websocket"), &[version, version]),
+            (Some("websocket"), &[version, ("content-length", "0")]),
+        ] {
+            assert_eq!(
+                method(protocol, headers),
+                Method::CONNECT,
+                "{protocol:?} {headers:?}"
+            );
+        }
     }
 
     #[test]

@@ -348,6 +348,71 @@ mod tests {
         assert!(!is_upgrade(&parts("GET", Version::HTTP_11, &other)));
     }
 
+    /// RFC 6455 §1.3.
+    #[test]
+    fn a_key_has_one_answer() {
+        assert_eq!(
+            accept(b"dGhlIHNhbXBsZSBub25jZQ=="),
+            "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+        );
+        let (one, other) = (fresh_key().unwrap(), fresh_key().unwrap());
+        assert!(one != other && one.len() == 24);
+    }
+
+    /// A handshake, with its key by HTTP/2.
+    fn asked(key: Option<&[u8]>) -> Asked {
+        Asked {
+            client: hyper::upgrade::on(Request::new(())),
+            accept: key.map(accept),
+        }
+    }
+
+    fn heard(asked: &Asked, status: u16, headers: &[(&str, &str)]) -> Result<Heard, &'static str> {
+        let mut response = Response::builder().status(status);
+        for (name, value) in headers {
+            response = response.header(*name, *value);
+        }
+        let heard = asked.hears(&response.body(()).unwrap());
+        heard.map_err(|error| error.reason())
+    }
+
+    #[test]
+    fn an_agreement_is_to_this_handshake() {
+        const PROTOCOL: (&str, &str) = ("upgrade", "WebSocket");
+        const ACCEPT: (&str, &str) = ("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        let (by_http1, by_http2) = (asked(None), asked(Some(b"dGhlIHNhbXBsZSBub25jZQ==")));
+        for (status, headers, first, second) in [
+            (101, &[PROTOCOL, ACCEPT][..], Ok(Heard::Agreed), Ok(Heard::Agreed)),
+            (101, &[PROTOCOL], Ok(Heard::Agreed), Err("upstream_handshake")),
+            (
+                101,
+                &[PROTOCOL, ACCEPT, ACCEPT],
+                Ok(Heard::Agreed),
+                Err("upstream_handshake"),
+            ),
+            (101, &[ACCEPT], Err("upstream_switched"), Err("upstream_switched")),
+            (
+                101,
+                &[("upgrade", "h2c"), ACCEPT],
+                Err("upstream_switched"),
+                Err("upstream_switched"),
+            ),
+            (
+                200,
+                &[PROTOCOL, ACCEPT],
+                Ok(Heard::Refused),
+                Err("upstream_handshake"),
+            ),
+            (204, &[], Ok(Heard::Refused), Err("upstream_handshake")),
+            (302, &[], Ok(Heard::Refused), Ok(Heard::Refused)),
+            (426, &[], Ok(Heard::Refused), Ok(Heard::Refused)),
+            (503, &[], Ok(Heard::Refused), Ok(Heard::Refused)),
+        ] {
+            assert_eq!(heard(&by_http1, status, headers), first, "{status} {headers:?}");
+            assert_eq!(heard(&by_http2, status, headers), second, "{status} {headers:?}");
+        }
+    }
+
     #[tokio::test]
     async fn both_directions_are_carried_and_an_end_is_passed_on() {
         let ((mut client, near), (mut upstream, far)) = (duplex(64), duplex(64));
