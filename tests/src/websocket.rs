@@ -1,6 +1,6 @@
 //! The server's side of WebSocket (RFC 6455), as far as a gateway sees it: a handshake, and bytes both ways.
 
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -20,23 +20,35 @@ pub fn accept(key: &str) -> String {
     STANDARD.encode(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes()))
 }
 
-/// An upstream that answers every handshake in one way. Where that is 101, it gives back the head that it was sent, and
-/// then all that it gets, in upper case.
+/// An upstream that answers every handshake in one way and, where that is 101, gives back all that it gets, in upper case.
 pub struct Loud {
     address: SocketAddr,
     heads: Arc<Mutex<Vec<String>>>,
 }
 
+/// What follows a handshake, whose head this is.
+type Shout = fn(TcpStream, &str) -> io::Result<()>;
+
 impl Loud {
-    /// Listens on a free port of 127.0.0.1.
+    /// Gives back bytes, whatever they are, and first of all the head that it was sent: so a test sees what the upstream
+    /// saw. Listens on a free port of 127.0.0.1.
     pub fn start(answer: &'static str) -> Result<Self> {
+        Self::shouting(answer, shout_bytes)
+    }
+
+    /// Gives back messages (RFC 6455 §5), each as a whole, and the end of the conversation.
+    pub fn of_messages() -> Result<Self> {
+        Self::shouting(AGREED, |stream, _| shout_messages(stream))
+    }
+
+    fn shouting(answer: &'static str, shout: Shout) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let (address, heads) = (listener.local_addr()?, Arc::<Mutex<Vec<String>>>::default());
         let kept = Arc::clone(&heads);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let kept = Arc::clone(&kept);
-                thread::spawn(move || shout(stream, answer, &kept));
+                thread::spawn(move || serve(stream, answer, &kept, shout));
             }
         });
         Ok(Self { address, heads })
@@ -53,8 +65,7 @@ impl Loud {
     }
 }
 
-/// The head comes back first, so that a test sees what the upstream saw.
-fn shout(mut stream: TcpStream, answer: &str, heads: &Mutex<Vec<String>>) -> std::io::Result<()> {
+fn serve(mut stream: TcpStream, answer: &str, heads: &Mutex<Vec<String>>, shout: Shout) -> io::Result<()> {
     let head = read_head(&mut stream)?;
     if head.is_empty() {
         return Ok(());
@@ -65,9 +76,14 @@ fn shout(mut stream: TcpStream, answer: &str, heads: &Mutex<Vec<String>>) -> std
         .push(head.clone());
     let key = field(&head, "sec-websocket-key").unwrap_or_default();
     stream.write_all(answer.replace("{accept}", &accept(key)).as_bytes())?;
-    if !answer.starts_with("HTTP/1.1 101") {
-        return Ok(());
+    if answer.starts_with("HTTP/1.1 101") {
+        shout(stream, &head)
+    } else {
+        Ok(())
     }
+}
+
+fn shout_bytes(mut stream: TcpStream, head: &str) -> io::Result<()> {
     stream.write_all(head.as_bytes())?;
     let mut buffer = [0; 4096];
     loop {
@@ -79,6 +95,83 @@ fn shout(mut stream: TcpStream, answer: &str, heads: &Mutex<Vec<String>>) -> std
     }
 }
 
+/// Flag: the last frame of a message.
+const FINAL: u8 = 0x80;
+/// Kinds of frames.
+const CONTINUATION: u8 = 0;
+const CLOSE: u8 = 8;
+const PING: u8 = 9;
+const PONG: u8 = 10;
+
+fn shout_messages(mut stream: TcpStream) -> io::Result<()> {
+    let (mut kind, mut message) = (CONTINUATION, Vec::new());
+    loop {
+        let (first, payload) = read_frame(&mut stream)?;
+        match first & 0x0f {
+            CLOSE => {
+                write_frame(&mut stream, CLOSE, &payload)?;
+                return stream.shutdown(Shutdown::Write);
+            }
+            PING => write_frame(&mut stream, PONG, &payload)?,
+            PONG => {}
+            begins => {
+                if begins != CONTINUATION {
+                    kind = begins;
+                }
+                message.extend(payload);
+                if first & FINAL != 0 {
+                    let whole = std::mem::take(&mut message);
+                    write_frame(&mut stream, kind, &whole.to_ascii_uppercase())?;
+                }
+            }
+        }
+    }
+}
+
+/// A client's frame: its first byte, and its payload, which is masked.
+fn read_frame(stream: &mut TcpStream) -> io::Result<(u8, Vec<u8>)> {
+    let [first, length] = read_array(stream)?;
+    if length & 0x80 == 0 {
+        return Err(io::Error::other("a client's frame is masked"));
+    }
+    let length = match length & 0x7f {
+        126 => u16::from_be_bytes(read_array(stream)?).into(),
+        127 => u64::from_be_bytes(read_array(stream)?),
+        length => length.into(),
+    };
+    let mask: [u8; 4] = read_array(stream)?;
+    let mut payload = vec![0; usize::try_from(length).map_err(io::Error::other)?];
+    stream.read_exact(&mut payload)?;
+    for (byte, mask) in payload.iter_mut().zip(mask.iter().cycle()) {
+        *byte ^= mask;
+    }
+    Ok((first, payload))
+}
+
+fn write_frame(stream: &mut TcpStream, kind: u8, payload: &[u8]) -> io::Result<()> {
+    let mut frame = vec![FINAL | kind];
+    // The shortest form that a length has.
+    match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
+        (Ok(length @ 0..=125), _) => frame.push(length),
+        (_, Ok(length)) => {
+            frame.push(126);
+            frame.extend(length.to_be_bytes());
+        }
+        _ => {
+            frame.push(127);
+            frame.extend((payload.len() as u64).to_be_bytes());
+        }
+    }
+    frame.extend_from_slice(payload);
+    stream.write_all(&frame)
+}
+
+fn read_array<const N: usize>(stream: &mut TcpStream) -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    stream.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// The first value of a header field.
 pub fn field<'h>(head: &'h str, name: &str) -> Option<&'h str> {
     let fields = head.lines().filter_map(|line| line.split_once(':'));
@@ -87,7 +180,7 @@ pub fn field<'h>(head: &'h str, name: &str) -> Option<&'h str> {
 }
 
 /// Reads up to the end of a head, or of what comes.
-pub fn read_head(stream: &mut TcpStream) -> std::io::Result<String> {
+pub fn read_head(stream: &mut TcpStream) -> io::Result<String> {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
