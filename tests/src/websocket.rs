@@ -41,6 +41,16 @@ impl Loud {
         Self::shouting(AGREED, |stream, _| shout_messages(stream))
     }
 
+    /// Agrees, and neither says anything nor ends, whatever the other side does.
+    pub fn that_stays() -> Result<Self> {
+        Self::shouting(AGREED, |mut stream, _| {
+            io::copy(&mut stream, &mut io::sink())?;
+            loop {
+                thread::park();
+            }
+        })
+    }
+
     fn shouting(answer: &'static str, shout: Shout) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let (address, heads) = (listener.local_addr()?, Arc::<Mutex<Vec<String>>>::default());

@@ -8,6 +8,7 @@ use std::{
     fmt,
     future::pending,
     io,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -28,7 +29,8 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split},
-    time::{Instant, sleep_until},
+    sync::Notify,
+    time::{Instant, sleep, sleep_until},
 };
 
 use crate::{
@@ -43,6 +45,8 @@ const VERSION: &str = "13";
 const KEY_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// What is read at a time, in each direction.
 const BUFFER: usize = 16 * 1024;
+/// How often it is looked whether a client that sends nothing more still reads.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// A handshake that a client has begun.
 #[derive(Debug)]
@@ -63,16 +67,16 @@ pub(crate) enum Heard {
 
 /// Whether it is a whole handshake by HTTP/2. It has no body, whose length one could announce.
 pub(crate) fn is_extended_handshake(parts: &Parts) -> bool {
-    let protocol = parts.extensions.get::<Protocol>();
+    let protocol = || parts.extensions.get::<Protocol>();
     parts.method == Method::CONNECT
-        && protocol.is_some_and(|protocol| protocol.as_str().eq_ignore_ascii_case("websocket"))
+        && protocol().is_some_and(|protocol| protocol.as_str().eq_ignore_ascii_case("websocket"))
         && !parts.headers.contains_key(header::CONTENT_LENGTH)
         && only(&parts.headers, &header::SEC_WEBSOCKET_VERSION).is_some_and(|version| version == VERSION)
 }
 
 /// Whether a request came as an extended CONNECT, which opens a tunnel or is refused.
 pub(crate) fn is_extended(parts: &Parts) -> bool {
-    parts.extensions.get::<Protocol>().is_some()
+    parts.version == Version::HTTP_2 && parts.extensions.get::<Protocol>().is_some()
 }
 
 /// Takes the client's side of a tunnel out of a request that asks for one. The request stays one that an upstream can be
@@ -254,12 +258,14 @@ where
     let last = AtomicU64::new(0);
     let ((client_read, client_write), (upstream_read, upstream_write)) = (split(client), split(upstream));
     let note = || last.store(milliseconds(start.elapsed()), Relaxed);
-    let both = async {
-        tokio::try_join!(
-            copy(client_read, upstream_write, note),
-            copy(upstream_read, client_write, note)
-        )
+    let client_ended = Notify::new();
+    let up = async {
+        copy(client_read, upstream_write, note, pending()).await?;
+        client_ended.notify_one();
+        Ok(())
     };
+    let down = copy(upstream_read, client_write, note, client_ended.notified());
+    let both = async { tokio::try_join!(up, down) };
     let silence = async {
         let Some(idle) = idle else { return pending().await };
         loop {
@@ -271,7 +277,7 @@ where
         }
     };
     tokio::select! {
-        ended = both => ended.map(|_| "ended"),
+        ended = both => ended.map(|_: ((), ())| "ended"),
         () = silence => Ok("idle"),
     }
 }
@@ -280,15 +286,28 @@ fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Copies one direction to its end, which it passes on.
+/// Copies one direction to its end, which it passes on. A stream of HTTP/2 that its client has cancelled reads like one
+/// that has ended: from `doubtful` on it is looked whether there is still somebody to write to.
 async fn copy(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     note: impl Fn(),
+    doubtful: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER];
+    let (mut doubtful, mut is_doubtful) = (pin!(doubtful), false);
     loop {
-        let length = from.read(&mut buffer).await?;
+        let length = tokio::select! {
+            length = from.read(&mut buffer) => length?,
+            () = &mut doubtful, if !is_doubtful => {
+                is_doubtful = true;
+                continue;
+            }
+            () = sleep(LOOK), if is_doubtful => {
+                to.flush().await?;
+                continue;
+            }
+        };
         note();
         if length == 0 {
             return to.shutdown().await;

@@ -566,6 +566,31 @@ fn a_client_may_cancel() -> Result<()> {
     all_gone(&stand)
 }
 
+/// The same where the upstream does not care, and has nothing to say that would fail.
+#[test]
+fn a_cancelled_tunnel_ends_without_its_upstream() -> Result<()> {
+    let upstream = Loud::that_stays()?;
+    let stand = stand(&upstream, &json!({}), &[])?;
+    let token = stand.token(&json!({}))?;
+    let mut client = ByHand::connect(&stand, &[])?;
+    for stream in [1, 3, 5] {
+        client.open(&stand, stream, &token)?;
+    }
+    let left = |number| {
+        wait::until_true(wait::START, "a tunnel to be gone", || {
+            tunnels(&stand).is_ok_and(|open| open == number)
+        })
+    };
+    client.client.send(&[Frame::cancel(1)]);
+    left(2)?;
+    // One that has only ended its half may wait for the other, until it gives up on that, too.
+    client.client.send(&[Frame::new(frames::DATA, 3, []).last()]);
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(tunnels(&stand)?, 2);
+    client.client.send(&[Frame::cancel(3)]);
+    left(1)
+}
+
 /// What an upstream sends waits for the client to make room, and the tunnel's end behind it; not for ever.
 #[test]
 fn a_client_that_makes_no_room_is_not_waited_for() -> Result<()> {
