@@ -10,6 +10,7 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::trace::v1::Span as Wire;
 use prost::Message as _;
 
+use crate::certs::Authority;
 use crate::upstream::Upstream;
 use crate::wait;
 use crate::wire::{Request, Step, answer};
@@ -46,10 +47,19 @@ pub struct Span {
 impl Collector {
     /// Takes everything.
     pub fn start() -> Result<Self> {
-        let server = Upstream::start()?;
+        Ok(Self::at(Upstream::start()?))
+    }
+
+    /// Takes everything, over TLS with a certificate of this authority.
+    pub fn start_tls(authority: &Authority) -> Result<Self> {
+        let tls = authority.certify(&["127.0.0.1"])?.server_config()?;
+        Ok(Self::at(Upstream::start_tls(tls)?))
+    }
+
+    fn at(server: Upstream) -> Self {
         let headers = [("Content-Type", "application/x-protobuf")];
         server.answer(answer("200 OK", &headers, ""));
-        Ok(Self { server })
+        Self { server }
     }
 
     /// From now on plays these steps for each request.

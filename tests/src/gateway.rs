@@ -36,6 +36,7 @@ pub struct Builder {
     arguments: Vec<String>,
     log: String,
     roots: Option<PathBuf>,
+    environment: Vec<(String, String)>,
     under: Vec<String>,
 }
 
@@ -96,6 +97,7 @@ impl Gateway {
             arguments: Vec::new(),
             log: "trace".to_owned(),
             roots: None,
+            environment: Vec::new(),
             under: Vec::new(),
         }
     }
@@ -239,6 +241,13 @@ impl Builder {
         self
     }
 
+    /// A variable of its environment.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// `RUST_LOG`, in place of `trace`: for measurements.
     #[must_use]
     pub fn log(mut self, level: &str) -> Self {
@@ -287,6 +296,8 @@ impl Builder {
             command.arg("--keyring").arg(keyring);
         }
         command.args(&self.arguments).env("RUST_LOG", &self.log);
+        let variables = self.environment.iter().map(|(name, value)| (name, value));
+        command.envs(variables);
         if let Some(roots) = &self.roots {
             command.envs(NO_ROOTS).env("SSL_CERT_FILE", roots);
         }

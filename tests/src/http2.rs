@@ -1,6 +1,7 @@
 //! An HTTP/2 client, one connection at a time. For what other clients say of ours, there is curl.
 
 use std::convert::Infallible;
+use std::error::Error as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -344,10 +345,14 @@ async fn begin(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> 
 }
 
 /// The server has said up to which request it serves; what comes after that is for another connection
-/// (RFC 9113 §6.8).
+/// (RFC 9113 §6.8). It may say so just when a request is handed over: that request hears the server's own words.
 fn is_unsent(error: &anyhow::Error) -> bool {
-    let error = error.downcast_ref::<hyper::Error>();
-    error.is_some_and(|error| error.is_canceled() || error.is_closed())
+    let Some(error) = error.downcast_ref::<hyper::Error>() else {
+        return false;
+    };
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<h2::Error>());
+    let is_told = |cause: &h2::Error| cause.is_go_away() && cause.reason() == Some(h2::Reason::NO_ERROR);
+    error.is_canceled() || error.is_closed() || cause.is_some_and(is_told)
 }
 
 fn request(method: &str, target: &str, headers: &[(&str, &str)], body: Bytes) -> Result<Request<Sent>> {

@@ -1,6 +1,7 @@
 //! An installation at a real API server: an operator, gateways that take their routes from it, and Pod objects that
 //! stand for those gateways. Only the kubelet is missing: what it would start, the test starts.
 
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
@@ -125,7 +126,7 @@ impl Installation {
         environment: &[(&str, &str)],
     ) -> Result<Operator> {
         let file = self.folder.path().join(format!("policy-{}.yaml", secret::text()));
-        std::fs::write(&file, policy)?;
+        fs::write(&file, policy)?;
         let admin = SocketAddr::from(([127, 0, 0, 1], ports::free()?));
         let mut command = Command::new(gateway::binary()?);
         command
@@ -177,7 +178,7 @@ impl Installation {
         let port = ports::free()?;
         let name = format!("gateway-{number}");
         let state = self.folder.path().join(&name);
-        std::fs::create_dir_all(&state)?;
+        fs::create_dir_all(&state)?;
         let mut command = Command::new(gateway::binary()?);
         command
             .env("KUBECONFIG", &self.kubeconfig)
@@ -221,6 +222,24 @@ impl Installation {
                 "tokenEndpoints": {"token": {}},
                 "rules": [{"name": "api", "backendRefs": [backend]}],
             },
+        })
+    }
+
+    /// Waits until gateway number `number` has this in a file on its disk whose name begins so: it goes there a moment
+    /// after it is used.
+    pub fn wait_kept(&self, number: u8, name: &str, content: &str) -> Result<()> {
+        let folder = self.folder.path().join(format!("gateway-{number}"));
+        let is_kept = |path: PathBuf| {
+            let is_it = path
+                .file_name()
+                .is_some_and(|found| found.to_string_lossy().starts_with(name));
+            // Unfinished ones have another name.
+            let is_whole = path.extension().is_none_or(|extension| extension != "new");
+            is_it && is_whole && fs::read_to_string(path).is_ok_and(|text| text.contains(content))
+        };
+        wait::until_true(wait::START, &format!("{content} in {name} on the disk"), || {
+            let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
+            entries.map(|entry| entry.path()).any(is_kept)
         })
     }
 
@@ -336,6 +355,11 @@ impl Operator {
         self.process.text()
     }
 
+    /// Waits until it has written this.
+    pub fn says(&self, words: &str) -> Result<()> {
+        self.process.says(words)
+    }
+
     /// The process.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
@@ -397,6 +421,11 @@ impl Pod {
     /// What it wrote so far.
     pub fn text(&self) -> String {
         self.process.text()
+    }
+
+    /// Waits until it has written this.
+    pub fn says(&self, words: &str) -> Result<()> {
+        self.process.says(words)
     }
 
     /// The process.

@@ -8,6 +8,10 @@ use serde_json::{Value, json};
 use crate::http::{Answer, Client};
 use crate::wait;
 
+/// For an operator to write a status. Most do at once; whoever follows one that was killed waits for the end of its
+/// lease, which is after 15 s: ten times that.
+const WRITTEN: Duration = Duration::from_secs(150);
+
 /// Somebody at an API server.
 #[derive(Debug, Clone)]
 pub struct Kube {
@@ -24,6 +28,15 @@ impl Kube {
             url: url.to_owned(),
             token: token.to_owned(),
         })
+    }
+
+    /// Somebody else at the same API server.
+    #[must_use]
+    pub fn as_bearer(&self, token: &str) -> Self {
+        Self {
+            token: token.to_owned(),
+            ..self.clone()
+        }
     }
 
     /// GET of any path.
@@ -160,7 +173,7 @@ impl Kube {
     ) -> Result<Value> {
         let what = format!("{kind} {namespace}/{name} to have {condition} with {reason}");
         let mut last = Value::Null;
-        let found = wait::until(Duration::from_secs(30), &what, || {
+        let found = wait::until(WRITTEN, &what, || {
             let object = self.find(kind, namespace, name).ok()??;
             last = object["status"].clone();
             let is_current = object["status"]["observedGeneration"] == object["metadata"]["generation"];

@@ -139,8 +139,7 @@ pub fn untouched(what: &str, gateways: &[&Gateway], samples: &[Sample]) -> Resul
     if failed == 0 {
         return Ok(());
     }
-    let late = gateways.iter().map(|gateway| metric(gateway, LATE));
-    let late: u64 = late.sum::<Result<u64>>()?;
+    let late = late(gateways)?;
     eprintln!("{what}: {late} × 503 because Redis was late");
     ensure!(
         count(samples, 503) == failed && failed as u64 <= late,
@@ -148,6 +147,11 @@ pub fn untouched(what: &str, gateways: &[&Gateway], samples: &[Sample]) -> Resul
         reasons(gateways)
     );
     Ok(())
+}
+
+/// How often these gateways have answered 503 because Redis did not answer them in time.
+pub fn late(gateways: &[&Gateway]) -> Result<u64> {
+    gateways.iter().map(|gateway| metric(gateway, LATE)).sum()
 }
 
 /// How a gateway counts that.

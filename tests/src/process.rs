@@ -71,6 +71,13 @@ impl Process {
         String::from_utf8_lossy(&lock(&self.output)).into_owned()
     }
 
+    /// Waits until it has written this. It comes by a pipe, later than whatever else the process does.
+    pub fn says(&self, words: &str) -> Result<()> {
+        let has_said = || self.text().contains(words);
+        wait::until_true(wait::START, &format!("`{words}` from {}", self.name), has_said)
+            .with_context(|| self.text())
+    }
+
     /// Waits until `check` gives a value; fails early, with what the process wrote, when it ends before that.
     pub fn ready<T>(&mut self, limit: Duration, mut check: impl FnMut(&str) -> Option<T>) -> Result<T> {
         let start = Instant::now();
@@ -103,7 +110,7 @@ impl Process {
     fn hear_out(&self) {
         let has_ended = || self.readers.iter().all(JoinHandle::is_finished).then_some(());
         // What has come by then has to do.
-        let _ = wait::until(Duration::from_secs(1), "the end of the output", has_ended);
+        let _ = wait::until(Duration::from_secs(10), "the end of the output", has_ended);
     }
 
     /// SIGSTOP: the process hangs, its sockets stay open.
@@ -133,12 +140,14 @@ impl Process {
         Ok(())
     }
 
-    /// Waits for the end of the process.
+    /// Waits for the end of the process. All that it wrote is there then.
     pub fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
         let (name, child) = (&self.name, &mut self.child);
-        wait::until(limit, &format!("the end of {name}"), || {
+        let status = wait::until(limit, &format!("the end of {name}"), || {
             child.try_wait().ok().flatten()
-        })
+        })?;
+        self.hear_out();
+        Ok(status)
     }
 
     /// Waits for the end of a program that has one, and gives all that it wrote. Another exit code than 0 is an error

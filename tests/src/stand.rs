@@ -8,8 +8,10 @@ use serde_json::{Value, json};
 
 use crate::gateway::{Builder, Gateway, smallest_route};
 use crate::hostile::Hostile;
+use crate::http2_upstream::Http2Upstream;
 use crate::jwt::{self, Key};
 use crate::raw;
+use crate::route::Route;
 use crate::upstream::Upstream;
 
 /// Where the routes of a [`Stand`] point to.
@@ -75,6 +77,22 @@ impl Stand {
             gateway,
             asking: Mutex::new(()),
         })
+    }
+
+    /// Without tokens: `/1` to the upstream, which speaks HTTP/1.1, and `/2` to one that speaks HTTP/2.
+    pub fn of_both_versions(http2: &Http2Upstream, gateway: impl FnOnce(Builder) -> Builder) -> Result<Self> {
+        let routes = |to: &Addresses| {
+            let rules = json!([
+                {"name": "one", "authentication": "Disabled", "matches": [{"path": {"value": "/1"}}],
+                 "backendRefs": [{"url": to.upstream}]},
+                {"name": "two", "authentication": "Disabled", "matches": [{"path": {"value": "/2"}}],
+                 "backendRefs": [{"url": http2.url(), "protocol": "HTTP2"}]},
+            ]);
+            Route::new(&to.issuer, &to.upstream)
+                .spec(&json!({"rules": rules}))
+                .into()
+        };
+        Self::built(routes, gateway)
     }
 
     /// Where the routes point to.

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
+use rustls::ServerConfig;
 
 use crate::wait;
 use crate::wire::{Request, Server, Step, answer};
@@ -25,10 +26,19 @@ impl Upstream {
 
     /// Listens on a free port of another address of this machine.
     pub fn at(ip: Ipv4Addr) -> Result<Self> {
+        Self::over(ip, None)
+    }
+
+    /// Listens on a free port of 127.0.0.1, over TLS.
+    pub fn start_tls(tls: Arc<ServerConfig>) -> Result<Self> {
+        Self::over(Ipv4Addr::LOCALHOST, Some(tls))
+    }
+
+    fn over(ip: Ipv4Addr, tls: Option<Arc<ServerConfig>>) -> Result<Self> {
         let first: Arc<Script> = Arc::new(|_| vec![Step::Send(answer("200 OK", &[], "ok"))]);
         let script = Arc::new(Mutex::new(first));
         let current = Arc::clone(&script);
-        let server = Server::at(ip, None, move |request| {
+        let server = Server::at(ip, tls, move |request| {
             let script = Arc::clone(&current.lock().unwrap_or_else(PoisonError::into_inner));
             script(request)
         })?;

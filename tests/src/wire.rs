@@ -148,6 +148,11 @@ impl Inner {
             let number = self.accepted.fetch_add(1, Ordering::Relaxed);
             let Ok(copy) = stream.try_clone() else { continue };
             lock(&self.open).insert(number, copy);
+            // It may have stopped since, and closed what it knew of by then.
+            if self.stopped.load(Ordering::SeqCst) {
+                lock(&self.open).remove(&number);
+                return;
+            }
             let inner = Arc::clone(&self);
             thread::spawn(move || {
                 inner.serve(number, stream);

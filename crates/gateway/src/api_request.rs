@@ -24,7 +24,7 @@ use crate::{
     tokens::Rehydrated,
     trace::{Called, Recorded, TRACEPARENT},
     upgrade::{self, Asked, Heard, Tunnel},
-    upstream::{Lease, Limits, Purpose, Target, UpstreamError, send},
+    upstream::{Lease, Limits, Purpose, Sending, Target, UpstreamError, send},
     vigil::Vigil,
     worker::Worker,
 };
@@ -107,14 +107,16 @@ pub(crate) async fn serve(
         && asked.hears(&response).map_err(Failure::Upstream)? == Heard::Agreed
     {
         let is_extended = asked.is_extended();
+        let upstream = hyper::upgrade::on(&mut response);
+        let response = switched(response, is_extended)?;
         trail.tunnel = Some(Box::new(Tunnel {
             client: asked.client,
-            upstream: hyper::upgrade::on(&mut response),
+            upstream,
             idle,
             token: vigil,
             place,
         }));
-        return switched(response, is_extended);
+        return Ok(response);
     }
     let (mut parts, body) = response.into_parts();
     clean_response(&mut parts.headers).map_err(|()| Failure::Upstream(UpstreamError::Coding))?;
@@ -273,9 +275,11 @@ async fn forward(
     (purpose, wants_trailers): (Purpose, bool),
     recorded: Option<&Recorded>,
 ) -> Result<(Response<Incoming>, Lease), Failure> {
-    let backend = rule
+    // Each rule that is served has counters.
+    let picked = rule
         .backend(worker.random.next())
-        .ok_or(Failure::NoBackend("no_backend"))?;
+        .zip(snapshot.counters.rule(rule));
+    let (backend, counters) = picked.ok_or(Failure::NoBackend("no_backend"))?;
     let mut first = Some(
         snapshot
             .target(rule, backend)
@@ -299,6 +303,7 @@ async fn forward(
         backend_request: timeouts.backend_request,
         connect: timeouts.connect,
         retries: rule.config.max_retries,
+        budget: &counters.retries,
         purpose,
     };
     let call = recorded.zip(chosen).map(|(recorded, target)| {
@@ -308,18 +313,15 @@ async fn forward(
         }
         call
     });
-    let random = worker.random.next();
     let started = Instant::now();
-    let outcome = send(
-        &worker.pool,
-        request,
-        wants_trailers,
+    let sending = Sending {
+        pool: &worker.pool,
         limits,
-        pick,
-        random,
+        wants_trailers,
+        random: worker.random.next(),
         started,
-    )
-    .await;
+    };
+    let outcome = send(sending, request, pick).await;
     worker.shared.metrics.upstream.duration.observe(started.elapsed());
     if let Some(call) = call {
         let outcome = outcome.as_ref();

@@ -1,5 +1,4 @@
-//! A place that requests are sent to, an upstream or a provider: how many wait for it, whether it is any good, and
-//! whether it may be asked twice.
+//! A place that requests are sent to, an upstream or a provider: how many wait for it, and whether it is any good.
 //!
 //! A place that does well costs each request two additions and two loads. Only one that has failed lately is looked at
 //! behind a lock.
@@ -20,11 +19,6 @@ use prometheus_client::metrics::gauge::Gauge;
 const SHORTEST_REST: Duration = Duration::from_secs(1);
 /// The longest of these times.
 const LONGEST_REST: Duration = Duration::from_secs(30);
-
-/// Retries by gRPC's rule (gRFC A6): each failure takes a token away, each answer brings a tenth of one, and there are
-/// retries while more than half are there. In tenths.
-const MAX_TOKENS: u32 = 1000;
-const FAILURE: u32 = 10;
 
 /// What a place may be burdened with.
 #[derive(Clone, Debug)]
@@ -65,8 +59,8 @@ pub(crate) struct Circuit {
 pub(crate) enum Closed {
     /// As many requests wait for it as may.
     Busy,
-    /// It could not be reached too often, and is left alone for a while.
-    Resting,
+    /// It could not be reached too often, and is left alone for so long.
+    Resting(Duration),
 }
 
 /// Why there was no answer.
@@ -156,19 +150,14 @@ impl Circuit {
         // Last, so that no test is lost.
         if self.is_troubled.load(Relaxed) {
             let admitted = self.health.lock().admit(Instant::now());
-            waiting.is_test = admitted.ok_or(Closed::Resting)?;
+            waiting.is_test = admitted.map_err(Closed::Resting)?;
         }
         Ok(waiting)
     }
 
     /// Whether it is left alone right now: a request would not be let through.
     pub(crate) fn is_resting(&self) -> bool {
-        self.is_troubled.load(Relaxed) && self.health.lock().is_resting(Instant::now())
-    }
-
-    /// Whether a request that has failed may be sent once more.
-    pub(crate) fn may_retry(&self) -> bool {
-        !self.is_troubled.load(Relaxed) || self.health.lock().may_retry()
+        self.is_troubled.load(Relaxed) && self.health.lock().rests_for(Instant::now()).is_some()
     }
 
     fn note(&self, change: impl FnOnce(&mut Health)) {
@@ -210,15 +199,17 @@ impl Waiting {
     /// It has answered, whatever it said.
     pub(crate) fn answered(self) {
         if self.circuit.is_troubled.load(Relaxed) {
-            self.circuit.note(Health::answered);
+            self.circuit.note(Health::is_there);
         }
     }
 
-    /// It has not. That it is late says nothing while the request has not been sent.
+    /// Whether this trouble is the place's: that it is late says nothing while the request has not been sent.
+    pub(crate) fn is_its_own(&self, trouble: Trouble) -> bool {
+        trouble != Trouble::Late || !self.is_sending()
+    }
+
+    /// It has not.
     pub(crate) fn failed(self, trouble: Trouble) {
-        if trouble == Trouble::Late && self.is_sending() {
-            return;
-        }
         let limit = self.circuit.burden.failures;
         let is_test = self.is_test;
         self.circuit
@@ -250,7 +241,7 @@ impl Drop for Waiting {
 }
 
 /// How a place has done lately.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Health {
     /// How often in a row there was no way to get there.
     failures: u32,
@@ -258,53 +249,33 @@ struct Health {
     rests_until: Option<Instant>,
     /// How long it was left alone the last time.
     rest: Duration,
-    tokens: u32,
-}
-
-impl Default for Health {
-    fn default() -> Self {
-        Self {
-            failures: 0,
-            rests_until: None,
-            rest: Duration::ZERO,
-            tokens: MAX_TOKENS,
-        }
-    }
 }
 
 impl Health {
     fn is_well(&self) -> bool {
-        self.failures == 0 && self.rests_until.is_none() && self.tokens == MAX_TOKENS
+        self.failures == 0 && self.rests_until.is_none()
     }
 
-    fn may_retry(&self) -> bool {
-        self.tokens > MAX_TOKENS / 2 && self.rests_until.is_none()
-    }
-
-    /// Whether a request may go there now, and whether it is a test. One that goes while the place rests is: the others
-    /// wait for what comes of it, for as long as a rest takes.
-    fn admit(&mut self, now: Instant) -> Option<bool> {
-        if self.is_resting(now) {
-            return None;
+    /// Whether a request that may go there now is a test, or for how long none may. One that goes while the place rests
+    /// is: the others wait for what comes of it, for as long as a rest takes.
+    fn admit(&mut self, now: Instant) -> Result<bool, Duration> {
+        if let Some(rest) = self.rests_for(now) {
+            return Err(rest);
         }
         let is_test = self.rests_until.is_some();
         if is_test {
             self.rests_until = Some(now + self.rest);
         }
-        Some(is_test)
+        Ok(is_test)
     }
 
-    fn is_resting(&self, now: Instant) -> bool {
-        self.rests_until.is_some_and(|until| now < until)
-    }
-
-    fn answered(&mut self) {
-        self.is_there();
-        self.tokens = MAX_TOKENS.min(self.tokens + 1);
+    /// How long nobody goes there from now on.
+    fn rests_for(&self, now: Instant) -> Option<Duration> {
+        let rest = self.rests_until?.saturating_duration_since(now);
+        (!rest.is_zero()).then_some(rest)
     }
 
     fn failed(&mut self, trouble: Trouble, is_test: bool, limit: u32, now: Instant) {
-        self.tokens = self.tokens.saturating_sub(FAILURE);
         match trouble {
             Trouble::Unreachable if is_test => self.rest_from(now, self.rest * 2),
             // Those that were on their way when it began to rest are no news.
@@ -414,8 +385,7 @@ mod tests {
         circuit.enter(false).unwrap().failed(Unreachable);
         let resting = circuit.burden.resting.clone();
         assert_eq!(resting.get(), 1);
-        assert_eq!(circuit.enter(false).unwrap_err(), Closed::Resting);
-        assert!(!circuit.may_retry());
+        assert!(matches!(circuit.enter(false), Err(Closed::Resting(rest)) if rest <= SHORTEST_REST));
         assert_eq!(circuit.waiting.load(Relaxed), 0);
         drop(circuit);
         assert_eq!(resting.get(), 0, "what is gone does not rest");
@@ -427,7 +397,6 @@ mod tests {
         (0..100).for_each(|_| health.failed(Trouble::Broken, false, 3, now));
         (0..100).for_each(|_| health.failed(Trouble::Late, false, 3, now));
         assert_eq!(health.rests_until, None);
-        assert!(!health.may_retry());
         (0..3).for_each(|_| health.failed(Unreachable, false, 3, now));
         health.failed(Trouble::Late, false, 3, now);
         assert!(health.rests_until.is_some(), "late says nothing");
@@ -440,21 +409,25 @@ mod tests {
         let (mut health, start) = (Health::default(), Instant::now());
         let second = Duration::from_secs(1);
         (0..3).for_each(|_| health.failed(Unreachable, false, 3, start));
-        assert_eq!(health.admit(start + second / 2), None);
-        assert_eq!(health.admit(start + second), Some(true), "the test");
-        assert_eq!(health.admit(start + second), None, "the others wait for it");
+        assert_eq!(health.admit(start + second / 4), Err(second * 3 / 4));
+        assert_eq!(health.admit(start + second), Ok(true), "the test");
+        assert_eq!(
+            health.admit(start + second),
+            Err(second),
+            "the others wait for it"
+        );
         assert_eq!(
             health.admit(start + 2 * second),
-            Some(true),
+            Ok(true),
             "nothing came of it: another"
         );
         health.failed(Unreachable, true, 3, start + 2 * second);
-        assert_eq!(health.admit(start + 3 * second), None, "twice as long");
-        assert_eq!(health.admit(start + 4 * second), Some(true));
-        health.answered();
+        assert_eq!(health.admit(start + 3 * second), Err(second), "twice as long");
+        assert_eq!(health.admit(start + 4 * second), Ok(true));
+        health.is_there();
         assert_eq!(
             (health.admit(start + 4 * second), health.failures),
-            (Some(false), 0)
+            (Ok(false), 0)
         );
     }
 
@@ -471,11 +444,11 @@ mod tests {
         (0..3).for_each(|_| health.failed(Unreachable, false, 3, now));
         for _ in 0..10 {
             now += LONGEST_REST;
-            assert_eq!(health.admit(now), Some(true));
+            assert_eq!(health.admit(now), Ok(true));
             health.failed(Unreachable, true, 3, now);
         }
         assert_eq!(health.rests_until, Some(now + LONGEST_REST));
-        health.answered();
+        health.is_there();
         (0..100).for_each(|_| health.failed(Unreachable, false, 0, now));
         assert_eq!(health.rests_until, None, "0 is never");
     }
@@ -490,37 +463,14 @@ mod tests {
         one_body.end();
         one_body.end();
         assert_eq!(count(), 1);
-        other.failed(Trouble::Late);
-        assert!(!circuit.is_troubled.load(Relaxed), "its client was late");
+        assert!(!other.is_its_own(Trouble::Late), "its client was late");
+        drop(other);
         other_body.end();
         assert_eq!(count(), 1, "nobody waits for that one");
         let _third = circuit.enter(false).unwrap();
         assert_eq!(circuit.enter(true).unwrap_err(), Closed::Busy);
         one.answered();
         assert_eq!(count(), 1);
-    }
-
-    #[test]
-    fn retries_end_where_most_fail_and_come_back() {
-        let mut health = Health::default();
-        let now = Instant::now();
-        let retries = (0..1000).filter(|_| {
-            let may = health.may_retry();
-            health.failed(Unreachable, false, 0, now);
-            may
-        });
-        assert_eq!(retries.count(), 50);
-        (0..600).for_each(|_| health.answered());
-        assert!(health.may_retry());
-        // One in twenty that fails is always tried again.
-        for number in 0..1000 {
-            if number % 20 == 0 {
-                assert!(health.may_retry());
-                health.failed(Unreachable, false, 0, now);
-            } else {
-                health.answered();
-            }
-        }
     }
 
     #[test]
@@ -542,7 +492,7 @@ mod tests {
         let circuit = circuit();
         circuit.enter(false).unwrap().failed(Unreachable);
         assert!(circuit.is_troubled.load(Relaxed));
-        (0..FAILURE).for_each(|_| circuit.enter(false).unwrap().answered());
+        circuit.enter(false).unwrap().answered();
         assert!(!circuit.is_troubled.load(Relaxed));
     }
 }

@@ -1,5 +1,7 @@
 //! Every way in which a request can fail, and the one place that turns each into an answer.
 
+use std::time::Duration;
+
 use http::{HeaderValue, Response, StatusCode, header};
 use serde_json::json;
 use splittoken_routing::Denied;
@@ -7,9 +9,9 @@ use splittoken_token::JwsError;
 
 use crate::{body::ResponseBody, circuit::Closed, gate::GateError, upstream::UpstreamError};
 
-/// How long a client should wait before it tries again, in seconds: the store and the provider are looked for
-/// again within about a second.
-const RETRY_AFTER: &str = "1";
+/// How long a client should wait before it tries again: the store and the provider are looked for again within about
+/// a second.
+const SOON: Duration = Duration::from_secs(1);
 
 /// What is said in place of `CONNECT` and `TRACE`; a rule may take fewer (RFC 9110 §15.5.6).
 const SERVED_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
@@ -76,6 +78,8 @@ pub(crate) enum ProviderFailure {
     Unreachable(&'static str),
     /// As many requests wait for it as may.
     Busy,
+    /// It could not be reached too often, and is left alone for so long.
+    Resting(Duration),
     /// Not in time.
     Timeout,
     /// It answered with something that must not be released; the reason is for logs.
@@ -156,13 +160,13 @@ impl Failure {
             Self::TooManyMisses => {
                 let text = "Too many unknown tokens came from this address. Try again later.";
                 Answer::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", text)
-                    .retry_later()
+                    .retry_after(SOON)
                     .done()
             }
             Self::TooManyConnections(_) => {
                 let text = "There are as many connections as may be. Try again soon.";
                 Answer::new(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", text)
-                    .retry_later()
+                    .retry_after(SOON)
                     .done()
             }
             Self::TokenInQuery => {
@@ -175,7 +179,7 @@ impl Failure {
             Self::Unavailable(_) => {
                 let text = "Tokens can be neither checked nor issued right now. Try again soon.";
                 Answer::new(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", text)
-                    .retry_later()
+                    .retry_after(SOON)
                     .done()
             }
             Self::NoBackend(_) => {
@@ -209,12 +213,12 @@ impl Failure {
 }
 
 fn not_asked(closed: Closed) -> Response<ResponseBody> {
-    let text = match closed {
-        Closed::Busy => "The upstream has more to do than it can. Try again soon.",
-        Closed::Resting => "The upstream cannot be reached. Try again soon.",
+    let (text, wait) = match closed {
+        Closed::Busy => ("The upstream has more to do than it can. Try again soon.", SOON),
+        Closed::Resting(rest) => ("The upstream cannot be reached. Try again later.", rest),
     };
     Answer::new(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", text)
-        .retry_later()
+        .retry_after(wait)
         .done()
 }
 
@@ -278,19 +282,19 @@ impl ProviderFailure {
         match self {
             Self::Unreachable(reason) | Self::Untrusted(reason) => reason,
             Self::Busy => "provider_busy",
+            Self::Resting(_) => "provider_resting",
             Self::Timeout => "provider_timeout",
         }
     }
 
     fn answer(self) -> Answer {
         match self {
-            Self::Unreachable(_) => {
-                let text = "The identity provider cannot be reached.";
-                Answer::new(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", text).retry_later()
-            }
+            Self::Unreachable(_) => unreachable_provider(SOON),
+            Self::Resting(rest) => unreachable_provider(rest),
             Self::Busy => {
                 let text = "Too many requests wait for the identity provider. Try again soon.";
-                Answer::new(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", text).retry_later()
+                Answer::new(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", text)
+                    .retry_after(SOON)
             }
             Self::Timeout => {
                 let text = "The identity provider did not answer in time.";
@@ -307,6 +311,11 @@ impl ProviderFailure {
             }
         }
     }
+}
+
+fn unreachable_provider(wait: Duration) -> Answer {
+    let text = "The identity provider cannot be reached.";
+    Answer::new(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", text).retry_after(wait)
 }
 
 /// What an answer says to people, for those who read no JSON.
@@ -333,8 +342,10 @@ impl Answer {
         self
     }
 
-    fn retry_later(self) -> Self {
-        self.header(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER))
+    /// In whole seconds, of which it takes at least one (RFC 9110 §10.2.3).
+    fn retry_after(self, wait: Duration) -> Self {
+        let whole = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        self.header(header::RETRY_AFTER, HeaderValue::from(whole.max(1)))
     }
 
     /// RFC 6749 §5.1, and the same for errors.
@@ -411,7 +422,25 @@ mod tests {
         ] {
             assert_eq!(failure.response("r").status().as_u16(), status, "{failure:?}");
         }
-        let response = Failure::Unavailable("x").response("r");
-        assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+    }
+
+    #[test]
+    fn clients_are_told_when_to_come_back() {
+        let resting = |millis| Closed::Resting(Duration::from_millis(millis));
+        for (failure, seconds) in [
+            (Failure::Unavailable("x"), "1"),
+            (Failure::TooManyMisses, "1"),
+            (Failure::Upstream(UpstreamError::Closed(Closed::Busy)), "1"),
+            (Failure::Upstream(UpstreamError::Closed(resting(1))), "1"),
+            (Failure::Upstream(UpstreamError::Closed(resting(29_001))), "30"),
+            (Failure::Upstream(UpstreamError::Closed(resting(30_000))), "30"),
+            (
+                Failure::Provider(ProviderFailure::Resting(Duration::from_secs(4))),
+                "4",
+            ),
+        ] {
+            let response = failure.response("r");
+            assert_eq!(response.headers()[header::RETRY_AFTER], seconds, "{failure:?}");
+        }
     }
 }

@@ -37,6 +37,7 @@ mod metrics;
 mod misses;
 mod random;
 mod request;
+mod retry_budget;
 mod served_counters;
 mod settings;
 mod snapshot;

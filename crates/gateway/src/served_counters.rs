@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use prometheus_client::encoding::DescriptorEncoder;
 use splittoken_routing::{RouteTable, ServedRoute, ServedRule};
 
-use crate::metrics::encode_counters;
+use crate::{metrics::encode_counters, retry_budget::RetryBudget};
 
 const CODES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
@@ -29,19 +29,23 @@ pub(crate) fn status_class(status: StatusCode) -> &'static str {
     CODES.get(class(status)).copied().unwrap_or("other")
 }
 
-/// How a rule's requests were answered, by status class.
+/// How a rule's requests were answered.
 #[derive(Debug, Default)]
-pub(crate) struct RuleCounters([AtomicU64; CODES.len()]);
+pub(crate) struct RuleCounters {
+    /// By status class.
+    answers: [AtomicU64; CODES.len()],
+    pub(crate) retries: RetryBudget,
+}
 
 impl RuleCounters {
     pub(crate) fn count(&self, status: StatusCode) {
-        if let Some(counter) = self.0.get(class(status)) {
+        if let Some(counter) = self.answers.get(class(status)) {
             counter.fetch_add(1, Relaxed);
         }
     }
 
     fn counted(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let counts = self.0.iter().map(|counter| counter.load(Relaxed));
+        let counts = self.answers.iter().map(|counter| counter.load(Relaxed));
         CODES.into_iter().zip(counts).filter(|(_, count)| *count > 0)
     }
 }

@@ -142,7 +142,7 @@ async fn ask(issuer: &Issuer, call: TokenCall) -> Result<ProviderAnswer, Failure
     let waiting = issuer.circuit.enter(false).map_err(|closed| {
         Failure::Provider(match closed {
             Closed::Busy => ProviderFailure::Busy,
-            Closed::Resting => ProviderFailure::Unreachable("provider_resting"),
+            Closed::Resting(rest) => ProviderFailure::Resting(rest),
         })
     })?;
     let started = Instant::now();

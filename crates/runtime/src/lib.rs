@@ -10,6 +10,7 @@
 
 mod admin;
 mod drain;
+mod open_files;
 mod readiness;
 mod signals;
 mod tasks;
@@ -18,8 +19,9 @@ mod traces;
 
 pub use admin::{AdminError, AdminServer, JsonPage};
 pub use drain::{Drain, DrainPhase, DrainTimes};
+pub use open_files::raise_open_files;
 pub use readiness::{Readiness, ReadyGuard};
 pub use signals::{Signals, StopSignal};
 pub use tasks::joined;
 pub use telemetry::{LogFormat, TelemetryError, init_logs};
-pub use traces::{CollectorUrl, Traces, TracesError};
+pub use traces::{Collector, CollectorUrl, Traces, TracesError};

@@ -7,8 +7,10 @@
 //!
 //! Whoever ends a span never waits: what a collector does not take in time is dropped.
 
+mod collector;
+
 use std::{
-    str::FromStr,
+    io,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
@@ -16,11 +18,7 @@ use std::{
     time::Duration,
 };
 
-use async_trait::async_trait;
-use bytes::Bytes;
-use http::{Request, Response};
 use opentelemetry::{Context, trace::TracerProvider as _};
-use opentelemetry_http::{HttpClient, HttpError};
 use opentelemetry_otlp::{
     ExporterBuildError, Protocol, RetryPolicy, SpanExporter as OtlpExporter, WithExportConfig as _,
     WithHttpConfig as _,
@@ -40,7 +38,9 @@ use prometheus_client::{
 };
 use thiserror::Error;
 use tokio::runtime::Handle;
-use url::Url;
+
+use self::collector::{Cause, Sender};
+pub use self::collector::{Collector, CollectorUrl};
 
 /// The most spans that wait for the collector: some seconds of a busy gateway that samples 1 in 100.
 const QUEUE: usize = 4096;
@@ -53,52 +53,24 @@ const EXPORT: Duration = Duration::from_secs(5);
 /// How long the end of the process waits for the last spans to be taken.
 const FLUSH: Duration = Duration::from_secs(2);
 
-/// Where a collector takes spans.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CollectorUrl(Url);
-
-impl CollectorUrl {
-    /// Where spans go (OTLP specification, "Endpoint URLs for OTLP/HTTP").
-    fn traces(&self) -> String {
-        format!("{}/v1/traces", self.0.as_str().trim_end_matches('/'))
-    }
-
-    fn is_plain(&self) -> bool {
-        self.0.scheme() == "http"
-    }
-}
-
-impl FromStr for CollectorUrl {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const EXPECTED: &str =
-            "expected a URL such as http://collector:4318, without user, password, query or fragment";
-        let url = Url::parse(text).map_err(|_| EXPECTED)?;
-        let is_bare = url.username().is_empty()
-            && url.password().is_none()
-            && url.query().is_none()
-            && url.fragment().is_none();
-        let is_http = matches!(url.scheme(), "http" | "https") && url.has_host();
-        // The specification puts it there.
-        let has_its_path = url.path().trim_end_matches('/').ends_with("/v1/traces");
-        if has_its_path {
-            return Err("expected a URL without /v1/traces, which is added");
-        }
-        if is_bare && is_http {
-            Ok(Self(url))
-        } else {
-            Err(EXPECTED)
-        }
-    }
-}
-
 /// Why spans cannot be exported.
 #[derive(Debug, Error)]
 pub enum TracesError {
     /// No HTTP client: there are no certificate authorities on this machine, say.
     #[error("the client for the collector cannot be set up")]
     Client(#[source] reqwest::Error),
+    /// Certificate authorities for a collector that shows no certificate.
+    #[error("certificate authorities are given, but the collector's URL is not https://")]
+    NotHttps,
+    /// There is no file with certificate authorities that can be read.
+    #[error("cannot read the collector's certificate authorities")]
+    Unreadable(#[source] io::Error),
+    /// The file has no certificate in it.
+    #[error("there is no certificate in PEM for the collector")]
+    NoAuthorities,
+    /// What is in it cannot be used.
+    #[error("the collector's certificate authorities cannot be used")]
+    Authorities(#[source] reqwest::Error),
     /// The library refuses its settings, some of which are in `OTEL_*` variables.
     #[error("the exporter of spans cannot be set up")]
     Exporter(#[source] ExporterBuildError),
@@ -109,6 +81,9 @@ impl TracesError {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Client(_) => "traces_client",
+            Self::NotHttps => "traces_not_https",
+            Self::Unreadable(_) => "traces_ca_unreadable",
+            Self::NoAuthorities | Self::Authorities(_) => "traces_ca",
             Self::Exporter(_) => "traces_exporter",
         }
     }
@@ -132,15 +107,17 @@ impl Traces {
     /// `trace_spans` of `registry`.
     pub fn start(
         service: &'static str,
-        collector: &CollectorUrl,
+        collector: &Collector,
         runtime: Handle,
         registry: &mut Registry,
     ) -> Result<Self, TracesError> {
         let counts = Family::<SpanLabels, Counter>::default();
         registry.register("trace_spans", "Spans by what became of them", counts.clone());
         let waiting = Arc::new(AtomicUsize::new(0));
+        let cause = Cause::default();
         let exporter = Counted {
-            inner: exporter(collector, runtime)?,
+            inner: exporter(collector, runtime, cause.clone())?,
+            cause,
             waiting: Arc::clone(&waiting),
             counts: counts.clone(),
             is_failing: AtomicBool::new(false),
@@ -179,52 +156,16 @@ impl Traces {
     }
 }
 
-fn exporter(collector: &CollectorUrl, runtime: Handle) -> Result<OtlpExporter, TracesError> {
-    let builder = reqwest::Client::builder()
-        .http1_only()
-        .no_proxy()
-        .no_gzip()
-        .no_brotli()
-        .no_zstd()
-        .no_deflate()
-        .referer(false)
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .timeout(EXPORT);
-    // In the clear there is nobody to verify, and a slim image may have no roots.
-    let builder = if collector.is_plain() {
-        builder.tls_certs_only(Vec::new())
-    } else {
-        builder.https_only(true)
-    };
-    let client = builder.build().map_err(TracesError::Client)?;
+fn exporter(collector: &Collector, runtime: Handle, cause: Cause) -> Result<OtlpExporter, TracesError> {
     OtlpExporter::builder()
         .with_http()
-        .with_http_client(Sender { client, runtime })
+        .with_http_client(Sender::new(collector, runtime, cause)?)
         .with_protocol(Protocol::HttpBinary)
-        .with_endpoint(collector.traces())
+        .with_endpoint(collector.url.traces())
         .with_timeout(EXPORT)
         .with_retry_policy(RetryPolicy::recommended().with_max_retries(1))
         .build()
         .map_err(TracesError::Exporter)
-}
-
-/// An HTTP client that works from a thread without a runtime: its requests run on one that there is.
-#[derive(Debug)]
-struct Sender {
-    client: reqwest::Client,
-    runtime: Handle,
-}
-
-#[async_trait]
-impl HttpClient for Sender {
-    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let client = self.client.clone();
-        let sent = self
-            .runtime
-            .spawn(async move { client.send_bytes(request).await });
-        sent.await?
-    }
 }
 
 /// Takes no more spans than the queue holds, so that each one that is not sent is counted.
@@ -266,6 +207,7 @@ impl SpanProcessor for Bounded {
 #[derive(Debug)]
 struct Counted {
     inner: OtlpExporter,
+    cause: Cause,
     waiting: Arc<AtomicUsize>,
     counts: Family<SpanLabels, Counter>,
     /// Whether the last batch was not taken.
@@ -283,7 +225,10 @@ impl SpanExporter for Counted {
             .inc_by(number as u64);
         let is_failing = outcome.is_err();
         match (self.is_failing.swap(is_failing, Relaxed), &outcome) {
-            (false, Err(error)) => tracing::warn!(%error, "the collector does not take spans"),
+            (false, Err(error)) => {
+                let cause = self.cause.text();
+                tracing::warn!(%error, cause, "the collector does not take spans");
+            }
             (true, Ok(())) => tracing::info!("the collector takes spans again"),
             _ => {}
         }
@@ -300,36 +245,5 @@ impl SpanExporter for Counted {
 
     fn set_resource(&mut self, resource: &Resource) {
         self.inner.set_resource(resource);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn collectors_are_urls_without_secrets() {
-        for (text, traces) in [
-            ("http://collector:4318", "http://collector:4318/v1/traces"),
-            ("http://collector:4318/", "http://collector:4318/v1/traces"),
-            ("https://[::1]/otlp/", "https://[::1]/otlp/v1/traces"),
-        ] {
-            assert_eq!(
-                text.parse::<CollectorUrl>().map(|url| url.traces()),
-                Ok(traces.to_owned())
-            );
-        }
-        for text in [
-            "",
-            "collector:4318",
-            "grpc://collector:4317",
-            "http://",
-            "http://user@collector",
-            "http://:secret@collector",
-            "http://collector?key=secret",
-            "http://collector#a",
-        ] {
-            assert!(text.parse::<CollectorUrl>().is_err(), "{text}");
-        }
     }
 }

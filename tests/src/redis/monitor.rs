@@ -12,7 +12,7 @@ use crate::wait;
 /// A thread writes this soon after a command what it was.
 const LATE: Duration = Duration::from_secs(10);
 
-/// A watcher of one Redis, until that Redis ends or says nothing for five seconds.
+/// A watcher of one Redis, until that Redis ends.
 #[derive(Debug)]
 pub struct Monitor {
     seen: Arc<Mutex<Vec<u8>>>,
@@ -21,6 +21,7 @@ pub struct Monitor {
 impl Monitor {
     pub(super) fn start(mut connection: Connection) -> Result<Self> {
         connection.command(&["MONITOR"])?;
+        connection.wait_for_ever()?;
         let seen = Arc::<Mutex<Vec<u8>>>::default();
         let lines = Arc::clone(&seen);
         thread::spawn(move || {

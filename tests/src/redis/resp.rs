@@ -62,7 +62,12 @@ impl Connection {
         self.exchange(&words)
     }
 
-    /// The next line that Redis sends by itself, after `MONITOR`; `None` when nothing came for 5 seconds.
+    /// From now on reads wait until something comes, or Redis ends.
+    pub(super) fn wait_for_ever(&self) -> Result<()> {
+        Ok(self.stream.get_ref().set_read_timeout(None)?)
+    }
+
+    /// The next line that Redis sends by itself, after `MONITOR`; `None` when nothing came for 5 seconds, or at its end.
     pub fn receive(&mut self) -> Option<Reply> {
         self.read().ok()
     }

@@ -196,7 +196,7 @@ fn it_shows_nothing_secret() -> Result<()> {
         ("the password", password),
         ("a token", token),
         ("a JWT", jwt.split('.').nth(1).unwrap_or_default().to_owned()),
-        ("a JWT's beginning", "eyJ".to_owned()),
+        ("a JWT's beginning", jwt[..8].to_owned()),
     ];
     for page in ["/config", "/config/digest", "/metrics", "/readyz"] {
         let text = gateway.admin(page)?.text();

@@ -15,6 +15,7 @@ use splittoken_tests::stand::{Addresses, Stand, request};
 use splittoken_tests::wait;
 use splittoken_tests::wire::answer;
 
+use crate::exposition::Exposition;
 use crate::scrape;
 
 fn routes(to: &Addresses) -> String {
@@ -66,6 +67,13 @@ fn the_page_documents_exactly_what_there_is() -> Result<()> {
     documented.dedup_by(|a, b| a.0 == b.0);
     assert_eq!(documented.len(), number, "a metric is there twice");
     let gateway = busy_gateway()?;
+    // Some of it is counted a little after the answers. What has come by the end of this wait is what there is.
+    let is_whole = |now: Exposition| {
+        now.families.len() >= number && now.families.values().all(|family| !family.samples.is_empty())
+    };
+    let _ = wait::until_true(Duration::from_secs(20), "every metric to have a sample", || {
+        scrape(&gateway).is_ok_and(is_whole)
+    });
     let exposition = scrape(&gateway)?;
     let mut exposed = Vec::new();
     for (name, family) in &exposition.families {
@@ -253,11 +261,14 @@ fn gauges_follow_what_they_measure() -> Result<()> {
         .spec(&json!({"hostnames": ["second.example"]}));
     let both = [first, second].map(String::from).concat();
     stand.gateway.write_routes(&both)?;
-    wait::until_true(limit, "two routes", || gauge("routes").is_ok_and(|now| now == 2))?;
+    wait::until_true(limit, "two routes", || {
+        gauge("routes").is_ok_and(|now| now == 2) && gauge("config_generation").is_ok_and(|now| now > 1)
+    })?;
     assert_eq!(gauge("config_generation")?, 2);
     stand.gateway.write_routes("kind: [")?;
     wait::until_true(limit, "the bad edit", || {
         gauge("config_failing").is_ok_and(|now| now == 1)
+            && gauge("config_rejected_total").is_ok_and(|now| now > 0)
     })?;
     assert_eq!((gauge("routes")?, gauge("config_rejected_total")?), (2, 1));
     Ok(())

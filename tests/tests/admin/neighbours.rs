@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use splittoken_tests::caller::Caller;
 use splittoken_tests::gateway::Gateway;
+use splittoken_tests::hand::Listener;
 use splittoken_tests::http2::Http2;
 use splittoken_tests::http2_upstream::Http2Upstream;
 use splittoken_tests::raw::Client;
@@ -17,7 +18,7 @@ use splittoken_tests::stand::{Addresses, Stand, request};
 use splittoken_tests::wire::{Step, answer};
 use splittoken_tests::{ports, wait};
 
-use crate::{Listener, scrape};
+use crate::{Listener as Secured, scrape};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -51,20 +52,7 @@ fn open_rules(to: &Addresses, upstreams: &[String]) -> String {
 #[test]
 fn connections_to_upstreams_are_counted_at_both_ends() -> Result<()> {
     let http2 = Http2Upstream::start()?;
-    let stand = Stand::built(
-        |to| {
-            let rules = json!([
-                {"name": "one", "authentication": "Disabled", "matches": [{"path": {"value": "/1"}}],
-                 "backendRefs": [{"url": to.upstream}]},
-                {"name": "two", "authentication": "Disabled", "matches": [{"path": {"value": "/2"}}],
-                 "backendRefs": [{"url": http2.url(), "protocol": "HTTP2"}]},
-            ]);
-            Route::new(&to.issuer, &to.upstream)
-                .spec(&json!({"rules": rules}))
-                .into()
-        },
-        |gateway| gateway.arguments(&["--threads", "1"]),
-    )?;
+    let stand = Stand::of_both_versions(&http2, |gateway| gateway.arguments(&["--threads", "1"]))?;
     let gateway = &stand.gateway;
     for (path, protocol) in [("/1", "http1"), ("/2", "http2")] {
         for _ in 0..3 {
@@ -132,8 +120,9 @@ fn tries_that_fail_are_counted_with_their_reason() -> Result<()> {
 
 #[test]
 fn requests_are_counted_by_protocol_and_while_they_last() -> Result<()> {
+    let by_hand = Listener::start()?;
     let stand = Stand::built(
-        |to| open_rules(to, std::slice::from_ref(&to.upstream)),
+        |to| open_rules(to, &[to.upstream.clone(), by_hand.url()]),
         |gateway| gateway.arguments(&["--http2-cleartext"]),
     )?;
     let (gateway, host) = (&stand.gateway, stand.gateway.host());
@@ -148,14 +137,13 @@ fn requests_are_counted_by_protocol_and_while_they_last() -> Result<()> {
     // The connections of the first three are gone, that of the others is there.
     assert_eq!(value(gateway, "client_requests_total", &one)?, 3);
     assert_eq!(value(gateway, "client_requests_total", &two)?, 5);
-    stand.upstream.steps(vec![
-        Step::Send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n12".to_vec()),
-        Step::Wait(Duration::from_secs(2)),
-        Step::Send(b"34".to_vec()),
-    ]);
     let mut slow = Client::connect(gateway.address())?;
-    slow.send(request(&host, "GET /0", &[], ""))?;
+    slow.send(request(&host, "GET /1", &[], ""))?;
+    let mut upstream = by_hand.accept()?;
+    upstream.until("\r\n\r\n")?;
+    upstream.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n12")?;
     becomes(gateway, "requests_in_flight", &one, 1)?;
+    upstream.send("34")?;
     slow.read()?.context("no answer")?;
     becomes(gateway, "requests_in_flight", &one, 0)?;
     assert_eq!(value(gateway, "client_requests_total", &one)?, 4);
@@ -165,7 +153,7 @@ fn requests_are_counted_by_protocol_and_while_they_last() -> Result<()> {
 
 #[test]
 fn tls_handshakes_and_the_end_of_certificates() -> Result<()> {
-    let listener = Listener::new()?;
+    let listener = Secured::new()?;
     let stand = Stand::built(
         |to| open_rules(to, std::slice::from_ref(&to.upstream)),
         |gateway| gateway.arguments(&listener.arguments()),
@@ -196,7 +184,8 @@ fn tls_handshakes_and_the_end_of_certificates() -> Result<()> {
         Ok(String::from_utf8(output.stdout)?.trim().parse()?)
     };
     let file = listener.folder.path().join("web/tls.crt");
-    assert_eq!(expiry()?, end(&file)?);
+    let before = end(&file)?;
+    assert_eq!(expiry()?, before);
     let output = std::process::Command::new("openssl")
         .args([
             "req",
@@ -226,7 +215,7 @@ fn tls_handshakes_and_the_end_of_certificates() -> Result<()> {
         String::from_utf8_lossy(&output.stderr)
     );
     let renewed = end(&file)?;
-    ensure!(renewed != expiry()?, "it ends as before");
+    ensure!(renewed != before, "it ends as before");
     wait::until_true(LIMIT, "the renewed certificate", || {
         expiry().is_ok_and(|now| now == renewed)
     })

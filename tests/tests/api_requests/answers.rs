@@ -108,7 +108,7 @@ fn every_bad_token_gets_the_same_answer() -> Result<()> {
 
 /// A token that worked a moment ago, and so lies in the cache, until it expired.
 fn expired(stand: &Stand) -> Result<String> {
-    let token = stand.token(&json!({"exp": now() + 3}))?;
+    let token = stand.token(&json!({"exp": now() + 10}))?;
     assert_eq!(stand.get("/orders", &token)?.status, 200);
     wait::until_true(Duration::from_secs(60), "the end of a token", || {
         stand

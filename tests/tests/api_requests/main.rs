@@ -47,6 +47,8 @@ fn routes(to: &Addresses) -> String {
             json!({"timeouts": {"backendRequest": "500ms"}, "retries": {"maxRetries": 2}}),
         ),
         ("idle", json!({"timeouts": {"idle": "1s"}})),
+        ("head", json!({"timeouts": {"request": "2s"}})),
+        ("patient", json!({"timeouts": {"idle": "4s"}})),
     ]
     .into_iter()
     .map(|(name, more)| rule(name, &to.upstream, more))

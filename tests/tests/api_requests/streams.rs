@@ -112,12 +112,13 @@ fn both_directions_at_once() -> Result<()> {
 fn an_upstream_that_a_client_does_not_read_from_has_to_wait() -> Result<()> {
     let halves = halves()?;
     let client = halves.client("GET /download", &[])?;
-    let mut upstream = halves.upstream.accept()?.patience(Duration::from_secs(2))?;
+    let mut upstream = halves.upstream.accept()?;
     upstream.until("\r\n\r\n")?;
     upstream.send(format!(
         "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n",
         2 * TOO_MUCH
     ))?;
+    let mut upstream = upstream.patience(Duration::from_secs(2))?;
     let written = write_until_full(&mut upstream)?;
     println!("the upstream could write {} KiB", written / 1024);
     ensure!(written < TOO_MUCH, "{written} bytes are in the gateway");

@@ -137,7 +137,7 @@ impl Place {
         let start = Instant::now();
         let mut stream = TcpStream::connect(self.address())?;
         stream.write_all(bytes)?;
-        thread::sleep(Duration::from_secs(70));
+        thread::sleep(Duration::from_secs(80));
         let mut received = Vec::new();
         stream.set_read_timeout(Some(Duration::from_secs(20)))?;
         match stream.read_to_end(&mut received) {
@@ -232,7 +232,7 @@ fn slow_clients() -> Vec<Slow<'static>> {
         ),
         (
             "HTTP/1.1: an answer that is not read",
-            [60, 95],
+            [60, 110],
             Box::new(|place| place.unread(&place.gate.bytes("GET /large HTTP/1.1⏎Host: {host}⏎{auth}⏎⏎"))),
         ),
         ("TLS: nothing", [4, 20], Box::new(|place| drips(place.tls, &[]))),
@@ -335,7 +335,7 @@ fn slow_clients() -> Vec<Slow<'static>> {
         ),
         (
             "HTTP/2: an answer that is not read",
-            [60, 95],
+            [60, 110],
             Box::new(|place| {
                 let most = 0x7fff_ffff;
                 let frames = [

@@ -6,6 +6,7 @@ use splittoken_tests::apiserver::ApiServer;
 use splittoken_tests::helm::Helm;
 use splittoken_tests::installation::Installation;
 use splittoken_tests::kube::Kube;
+use splittoken_tests::wait;
 
 use super::everything;
 use super::release::Release;
@@ -140,7 +141,14 @@ fn whoever_may_edit_a_namespace_may_edit_its_routes_but_not_what_is_said_of_them
                 "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": team}],
             }))?;
         }
-        ApiServer::shared()?.as_bearer(&kube.token_of(&team, &name)?)
+        let somebody = ApiServer::shared()?.as_bearer(&kube.token_of(&team, &name)?)?;
+        let last = if to.contains(&"edit") { "create" } else { "get" };
+        // The API server notices a role a moment later, and of both the view came first.
+        wait::until_true(wait::START, "the roles to be noticed", || {
+            let may = |verb: &str| somebody.may(verb, "splittokenroutes.splittoken.dev", &team);
+            may("get").is_ok_and(|may| may) && may(last).is_ok_and(|may| may)
+        })?;
+        Ok(somebody)
     };
     let (viewer, editor) = (bound(&["view"])?, bound(&["view", "edit"])?);
     for kind in [

@@ -48,7 +48,11 @@ fn everything() -> Value {
             "minDrain": "1m30s",
             "drain": "500ms",
             "threads": 2,
-            "tracing": {"otlpEndpoint": "http://collector.monitoring:4318", "sampling": 0.5},
+            "tracing": {
+                "otlpEndpoint": "https://collector.monitoring:4318", "sampling": 0.5,
+                "caSecret": "collector-ca", "caKey": "tls.crt",
+                "headersSecret": "collector-key", "headersKey": "otlp",
+            },
             "podAnnotations": {"a": "b"},
             "podLabels": {"team": "edge"},
             "serviceAccount": {"annotations": {"a": "gateway"}},
@@ -154,7 +158,11 @@ fn install_monitoring_kinds(kube: &Kube) -> Result<()> {
                 }}}],
             },
         }))?;
-        wait::until_true(wait::START, kind, || kube.list(kind, "default", "").is_ok())?;
+        // It is told of a moment after it is served, and helm and kubectl go by what is told.
+        wait::until_true(wait::START, kind, || {
+            let told = kube.get("/apis/monitoring.coreos.com/v1");
+            kube.list(kind, "default", "").is_ok() && told.is_ok_and(|told| told.text().contains(plural))
+        })?;
     }
     Ok(())
 }

@@ -35,7 +35,25 @@ impl Release {
             store: ports::free()?,
         };
         release.upgrade(values)?;
+        release.wait_accounts()?;
         Ok(release)
+    }
+
+    /// Waits until the API server has noticed what the accounts may do, by each of the roles.
+    fn wait_accounts(&self) -> Result<()> {
+        let (operator, gateway) = (self.account("operator")?, self.account("gateway")?);
+        let own = self.namespace();
+        for (account, resource, namespace) in [
+            (&operator, "configmaps", own),
+            (&operator, "splittokenroutes.splittoken.dev", ""),
+            (&operator, "endpointslices.discovery.k8s.io", "default"),
+            (&gateway, "configmaps", own),
+        ] {
+            wait::until_true(wait::START, &format!("a permission to list {resource}"), || {
+                account.may("list", resource, namespace).is_ok_and(|may| may)
+            })?;
+        }
+        Ok(())
     }
 
     pub(super) fn upgrade(&self, mut values: Value) -> Result<()> {

@@ -62,6 +62,10 @@ fn a_value_that_is_no_good_is_refused_by_its_name() -> Result<()> {
                 vec!["/gateway/tracing/otlpEndpoint", "does not match"],
             ),
             (
+                json!({"gateway": {"tracing": {"otlpEndpoint": "http://collector:4318", "caSecret": "ca"}}}),
+                vec!["/gateway/tracing/otlpEndpoint", "does not match"],
+            ),
+            (
                 json!({"gateway": {"proxyProtocol": true}}),
                 vec!["/gateway/trustedProxies", "minItems"],
             ),

@@ -1,6 +1,6 @@
 //! What a value changes.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use splittoken_tests::helm::{Helm, Rendered, arguments};
 
@@ -336,5 +336,41 @@ fn spans_go_where_the_values_say_and_nowhere_without_them() -> Result<()> {
         let found: Vec<&str> = arguments.into_iter().filter(about).collect();
         assert_eq!(found, expected);
     }
+    Ok(())
+}
+
+#[test]
+fn a_collector_s_authority_and_key_come_from_secrets() -> Result<()> {
+    let with = |endpoint: &str| {
+        let tracing = json!({"otlpEndpoint": endpoint, "caSecret": "ca", "headersSecret": "key"});
+        template(&json!({"gateway": {"tracing": tracing}}))
+    };
+    let rendered = with("https://collector:4318")?;
+    let gateway = pod(&rendered, "splittoken-gateway")?;
+    let container = &gateway["containers"][0];
+    ensure!(arguments(gateway).contains(&"--otlp-ca=/etc/splittoken/otlp-ca/ca.crt"));
+    assert_eq!(
+        container["env"],
+        json!([{
+            "name": "OTEL_EXPORTER_OTLP_HEADERS",
+            "valueFrom": {"secretKeyRef": {"name": "key", "key": "headers"}},
+        }])
+    );
+    let named = |list: &Value| {
+        let mut items = list.as_array().into_iter().flatten();
+        items.find(|item| item["name"] == "otlp-ca").cloned()
+    };
+    assert_eq!(
+        named(&gateway["volumes"]).context("no volume")?["secret"],
+        json!({"secretName": "ca", "items": [{"key": "ca.crt", "path": "ca.crt"}]})
+    );
+    assert_eq!(
+        named(&container["volumeMounts"]).context("no mount")?["mountPath"],
+        "/etc/splittoken/otlp-ca"
+    );
+    // Nobody is told anything where there is no collector.
+    let rendered = with("")?;
+    let text = pod(&rendered, "splittoken-gateway")?.to_string();
+    ensure!(!text.contains("otlp") && !text.contains("OTEL"), "{text}");
     Ok(())
 }

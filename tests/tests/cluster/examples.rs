@@ -10,7 +10,7 @@ use splittoken_tests::jwt;
 use splittoken_tests::oidc::Registration;
 use splittoken_tests::wait;
 
-use crate::shop::FIRST;
+use crate::shop::{FIRST, READY};
 
 /// `splittoken demo` runs it: its provider and its APIs are on loopback.
 const NOT_FOR_CLUSTERS: &str = "quickstart.yaml";
@@ -192,7 +192,7 @@ fn service((namespace, name, port): &(String, String, u64)) -> Value {
 fn wait(cluster: &Cluster, namespace: &str, route: &str, what: &str) -> Result<()> {
     let what = format!("--for={what}");
     let route = format!("splittokenroute/{route}");
-    let wait = ["--namespace", namespace, "wait", &what, &route, "--timeout=60s"];
+    let wait = ["--namespace", namespace, "wait", &what, &route, READY];
     cluster.kubectl(&wait).map(drop).with_context(|| {
         let get = ["--namespace", namespace, "get", &route, "--output=yaml"];
         cluster.kubectl(&get).unwrap_or_else(|error| error.to_string())

@@ -49,7 +49,10 @@ fn every_pod_answers(shop: &Shop, status: u16, token: &str) -> Result<()> {
     for url in pods(&shop.gateways()?, "/list")? {
         let headers = shop.headers(token);
         let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
-        shop.namespace.wait_for(status, &url, &headers)?;
+        wait::until_true(STEPS, &format!("{status} of every pod"), || {
+            let reply = shop.namespace.get(&url, &headers);
+            reply.is_ok_and(|reply| reply.status == status)
+        })?;
     }
     Ok(())
 }

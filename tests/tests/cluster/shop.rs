@@ -6,6 +6,10 @@ use splittoken_tests::cluster::{Cluster, Namespace, SYSTEM, Workload, finish_wat
 use splittoken_tests::helm::RELEASE;
 use splittoken_tests::oidc::Registration;
 
+/// For kubectl to wait for a status. Most are written at once; an operator that follows one that was killed waits for the
+/// end of its lease, which is after 15 s: ten times that.
+pub(crate) const READY: &str = "--timeout=150s";
+
 /// A release of the chart, as its users know it.
 #[derive(Clone, Copy)]
 pub(crate) struct Installation {
@@ -106,25 +110,21 @@ impl Shop {
         })
     }
 
-    /// Applies the route, and waits until it is Ready and tokens are given. A gateway is ready without its store, and says 503
-    /// until it has reached that.
+    /// Applies the route, and waits until it is Ready and tokens are given, by each pod and by the Service. A gateway is ready
+    /// without its store, and says 503 until it has reached that; kube-proxy lags behind pods that are ready.
     pub(crate) fn serve(&self, scopes: &[&str]) -> Result<()> {
         self.namespace.apply(&[self.route(scopes)])?;
         self.wait_ready()?;
         let arguments = self.token_arguments("orders:read");
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let urls = pods(&self.gateways()?, "/oauth/token")?;
+        let mut urls = pods(&self.gateways()?, "/oauth/token")?;
+        urls.push(self.url("/oauth/token"));
         finish_watching(self.namespace.watch(200, &urls, &arguments)?).map(drop)
     }
 
     /// Waits as a user would.
     pub(crate) fn wait_ready(&self) -> Result<()> {
-        let wait = [
-            "wait",
-            "--for=condition=Ready",
-            "splittokenroute/orders",
-            "--timeout=60s",
-        ];
+        let wait = ["wait", "--for=condition=Ready", "splittokenroute/orders", READY];
         self.namespace.kubectl(&wait).map(drop).with_context(|| {
             let status = self
                 .namespace

@@ -1,10 +1,11 @@
 //! The cluster itself, before anything of ours is on it.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use serde_json::Value;
 use splittoken_tests::cluster::{Cluster, Workload};
 use splittoken_tests::jwt;
 use splittoken_tests::oidc::Registration;
+use splittoken_tests::wait;
 
 #[test]
 fn pods_run_and_find_each_other_by_name_and_by_address() -> Result<()> {
@@ -42,10 +43,12 @@ fn a_rolled_deployment_loses_no_request() -> Result<()> {
     let counts = namespace.counts_after("load", 500)?;
     println!("{} requests while a Deployment was rolled", counts.sent);
     counts.expect_none_failed()?;
-    let answer = namespace.get("http://echo/", &[])?;
-    let echo: Value = serde_json::from_str(&answer.body)?;
-    ensure!(echo["message"] == "two", "{echo}");
-    Ok(())
+    // kube-proxy lags behind.
+    wait::until_true(wait::START, "the new ones to answer", || {
+        let answer = namespace.get("http://echo/", &[]);
+        let echo = answer.and_then(|answer| Ok(serde_json::from_str::<Value>(&answer.body)?));
+        echo.is_ok_and(|echo| echo["message"] == "two")
+    })
 }
 
 #[test]

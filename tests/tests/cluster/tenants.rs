@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use splittoken_tests::cluster::{Cluster, Release};
 use splittoken_tests::{secret, wait};
 
-use crate::shop::Shop;
+use crate::shop::{READY, Shop};
 
 /// The cluster's DNS may remember for half a minute that there was no such name, and gateways ask less and less often.
-const RESOLVED: Duration = Duration::from_secs(180);
+const RESOLVED: Duration = Duration::from_secs(300);
 
 #[test]
 fn a_tenant_takes_neither_a_host_nor_a_service_nor_a_secret_of_another() -> Result<()> {
@@ -82,9 +82,7 @@ fn a_bad_route_is_refused_and_the_good_ones_go_on() -> Result<()> {
 fn expect_reason(shop: &Shop, route: &str, condition: &str, reason: &str) -> Result<()> {
     let wanted = format!("--for=jsonpath={{.status.conditions[?(@.type=='{condition}')].reason}}={reason}");
     let route = format!("splittokenroute/{route}");
-    let outcome = shop
-        .namespace
-        .kubectl(&["wait", &wanted, &route, "--timeout=30s"]);
+    let outcome = shop.namespace.kubectl(&["wait", &wanted, &route, READY]);
     outcome.map(drop).with_context(|| {
         let object = shop.namespace.kubectl(&["get", &route, "--output=json"]);
         let object: Value = object
@@ -117,7 +115,7 @@ fn the_gateways_do_not_connect_to_the_api_server_for_a_tenant() -> Result<()> {
     ])?;
     let condition = "{.status.conditions[?(@.type=='Reachable')]";
     let wanted = format!("--for=jsonpath={condition}.reason}}=Unreachable");
-    tenant.kubectl(&["wait", &wanted, "splittokenissuer/login", "--timeout=30s"])?;
+    tenant.kubectl(&["wait", &wanted, "splittokenissuer/login", READY])?;
     let message = format!("--output=jsonpath={condition}.message}}");
     let message = tenant.kubectl(&["get", "splittokenissuer/login", &message])?;
     ensure!(message.contains("the address is not allowed here"), "{message}");
@@ -173,7 +171,7 @@ fn nor_do_they_connect_to_what_stands_behind_its_service() -> Result<()> {
     ])?;
     let accepted = "{.status.conditions[?(@.type=='Accepted')].reason}";
     let wanted = format!("--for=jsonpath={accepted}=UnsupportedValue");
-    tenant.kubectl(&["wait", &wanted, "splittokenissuer/direct", "--timeout=30s"])?;
+    tenant.kubectl(&["wait", &wanted, "splittokenissuer/direct", READY])?;
     // Until the cluster's DNS knows the name, it leads nowhere.
     let mut message = String::new();
     let output = "--output=jsonpath={.status.conditions[?(@.type=='Reachable')].message}";

@@ -14,9 +14,9 @@ use crate::shop::{FIRST, Shop};
 /// The Secret with the certificate.
 const SECRET: &str = "edge-tls";
 
-/// A kubelet looks at Secrets once in a minute or so, unless it is told otherwise, and a gateway at its files every two
-/// seconds.
-const RENEWED: Duration = Duration::from_secs(180);
+/// Ten times the minute or so after which a kubelet looks at Secrets, unless it is told otherwise; a gateway looks at its files
+/// every two seconds.
+const RENEWED: Duration = Duration::from_secs(600);
 
 /// The protocol that a client asks for, what an answer then says, and the name of its load.
 const PROTOCOLS: [(&str, &str, &str); 2] = [("h2", "HTTP/2.0", "load-2"), ("http/1.1", "HTTP/1.1", "load-1")];
@@ -44,6 +44,13 @@ impl Edge {
             token,
             authority,
         };
+        // kube-proxy lags behind the port of a Service that is new.
+        for (protocol, ..) in PROTOCOLS {
+            let arguments = this.arguments(protocol);
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            let namespace = &this.shop.namespace;
+            namespace.wait_for(200, &FIRST.secure_url("/list"), &arguments)?;
+        }
         Ok((this, certified))
     }
 

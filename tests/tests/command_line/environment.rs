@@ -128,7 +128,9 @@ impl Place {
         assert_eq!(forwarded, ["192.0.2.7, 127.0.0.1"], "the proxy is not trusted");
         gateway.terminate()?;
         assert_eq!(gateway.wait(PATIENCE)?.code(), Some(0));
-        wait::until_true(PATIENCE, "the last line", || gateway.text().contains("\"ended\""))?;
+        wait::until_true(PATIENCE, "the last line", || {
+            gateway.text().contains("\"ended\"") && gateway.text().ends_with('\n')
+        })?;
         let text = gateway.text();
         let lines = text
             .lines()

@@ -155,11 +155,11 @@ fn reader(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<V
     })
 }
 
-/// Starts a gateway that is to stay, and waits until `admin` says that it is ready.
+/// Starts a gateway that is to stay, and waits until `admin` says that it is ready. It may wait for its store for 15 s.
 fn start(arguments: &[&str], environment: &[(&str, &str)], admin: &str) -> Result<Process> {
     let mut process = Process::start("splittoken gateway", &command(arguments, environment)?)?;
     let (http, ready) = (Client::new()?, format!("http://{admin}/readyz"));
-    process.ready(wait::START, |_| {
+    process.ready(PATIENCE * 3, |_| {
         http.get(&ready).ok().filter(|answer| answer.status == 200)
     })?;
     Ok(process)

@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 
 use anyhow::Result;
+use splittoken_tests::certs::Authority;
 
 use super::{Desk, address, run};
 
@@ -115,6 +116,78 @@ fn values_that_are_none() -> Result<()> {
     Ok(())
 }
 
+/// Bounds and unit, for whoever does not know how the program is written.
+#[test]
+fn numbers_beyond_their_bounds() -> Result<()> {
+    let desk = Desk::new()?;
+    let many = "from 1 to 4294967295";
+    let any = "from 0 to 4294967295";
+    let mut failures = Vec::new();
+    for (option, bad, what, bounds) in [
+        ("--max-headers", "9", "a number of headers", "from 10 to 1000"),
+        ("--max-headers", "1001", "a number of headers", "from 10 to 1000"),
+        ("--max-streams", "0", "a number of requests", "from 1 to 1000"),
+        ("--max-streams", "many", "a number of requests", "from 1 to 1000"),
+        ("--max-connections", "0", "a number of connections", many),
+        ("--max-connections", "-1", "a number of connections", many),
+        ("--max-connections", "1e3", "a number of connections", many),
+        (
+            "--max-connections-per-address",
+            "-1",
+            "a number of connections",
+            any,
+        ),
+        ("--max-misses-per-address", "1.5", "a number of tokens", any),
+        ("--max-upstream-requests", "0", "a number of requests", many),
+        (
+            "--max-provider-requests",
+            "4294967296",
+            "a number of token requests",
+            many,
+        ),
+        ("--breaker-failures", "-1", "a number of failures", any),
+        ("--threads", "-1", "a number of threads", "from 1 to 1024"),
+        ("--trace-sampling", "-0.5", "a number", "from 0 to 1"),
+        ("--max-header-bytes", "1KiB", "4KiB", "to 1MiB"),
+        ("--max-token-request-bytes", "2MiB", "1KiB", "to 1MiB"),
+        ("--near-cache-bytes", "1KiB", "1MiB", "to 1TiB"),
+        ("--max-body-bytes", "0", "1B", "or more"),
+        ("--send-timeout", "2h", "1s", "to 1h"),
+    ] {
+        let says = format!("'{bad}' for '{option} <");
+        let expected = format!("expected {what} {bounds}");
+        let variable = option
+            .to_uppercase()
+            .replacen("--", "SPLITTOKEN_", 1)
+            .replace('-', "_");
+        for (arguments, environment) in [
+            (vec![option, bad], vec![]),
+            (vec![], vec![(variable.as_str(), bad)]),
+        ] {
+            let ran = gateway(&desk, &arguments, &environment)?;
+            let outcome = ran.is_refusal(&[&says, &expected]);
+            failures.extend(outcome.err().map(|error| format!("{option}: {error:#}")));
+        }
+    }
+    let port = run(&["operator", "--gateway-admin-port", "65536"], &[])?;
+    port.is_refusal(&[
+        "'65536'",
+        "--gateway-admin-port",
+        "expected a port from 1 to 65535",
+    ])?;
+    report(&failures);
+    Ok(())
+}
+
+/// It would be ignored, and whoever gave it would wait for spans.
+#[test]
+fn a_share_of_spans_for_nobody() -> Result<()> {
+    let desk = Desk::new()?;
+    let names = ["required", "--otlp-endpoint <URL>"];
+    gateway(&desk, &["--trace-sampling", "0.01"], &[])?.is_refusal(&names)?;
+    gateway(&desk, &[], &[("SPLITTOKEN_TRACE_SAMPLING", "1")])?.is_refusal(&names)
+}
+
 #[test]
 fn routes_that_cannot_be_read() -> Result<()> {
     let desk = Desk::new()?;
@@ -161,8 +234,8 @@ fn routes_that_cannot_be_read() -> Result<()> {
 #[test]
 fn ports_that_are_taken() -> Result<()> {
     let desk = Desk::new()?;
-    let taken = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-    let (_holder, taken) = (TcpListener::bind(taken)?, taken.to_string());
+    let holder = TcpListener::bind("127.0.0.1:0")?;
+    let taken = holder.local_addr()?.to_string();
     for flag in ["--listen", "--admin"] {
         let ran = gateway(&desk, &[flag, &taken], &[])?;
         ran.is_refusal(&[flag, &taken, "Address already in use"])?;
@@ -186,4 +259,28 @@ fn folders_that_cannot_be_written() -> Result<()> {
     let desk = Desk::new()?;
     let below = format!("{}/crds", desk.at("routes.yaml"));
     run(&["crd", "--out", &below], &[])?.is_refusal(&[&below])
+}
+
+#[test]
+fn authorities_of_a_collector() -> Result<()> {
+    let desk = Desk::new()?;
+    let good = desk.put("ca.pem", Authority::new()?.pem())?;
+    let bad = desk.put(
+        "bad.pem",
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+    )?;
+    let none = desk.put("no.pem", "nothing of the kind\n")?;
+    let (missing, folder) = (desk.at("missing"), desk.folder("folder")?);
+    gateway(&desk, &["--otlp-ca", &good], &[])?.is_refusal(&["required", "--otlp-endpoint"])?;
+    for (url, file, says) in [
+        ("http://127.0.0.1:1", &good, "not https://"),
+        ("https://127.0.0.1:1", &missing, "No such file"),
+        ("https://127.0.0.1:1", &folder, "directory"),
+        ("https://127.0.0.1:1", &none, "no certificate in PEM"),
+        ("https://127.0.0.1:1", &bad, "cannot be used"),
+    ] {
+        let ran = gateway(&desk, &["--otlp-endpoint", url, "--otlp-ca", file], &[])?;
+        ran.is_refusal(&["--otlp-endpoint, --otlp-ca", file, says])?;
+    }
+    Ok(())
 }

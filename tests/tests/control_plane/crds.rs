@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use splittoken_tests::apiserver::ApiServer;
 use splittoken_tests::installation::Installation;
 use splittoken_tests::kube::Kube;
+use splittoken_tests::wait;
 
 /// The definitions are installed, which means that no rule exceeds the cost budget.
 fn server() -> Result<(Installation, Kube)> {
@@ -171,6 +172,8 @@ fn the_server_fills_in_the_documented_defaults() -> Result<()> {
     Ok(())
 }
 
+const PLURALS: [&str; 2] = ["splittokenroutes", "splittokenissuers"];
+
 /// Names of columns, and what the rows have in them, in the order of the names of objects.
 fn shown(kube: &Kube, kind: &str, namespace: &str) -> Result<(Vec<String>, Vec<Vec<Value>>)> {
     let table = kube.table(kind, namespace)?;
@@ -255,8 +258,13 @@ fn kubectl_shows_the_columns_and_knows_the_short_name() -> Result<()> {
         }
         assert_eq!(json!(rows), expected, "{kind}");
     }
-    let group = kube.get("/apis/splittoken.dev/v1alpha1")?.json()?;
-    let resources = group["resources"].as_array().context("no resources")?;
+    // What is served is told a moment later.
+    let resources = wait::until(wait::START, "both resources to be told of", || {
+        let group = kube.get("/apis/splittoken.dev/v1alpha1").ok()?.json().ok()?;
+        let resources = group["resources"].as_array()?;
+        let is_there = |plural: &&str| resources.iter().any(|resource| resource["name"] == **plural);
+        PLURALS.iter().all(is_there).then(|| resources.clone())
+    })?;
     let of = |plural: &str| {
         resources
             .iter()
@@ -264,7 +272,7 @@ fn kubectl_shows_the_columns_and_knows_the_short_name() -> Result<()> {
             .context("not served")
     };
     assert_eq!(of("splittokenroutes")?["shortNames"], json!(["str"]));
-    for plural in ["splittokenroutes", "splittokenissuers"] {
+    for plural in PLURALS {
         assert_eq!(of(plural)?["categories"], json!(["splittoken"]));
     }
     Ok(())

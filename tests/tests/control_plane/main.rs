@@ -19,7 +19,7 @@ mod status;
 mod tenancy;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
@@ -116,6 +116,18 @@ fn wait_rendered(
 ) -> Result<()> {
     wait::until_true(AT_ONCE, &format!("{route} to be {what}"), || {
         rendered(plane).is_ok_and(|all| check(all.get(route)))
+    })
+}
+
+/// What a counter shows once it has stood still: a write is seen at the API server before it is counted.
+fn quiet(count: impl Fn() -> Result<u64>) -> Result<u64> {
+    let mut last = (count()?, Instant::now());
+    wait::until(wait::START, "a counter to stand still", || {
+        let now = count().ok()?;
+        if now != last.0 {
+            last = (now, Instant::now());
+        }
+        (last.1.elapsed() > Duration::from_secs(2)).then_some(now)
     })
 }
 

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use splittoken_tests::apiserver::ApiServer;
 use splittoken_tests::installation::Installation;
 use splittoken_tests::kube::Kube;
+use splittoken_tests::wait;
 
 use super::{apply_and_expect, expect, rendered, wait_rendered};
 
@@ -58,7 +59,7 @@ fn bad_objects_leave_every_other_route_as_it_is() -> Result<()> {
                 "metadata": {"name": format!("bad-{number}"), "namespace": plane.name}, "spec": spec,
             });
             // The definitions may take a moment to be looked at anew.
-            splittoken_tests::wait::until_true(super::AT_ONCE, "the server to take anything", || {
+            wait::until_true(wait::START, "the server to take anything", || {
                 plane.kube.apply(&object).is_ok()
             })?;
             // Those that name this installation are told what is wrong with them.

@@ -13,7 +13,10 @@ use splittoken_tests::installation::Installation;
 use splittoken_tests::mint::Mint;
 use splittoken_tests::wait;
 
-use super::{AT_ONCE, Stage, URLS, apply_and_expect, expect, rendered};
+use super::{AT_ONCE, Stage, URLS, apply_and_expect, expect, quiet, rendered};
+
+/// How many edits there may be until one is taken over within a second.
+const EDITS: usize = 10;
 
 pub(crate) fn condition<'o>(object: &'o Value, kind: &str) -> Result<&'o Value> {
     let conditions = object["status"]["conditions"]
@@ -42,12 +45,16 @@ fn a_route_is_programmed_only_when_every_ready_pod_serves_it() -> Result<()> {
 
     pods[1].process().pause()?;
     let late = stage.route("late");
-    let told = apply_and_expect(plane, &late, "Programmed", "Pending")?;
-    assert_eq!(
-        condition(&told, "Programmed")?["message"],
-        "1 of 2 gateway pods serve this revision"
-    );
-    assert_eq!(condition(&told, "Ready")?["reason"], "Pending");
+    apply_and_expect(plane, &late, "Programmed", "Pending")?;
+    // At first the other one may not serve it either; a count is written every five seconds at most, and ten times that
+    // is enough.
+    wait::until_true(AT_ONCE * 5, "one of both pods to serve it", || {
+        expect(plane, &late, "Programmed", "Pending").is_ok_and(|told| {
+            let message = condition(&told, "Programmed").map(|said| said["message"].clone());
+            message.is_ok_and(|message| message == "1 of 2 gateway pods serve this revision")
+                && condition(&told, "Ready").is_ok_and(|ready| ready["reason"] == "Pending")
+        })
+    })?;
     pods[1].process().resume()?;
     expect(plane, &late, "Ready", "Ready")?;
 
@@ -251,7 +258,8 @@ fn statuses_and_events_are_for_transitions() -> Result<()> {
         stage.served(route)?;
     }
     expect(plane, &shared, "Ready", "Ready")?;
-    wait::until_true(AT_ONCE, "the count of routes", || {
+    // A count is written every five seconds at most.
+    wait::until_true(AT_ONCE * 5, "the count of routes", || {
         let found = plane.kube.find("SplitTokenIssuer", &plane.name, "login");
         found.is_ok_and(|issuer| issuer.is_some_and(|issuer| issuer["status"]["attachedRoutes"] == 10))
     })?;
@@ -265,18 +273,29 @@ fn statuses_and_events_are_for_transitions() -> Result<()> {
         }
         anyhow::Ok(versions)
     };
+    let find = |name: &str| {
+        let found = plane.kube.find("SplitTokenRoute", &plane.name, name)?;
+        found.context("gone")
+    };
     let events = |name: &str| {
         let events = plane.kube.list("Event", &plane.name, "")?;
         let of_it = events.iter().filter(|event| event["regarding"]["name"] == name);
         anyhow::Ok(of_it.map(|event| event["reason"].to_string()).collect::<Vec<_>>())
     };
-    let (before, writes) = (versions()?, operator.metric("status_writes_total")?);
+    let writes = quiet(|| operator.metric("status_writes_total"))?;
+    let before = versions()?;
     println!("{writes} status writes for ten routes and an issuer");
-    assert_eq!(events("route-0")?, ["\"Ready\""]);
-    let written = plane
-        .kube
-        .find("SplitTokenRoute", &plane.name, "route-0")?
-        .context("gone")?;
+    let is_of_transitions = |events: &[String]| {
+        // Of a busy machine it may be told first that pods have not taken it over yet.
+        events == ["\"Ready\""]
+            || events == ["\"Pending\"", "\"Ready\""]
+            || events == ["\"Ready\"", "\"Pending\""]
+    };
+    let of_another = events("route-1")?;
+    for events in [&events("route-0")?, &of_another] {
+        ensure!(is_of_transitions(events), "{events:?}");
+    }
+    let written = find("route-0")?;
     let fields = written["metadata"]["managedFields"]
         .as_array()
         .context("no fields")?;
@@ -299,22 +318,33 @@ fn statuses_and_events_are_for_transitions() -> Result<()> {
     let looks = operator.metric("reconciles_total")? - reconciles;
     assert!(looks <= 1, "{looks} looks meanwhile");
 
-    // An edit that all pods take over is one write of one status, no Event, and no new time.
+    // An edit that all pods take over within a second is one write of one status, no Event, and no new time. A busy machine
+    // may take longer, which is told: then another edit has to do.
     let times = |object: &Value| {
         let conditions = object["status"]["conditions"].as_array().into_iter().flatten();
         conditions
             .map(|condition| condition["lastTransitionTime"].clone())
             .collect::<Vec<_>>()
     };
-    let then = plane
-        .kube
-        .find("SplitTokenRoute", &plane.name, "route-0")?
-        .context("gone")?;
-    routes[0]["spec"]["rules"][0]["authorization"] = json!({"scopes": ["a"]});
-    let now = stage.served(&routes[0])?;
-    assert_eq!(times(&now), times(&then));
-    assert_eq!(operator.metric("status_writes_total")?, writes + 1);
-    assert_eq!(events("route-0")?, ["\"Ready\""]);
+    let mut then = None;
+    for number in 0..EDITS {
+        let writes = quiet(|| operator.metric("status_writes_total"))?;
+        let (before, told) = (find("route-0")?, events("route-0")?);
+        routes[0]["spec"]["rules"][0]["authorization"] = json!({"scopes": [format!("scope-{number}")]});
+        let now = stage.served(&routes[0])?;
+        let more = quiet(|| operator.metric("status_writes_total"))? - writes;
+        if more == 1 {
+            assert_eq!(times(&now), times(&before));
+            assert_eq!(events("route-0")?, told);
+            then = Some(before);
+            break;
+        }
+        ensure!(
+            times(&now)[3] != times(&before)[3],
+            "{more} writes of nothing new"
+        );
+    }
+    let then = then.context("every edit was told to be pending")?;
 
     // What is a transition is told, of the one object.
     routes[0]["spec"]["issuerRef"] = json!({"name": "nobody"});
@@ -327,6 +357,6 @@ fn statuses_and_events_are_for_transitions() -> Result<()> {
     wait::until_true(AT_ONCE, "an Event", || {
         events("route-0").is_ok_and(|events| events.contains(&"\"IssuerNotFound\"".to_owned()))
     })?;
-    assert_eq!(events("route-1")?, ["\"Ready\""]);
+    assert_eq!(events("route-1")?, of_another);
     Ok(())
 }

@@ -13,6 +13,9 @@ use super::{LATE, closed_to_others, ended_well, open_gateway, unready};
 /// How long a client has for a request's head.
 const HEAD: Duration = Duration::from_secs(5);
 
+/// Time to connect while the gateway leaves, and to ask after it has closed, for a slow machine: the sum is [`HEAD`].
+const TO_CONNECT: &str = "2s";
+
 fn answered(client: &mut Client) -> Result<Answer> {
     let answer = client.read()?.context("closed without an answer")?;
     ensure!(answer.status == 200, "{}", answer.status);
@@ -23,7 +26,7 @@ fn answered(client: &mut Client) -> Result<Answer> {
 #[test]
 fn who_has_connected_but_not_asked_yet_is_served() -> Result<()> {
     let upstream = Upstream::start()?;
-    let mut gateway = open_gateway(&upstream.url(), "500ms", "60s")?;
+    let mut gateway = open_gateway(&upstream.url(), TO_CONNECT, "60s")?;
     let start = Instant::now();
     gateway.terminate()?;
     unready(&gateway)?;
@@ -70,7 +73,7 @@ fn who_has_sent_half_a_head_is_served() -> Result<()> {
 #[test]
 fn who_never_asks_is_closed() -> Result<()> {
     let upstream = Upstream::start()?;
-    let mut gateway = open_gateway(&upstream.url(), "100ms", "300s")?;
+    let mut gateway = open_gateway(&upstream.url(), TO_CONNECT, "300s")?;
     let start = Instant::now();
     gateway.terminate()?;
     unready(&gateway)?;
@@ -87,10 +90,10 @@ fn who_never_asks_is_closed() -> Result<()> {
 /// on when it is time to close.
 #[test]
 fn who_waits_to_be_accepted_is_served() -> Result<()> {
-    const MIN_DRAIN: Duration = Duration::from_millis(500);
+    const MIN_DRAIN: Duration = Duration::from_secs(2);
     for _ in 0..5 {
         let upstream = Upstream::start()?;
-        let mut gateway = open_gateway(&upstream.url(), "500ms", "60s")?;
+        let mut gateway = open_gateway(&upstream.url(), "2s", "60s")?;
         let start = Instant::now();
         gateway.terminate()?;
         unready(&gateway)?;

@@ -18,9 +18,9 @@ fn get(gateway: &Gateway) -> Result<raw::Answer> {
 
 #[test]
 fn unready_at_once_and_serving_for_min_drain() -> Result<()> {
-    const MIN_DRAIN: Duration = Duration::from_secs(2);
+    const MIN_DRAIN: Duration = Duration::from_secs(5);
     let upstream = Upstream::start()?;
-    let mut gateway = open_gateway(&upstream.url(), "2s", "20s")?;
+    let mut gateway = open_gateway(&upstream.url(), "5s", "20s")?;
     let mut kept = Client::connect(gateway.address())?;
     let ask = request(&gateway.host(), "GET /orders", &[], "");
     kept.send(&ask)?;
@@ -32,10 +32,10 @@ fn unready_at_once_and_serving_for_min_drain() -> Result<()> {
     let noticed = unready(&gateway)?;
     let ready = gateway.admin("/readyz")?;
     ensure!(ready.text().contains("shutting down"), "{}", ready.text());
-    ensure!(noticed < Duration::from_secs(1), "unready after {noticed:?}");
+    ensure!(noticed < MIN_DRAIN / 2, "unready after {noticed:?}");
     let mut served = 0;
-    // A quarter of the time is left for a slow machine: after it, connections are refused.
-    while start.elapsed() < MIN_DRAIN * 3 / 4 {
+    // Most of the time is left for a slow machine: after it, connections are refused.
+    while served == 0 || start.elapsed() < MIN_DRAIN / 4 {
         let answer = get(&gateway)?;
         ensure!(answer.status == 200, "{}", answer.status);
         ensure!(
@@ -57,7 +57,7 @@ fn unready_at_once_and_serving_for_min_drain() -> Result<()> {
     eprintln!(
         "unready after {noticed:?}; {served} new connections while leaving; refused after {refused:?}; ended after {took:?}"
     );
-    ensure!(served > 0 && refused >= MIN_DRAIN, "refused after {refused:?}");
+    ensure!(refused >= MIN_DRAIN, "refused after {refused:?}");
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! Gateways are replaced under load.
 
 use std::net::SocketAddr;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -16,7 +17,11 @@ use super::roamers::{Connect, Done, Ready, Roamers};
 use super::{LATE, ended_well, timed, unready};
 
 const CLIENTS: usize = 8;
-const MIN_DRAIN: Duration = Duration::from_secs(1);
+const MIN_DRAIN: Duration = Duration::from_secs(2);
+
+/// For how long a balancer goes on sending clients to a gateway that leaves. The rest of the time is for clients that have
+/// picked it and are slow to connect.
+const LAG: Duration = Duration::from_millis(500);
 
 /// How many gateways are replaced, one after the other.
 const ROUNDS: usize = 4;
@@ -26,7 +31,7 @@ fn plain() -> Connect {
 }
 
 fn gateway(shop: &Shop) -> Result<Gateway> {
-    let gateway = timed(shop.builder(shop.route()), "1s", "20s").start()?;
+    let gateway = timed(shop.builder(shop.route()), "2s", "20s").start()?;
     connected(&gateway, wait::START)?;
     Ok(gateway)
 }
@@ -104,8 +109,8 @@ fn replace_all(replica: impl Fn() -> Result<Replica>, connect: Connect) -> Resul
         let start = Instant::now();
         old.terminate()?;
         unready(&old)?;
-        // Balancers lag behind: until then they send new connections here.
-        more_requests(&roamers, 50)?;
+        // Until then new connections come here.
+        thread::sleep((start + LAG).saturating_duration_since(Instant::now()));
         ready.remove(address);
         ended_well(&mut old, start, MIN_DRAIN + LATE)?;
     }
@@ -144,7 +149,7 @@ fn nor_does_one_by_http2_over_tls() -> Result<()> {
         let listen = address.to_string();
         let tls = ["--tls-listen", &listen, "--tls-certificates", &certificates];
         let builder = shop.builder(shop.route()).arguments(&tls);
-        let gateway = timed(builder, "1s", "20s").start()?;
+        let gateway = timed(builder, "2s", "20s").start()?;
         connected(&gateway, wait::START)?;
         Ok((gateway, address))
     };
@@ -168,13 +173,12 @@ fn a_token_of_one_gateway_is_good_on_the_other_at_once() -> Result<()> {
     first.terminate()?;
     unready(&first)?;
     let mut last = 0;
-    while start.elapsed() < MIN_DRAIN / 2 {
+    while last == 0 || start.elapsed() < LAG {
         let mut leaving = Caller::of(&first)?;
         known(&second, &mut there, &leaving.issue()?).context("a token of the leaving one")?;
         last += 1;
     }
     eprintln!("{TOKENS} tokens, and {last} of a gateway that was leaving: all known at once");
-    ensure!(last > 0, "none while leaving");
     ended_well(&mut first, start, MIN_DRAIN + LATE)?;
     Ok(())
 }

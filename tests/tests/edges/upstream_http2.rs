@@ -11,6 +11,7 @@ use splittoken_tests::http2::Http2;
 use splittoken_tests::http2_upstream::{Http2Upstream, Reply, Settings, field};
 use splittoken_tests::route::Route;
 use splittoken_tests::stand::{Stand, Token};
+use splittoken_tests::wait;
 
 use super::HOSTS;
 
@@ -106,7 +107,8 @@ fn where_the_upstream_takes_fewer_there_are_more_connections() -> Result<()> {
         ..Settings::default()
     })?;
     let (stand, token) = before(&h2c(&upstream.url()), &json!({}))?;
-    upstream.answer(Reply::After(Duration::from_millis(1000)));
+    // Long enough for all of them to be there before the first one is answered.
+    upstream.answer(Reply::After(Duration::from_secs(5)));
     let client = Http2::connect(stand.gateway.address())?;
     let bearer = format!("Bearer {}", token.opaque);
     for answer in client.get_all(50, &target(&stand, "/"), &[("authorization", &bearer)])? {
@@ -127,24 +129,38 @@ fn a_connection_that_is_left_takes_no_new_request_and_loses_none() -> Result<()>
     let upstream = Http2Upstream::start()?;
     let (stand, token) = before(&h2c(&upstream.url()), &json!({}))?;
     assert_eq!(stand.get("/", &token)?.status, 200);
-    upstream.answer(Reply::After(Duration::from_millis(500)));
+    upstream.script(|seen| {
+        if seen.target.ends_with("/slow") {
+            Reply::After(Duration::from_secs(3))
+        } else {
+            Reply::ok("ok")
+        }
+    });
     let mut client = Http2::connect(stand.gateway.address())?;
     let bearer = format!("Bearer {}", token.opaque);
     let auth = [("authorization", bearer.as_str())];
-    std::thread::scope(|scope| {
+    let sent = std::thread::scope(|scope| {
         let slow = scope.spawn(|| stand.get("/slow", &token));
-        std::thread::sleep(Duration::from_millis(200));
+        wait::until_true(wait::START, "the slow request", || upstream.seen().len() == 2)?;
         upstream.leave();
-        std::thread::sleep(Duration::from_millis(100));
-        // A POST without a body is nothing to be sent twice.
-        let next = client.call("POST", &target(&stand, "/next"), &auth, "")?;
-        assert_eq!(next.status, 200);
+        let mut sent = 2;
+        // The gateway may not have heard of it yet: until then the upstream serves what comes on that connection.
+        while upstream.connections() == 1 {
+            // A POST without a body is nothing to be sent twice.
+            let next = client.call("POST", &target(&stand, "/next"), &auth, "")?;
+            assert_eq!(next.status, 200);
+            sent += 1;
+        }
+        ensure!(!slow.is_finished(), "it was not left while it was in use");
         assert_eq!(slow.join().expect("no panic")?.status, 200);
-        anyhow::Ok(())
+        Ok(sent)
     })?;
     let seen = upstream.seen();
     let connections: Vec<usize> = seen.iter().map(|seen| seen.connection).collect();
-    ensure!(seen.len() == 3 && upstream.connections() == 2, "{connections:?}");
+    ensure!(
+        seen.len() == sent && upstream.connections() == 2,
+        "{sent} sent, on {connections:?}"
+    );
     Ok(())
 }
 
@@ -190,8 +206,7 @@ fn what_an_upstream_has_not_looked_at_goes_to_another_connection() -> Result<()>
 #[test]
 fn a_connection_that_answers_nobody_is_left() -> Result<()> {
     let upstream = Listener::start()?;
-    let rule =
-        json!({"timeouts": {"backendRequest": "300ms", "request": "300ms"}, "retries": {"maxRetries": 0}});
+    let rule = json!({"timeouts": {"backendRequest": "2s", "request": "2s"}, "retries": {"maxRetries": 0}});
     let (stand, token) = before(&h2c(&upstream.url()), &rule)?;
     std::thread::scope(|scope| {
         let asking = scope.spawn(|| {

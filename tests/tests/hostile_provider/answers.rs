@@ -4,9 +4,9 @@ use anyhow::{Context as _, Result};
 use serde_json::json;
 use splittoken_tests::jwt;
 use splittoken_tests::secret::base64url;
-use splittoken_tests::wire::answer;
+use splittoken_tests::wire::{Step, answer};
 
-use super::{Court, JSON, UNTRUSTED, send};
+use super::{Court, JSON, UNTRUSTED};
 
 #[test]
 fn answers_of_another_kind_than_200_are_refused() -> Result<()> {
@@ -60,7 +60,7 @@ fn answers_of_another_kind_than_200_are_refused() -> Result<()> {
         ),
         ("status 799", answer("799 Odd", &[JSON], &body), "provider_status"),
     ] {
-        court.refuses(lie, send(bytes), UNTRUSTED, reason)?;
+        court.refuses(lie, vec![Step::Send(bytes)], UNTRUSTED, reason)?;
     }
     assert_eq!(
         court.scene.provider.requests("/elsewhere").len(),

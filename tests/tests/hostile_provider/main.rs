@@ -90,6 +90,8 @@ impl Court {
     }
 }
 
-fn send(raw: impl AsRef<[u8]>) -> Vec<Step> {
+/// What is no answer before its connection ends. One that is whole must not be sent so: the gateway would keep the
+/// connection, and might ask the next question on it before it hears of the end.
+fn send_and_close(raw: impl AsRef<[u8]>) -> Vec<Step> {
     vec![Step::send(raw), Step::Close]
 }

@@ -9,7 +9,7 @@ use splittoken_tests::scene::Scene;
 use splittoken_tests::wait;
 use splittoken_tests::wire::{Step, answer};
 
-use super::{Court, JSON, UNTRUSTED, send};
+use super::{Court, JSON, UNTRUSTED, send_and_close};
 
 #[test]
 fn answers_that_are_broken_on_the_wire_are_refused() -> Result<()> {
@@ -20,7 +20,7 @@ fn answers_that_are_broken_on_the_wire_are_refused() -> Result<()> {
     let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
     let half = &body[..length / 2];
     let zipped = gzip(body.as_bytes());
-    for (lie, bytes, reason) in [
+    let whole = [
         (
             "gzip",
             answer("200 OK", &[("Content-Encoding", "gzip")], &zipped),
@@ -49,6 +49,11 @@ fn answers_that_are_broken_on_the_wire_are_refused() -> Result<()> {
             .into(),
             "provider_malformed",
         ),
+    ];
+    for (lie, bytes, reason) in whole {
+        court.refuses(lie, vec![Step::Send(bytes)], UNTRUSTED, reason)?;
+    }
+    for (lie, bytes, reason) in [
         (
             "shorter than it says",
             format!("{head}\r\n{half}").into(),
@@ -128,7 +133,7 @@ fn answers_that_are_broken_on_the_wire_are_refused() -> Result<()> {
             "provider_malformed",
         ),
     ] {
-        court.refuses(lie, send(bytes), UNTRUSTED, reason)?;
+        court.refuses(lie, send_and_close(bytes), UNTRUSTED, reason)?;
     }
     Ok(())
 }
@@ -148,12 +153,18 @@ fn an_answer_larger_than_256_kib_is_refused() -> Result<()> {
         Step::send(" ".repeat(300 * 1024)),
         Step::Hold,
     ];
-    court.refuses("announced", send(announced), UNTRUSTED, "provider_too_large")?;
-    court.refuses("chunked", send(chunked), UNTRUSTED, "provider_too_large")?;
+    let whole = |raw: &[u8]| vec![Step::send(raw)];
+    court.refuses("announced", whole(&announced), UNTRUSTED, "provider_too_large")?;
+    court.refuses(
+        "chunked",
+        whole(chunked.as_bytes()),
+        UNTRUSTED,
+        "provider_too_large",
+    )?;
     court.refuses("without end", endless.to_vec(), UNTRUSTED, "provider_too_large")?;
     court.refuses(
         "as an error",
-        send(answer("400 Bad Request", &[JSON], &huge)),
+        whole(&answer("400 Bad Request", &[JSON], &huge)),
         UNTRUSTED,
         "provider_too_large",
     )?;

@@ -1,6 +1,5 @@
 //! Every algorithm that Keycloak signs with, and tokens at the edges: fat ones, short-lived ones, names in any script.
 
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -8,7 +7,7 @@ use serde_json::{Value, json};
 use splittoken_tests::http::Answer;
 use splittoken_tests::keycloak::Keycloak;
 use splittoken_tests::restored::restored;
-use splittoken_tests::{jwt, secret};
+use splittoken_tests::{jwt, secret, wait};
 
 use super::Front;
 
@@ -201,6 +200,9 @@ fn a_token_that_no_header_would_hold_is_refused_when_it_is_issued() -> Result<()
     Ok(())
 }
 
+/// How late a busy machine may notice the end of a token.
+const LATE: Duration = Duration::from_secs(5);
+
 #[test]
 fn a_token_of_five_seconds_is_good_for_five_seconds() -> Result<()> {
     let keycloak = Keycloak::shared()?;
@@ -210,17 +212,24 @@ fn a_token_of_five_seconds_is_good_for_five_seconds() -> Result<()> {
     let front = Front::start(&keycloak.issuer("short"), |route| route)?;
     let start = Instant::now();
     let answer = ask(&front, "short", &password)?;
+    let answered = start.elapsed();
     let lives = answer.json()?["expires_in"].as_u64().context("no expires_in")?;
     ensure!((1..=5).contains(&lives), "expires_in {lives}");
     let opaque = answer.member("access_token")?;
-    if start.elapsed() < Duration::from_secs(3) {
+    if answered < Duration::from_secs(3) {
         front.restored(&opaque)?;
     }
-    thread::sleep(Duration::from_secs(6).saturating_sub(start.elapsed()));
-    let status = front.gateway.call("/orders", &opaque)?.status;
-    assert_eq!(status, 401, "after {:?}", start.elapsed());
-    assert_eq!(front.redis.dump()?, [], "it is gone from the store by itself");
-    Ok(())
+    // Keycloak may take its time to issue it, and a busy machine to notice its end.
+    wait::until_true(Duration::from_secs(lives) + LATE, "the token's end", || {
+        let answer = front.gateway.call("/orders", &opaque);
+        answer.is_ok_and(|answer| answer.status == 401)
+    })?;
+    // Its end is a whole second.
+    let good = start.elapsed();
+    ensure!(good >= Duration::from_secs(4), "refused after {good:?}");
+    wait::until_true(LATE, "it to be gone from the store by itself", || {
+        front.redis.dump().is_ok_and(|records| records.is_empty())
+    })
 }
 
 #[test]

@@ -204,3 +204,37 @@ fn tunnels_on_streams_are_connections() -> Result<()> {
     }
     Ok(())
 }
+
+/// Runs what follows with a limit of 64 open files, of the kind that `which` says (`S` or `H`).
+fn limited(which: &str) -> [String; 3] {
+    let script = format!("ulimit -{which}n 64; exec \"$0\" \"$@\"");
+    ["sh".to_owned(), "-c".to_owned(), script]
+}
+
+fn stand_under(program: &[String]) -> Result<Stand> {
+    let program: Vec<&str> = program.iter().map(String::as_str).collect();
+    Stand::built(
+        |to| Route::new(&to.issuer, &to.upstream).into(),
+        |gateway| gateway.under(&program),
+    )
+}
+
+#[test]
+fn a_small_soft_limit_of_open_files_limits_nothing() -> Result<()> {
+    let stand = stand_under(&limited("S"))?;
+    let token = stand.token(&json!({}))?;
+    let clients = (0..200).map(|_| open(&stand, &token, NOTHING));
+    assert_eq!(clients.collect::<Result<Vec<_>>>()?.len(), 200);
+    let said = String::from_utf8_lossy(&stand.gateway.output()).into_owned();
+    ensure!(!said.contains("fewer files"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn a_small_hard_limit_of_open_files_is_told() -> Result<()> {
+    let stand = stand_under(&limited(""))?;
+    wait::until_true(SOON, "a warning that names the limit", || {
+        let said = String::from_utf8_lossy(&stand.gateway.output()).into_owned();
+        said.contains("fewer files than --max-connections") && said.contains("limit=64")
+    })
+}

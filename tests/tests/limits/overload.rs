@@ -42,7 +42,8 @@ fn load(stand: &Stand, clients: usize) -> Result<Outcome> {
                 200 => outcome.served += 1,
                 503 => {
                     outcome.refused.push(start.elapsed());
-                    thread::sleep(Duration::from_millis(5));
+                    // So that the machine is left to those who are served.
+                    thread::sleep(Duration::from_millis(20));
                 }
                 other => bail!("{other}"),
             }

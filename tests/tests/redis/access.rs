@@ -8,7 +8,7 @@ use splittoken_tests::caller::Caller;
 use splittoken_tests::certs::Authority;
 use splittoken_tests::gateway;
 use splittoken_tests::load::{Load, count};
-use splittoken_tests::redis::{DOCUMENTED_ACL, Redis};
+use splittoken_tests::redis::{Connection, DOCUMENTED_ACL, Redis, Reply};
 use splittoken_tests::shop::{Shop, connected};
 use splittoken_tests::{secret, wait};
 
@@ -62,6 +62,14 @@ fn a_redis_with_another_authority_s_certificate_is_not_spoken_to() -> Result<()>
     Ok(())
 }
 
+/// Waits for one connection of each worker, and one for the keys of issuers.
+fn all_logged_in(redis: &mut Connection) -> Result<()> {
+    wait::until_true(RECOVERY, "all connections to be logged in", || {
+        let list = redis.command(&["CLIENT", "LIST"]).map(Reply::text);
+        list.is_ok_and(|list| list.lines().filter(|line| line.contains("user=gateway")).count() == 3)
+    })
+}
+
 #[test]
 fn a_password_can_be_changed_while_clients_are_served() -> Result<()> {
     let shop = Shop::with(Redis::builder().acl(&DOCUMENTED_ACL).start()?)?;
@@ -82,19 +90,11 @@ fn a_password_can_be_changed_while_clients_are_served() -> Result<()> {
     redis.command(&["ACL", "SETUSER", "gateway", &format!(">{new}")])?;
     fs::write(shop.redis.password_file(), format!("{new}\n"))?;
     redis.command(&["ACL", "SETUSER", "gateway", &format!("<{old}")])?;
+    all_logged_in(&mut redis)?;
     let killed = redis.command(&["CLIENT", "KILL", "USER", "gateway"])?.text();
-    assert_eq!(
-        killed, "3",
-        "one connection of each worker, and one for the keys of issuers"
-    );
+    assert_eq!(killed, "3");
     let start = Instant::now();
-    let connections = |redis: &mut splittoken_tests::redis::Connection| -> Result<usize> {
-        let list = redis.command(&["CLIENT", "LIST"])?.text();
-        Ok(list.lines().filter(|line| line.contains("user=gateway")).count())
-    };
-    wait::until_true(RECOVERY, "all of them to log in again", || {
-        connections(&mut redis).is_ok_and(|count| count == 3)
-    })?;
+    all_logged_in(&mut redis)?;
     connected(&gateway, RECOVERY)?;
     eprintln!("logged in with the new password after {:?}", start.elapsed());
     Caller::of(&gateway)?.issue()?;

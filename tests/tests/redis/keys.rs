@@ -71,11 +71,9 @@ fn keys_that_somebody_else_put_there_are_worth_nothing() -> Result<()> {
         put(record)?;
         let (gateway, status) = newcomer(&shop, &token)?;
         assert_eq!(status, 503, "{what}");
-        let log = String::from_utf8_lossy(&gateway.output()).into_owned();
-        ensure!(
-            log.contains("keys in the store cannot be used"),
-            "{what}: nothing is said of it"
-        );
+        wait::until_true(wait::START, &format!("a word about {what}"), || {
+            String::from_utf8_lossy(&gateway.output()).contains("keys in the store cannot be used")
+        })?;
     }
     put(&value)?;
     assert_eq!(newcomer(&shop, &token)?.1, 200);

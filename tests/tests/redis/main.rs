@@ -50,7 +50,8 @@ fn refused_after(caller: &mut Caller, token: &str, start: Instant) -> Result<Dur
         let took = start.elapsed();
         match status {
             401 => return Ok(took),
-            200 => ensure!(took < limit, "not refused after {took:?}"),
+            // The gateway has heard of it, and on a busy machine Redis may be late with what it is.
+            200 | 503 => ensure!(took < limit, "not refused after {took:?}"),
             other => anyhow::bail!("neither served nor refused: {other}"),
         }
     }

@@ -8,12 +8,14 @@ use splittoken_tests::redis::Redis;
 use splittoken_tests::shop::{Shop, connected, disconnected, metric};
 use splittoken_tests::wait;
 
-use super::{
-    LATE, MAX_STALE, RECOVERY, REFUSAL, cached, gateway, load, no_tokens, served_again, served_then_503,
-};
+use super::{RECOVERY, cached, gateway, load, no_tokens, nobody_served, served_again, served_then_503};
 
 /// Promised for a hung Redis: a heartbeat each second that may take a second.
 const HEARTBEAT: Duration = Duration::from_secs(2);
+/// The end of a connection is known at once; this is for a busy machine.
+const NOTICED: Duration = Duration::from_secs(10);
+/// Two tries of a command, each with its deadline.
+const DEADLINES: Duration = Duration::from_millis(200);
 
 #[test]
 fn redis_killed_and_restarted_with_its_data() -> Result<()> {
@@ -26,13 +28,12 @@ fn redis_killed_and_restarted_with_its_data() -> Result<()> {
 
     let lost = Instant::now();
     shop.redis.kill()?;
-    let noticed = disconnected(&gateway, LATE)?;
+    let noticed = disconnected(&gateway, NOTICED)?;
     eprintln!("killed: noticed after {noticed:?}");
     no_tokens(&shop, &gateway)?;
-    wait::until_true((MAX_STALE + LATE) * 2, "a while without 200", || {
-        load.since(lost + MAX_STALE + LATE).len() > 300
-    })?;
+    nobody_served(&load, lost, noticed)?;
 
+    let ended = Instant::now();
     shop.redis.restart()?;
     let back = Instant::now();
     let recovered = served_again(&load, back)?;
@@ -45,7 +46,7 @@ fn redis_killed_and_restarted_with_its_data() -> Result<()> {
     );
     assert_eq!(caller.status(&token)?, 200);
     assert!(recovered < RECOVERY && back.elapsed() < RECOVERY);
-    served_then_503(&load.finish(), lost, LATE, back)?;
+    served_then_503(&load.finish(), lost, noticed, ended)?;
     assert!(
         metric(
             &gateway,
@@ -68,10 +69,9 @@ fn redis_hung_and_going_on() -> Result<()> {
     let noticed = disconnected(&gateway, HEARTBEAT * 10)?;
     eprintln!("hung: noticed after {noticed:?}");
     no_tokens(&shop, &gateway)?;
-    wait::until_true((HEARTBEAT + MAX_STALE + LATE) * 2, "a while without 200", || {
-        load.since(lost + HEARTBEAT + MAX_STALE + LATE).len() > 300
-    })?;
+    nobody_served(&load, lost, noticed)?;
 
+    let ended = Instant::now();
     shop.redis.resume()?;
     let back = Instant::now();
     let recovered = served_again(&load, back)?;
@@ -82,7 +82,7 @@ fn redis_hung_and_going_on() -> Result<()> {
         back.elapsed()
     );
     assert!(recovered < RECOVERY && back.elapsed() < RECOVERY);
-    served_then_503(&load.finish(), lost, HEARTBEAT, back)
+    served_then_503(&load.finish(), lost, noticed, ended)
 }
 
 /// The first token request of a hang is one that nobody could know of: it waits for its deadlines, and no longer.
@@ -104,7 +104,7 @@ fn an_uncached_token_in_a_hang_is_503_after_the_command_deadline() -> Result<()>
         (answer.status, answer.header("retry-after").is_some()),
         (503, true)
     );
-    assert!(start.elapsed() < REFUSAL * 2);
+    assert!(start.elapsed() < DEADLINES * 10);
     // What is cached goes on.
     assert_eq!(caller.status(&tokens[0])?, 200);
     shop.redis.resume()?;
@@ -156,7 +156,7 @@ fn a_strict_route_serves_nothing_that_the_store_cannot_vouch_for() -> Result<()>
     let gateway = shop.gateway_of(shop.route().spec(&strict))?;
     let tokens = cached(&gateway, 5)?;
     shop.redis.kill()?;
-    disconnected(&gateway, LATE)?;
+    disconnected(&gateway, NOTICED)?;
     let mut caller = Caller::of(&gateway)?;
     for token in &tokens {
         assert_eq!(caller.status(token)?, 503);

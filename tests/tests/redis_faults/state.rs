@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use splittoken_tests::caller::Caller;
 use splittoken_tests::gateway::Gateway;
-use splittoken_tests::load::count;
+use splittoken_tests::load::{count, late};
 use splittoken_tests::redis::Redis;
 use splittoken_tests::shop::{Shop, connected, metric};
 use splittoken_tests::wait;
@@ -38,17 +38,16 @@ fn flushed_everybody_logs_in_again_at_once() -> Result<()> {
             .iter()
             .all(|load| load.since(flushed + EVERYWHERE).len() > 100)
     })?;
-    for load in loads {
+    for (load, gateway) in loads.into_iter().zip([&first, &second]) {
         let samples = load.finish();
         let last = samples.iter().rfind(|sample| sample.status == 200);
         let last = last.map(|sample| sample.at.saturating_duration_since(flushed));
         eprintln!("flushed: last 200 after {last:?} of {} calls", samples.len());
         assert!(last.is_some_and(|last| last < EVERYWHERE), "{last:?}");
-        assert_eq!(
-            count(&samples, 200) + count(&samples, 401),
-            samples.len(),
-            "something else than 200 and 401"
-        );
+        // All of them have to be looked for now, and on a busy machine Redis is late with one or the other.
+        let others = samples.len() - count(&samples, 200) - count(&samples, 401);
+        assert_eq!(count(&samples, 503), others, "something else than 200 and 401");
+        assert!(others as u64 <= late(&[gateway])?, "{others} × 503");
     }
     // They can.
     let token = Caller::of(&first)?.issue()?;
@@ -136,7 +135,9 @@ fn an_eviction_policy_that_drops_sessions_is_warned_about() -> Result<()> {
     })?;
     let policy =
         |gateway: &Gateway| anyhow::Ok(gateway.admin("/config")?.json()?["store"]["evicting_policy"].clone());
-    assert_eq!(policy(&gateway)?, "allkeys-lru");
+    wait::until_true(RECOVERY, "the policy to be told", || {
+        policy(&gateway).is_ok_and(|policy| policy == "allkeys-lru")
+    })?;
     // Mended, it is not warned of any more once somebody has connected anew.
     shop.redis
         .command(&["CONFIG", "SET", "maxmemory-policy", "noeviction"])?;

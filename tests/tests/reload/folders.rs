@@ -11,7 +11,7 @@ use splittoken_tests::stand::{Addresses, Stand};
 use splittoken_tests::wait;
 use tempfile::TempDir;
 
-use super::{EFFECT, all_well, changed, clients, plain, problem, revisions, route};
+use super::{EFFECT, all_well, changed, clients, plain, problem, recovered, revisions, route};
 
 /// A gateway that reads a folder beside its file.
 fn with_folder(folder: &TempDir) -> Result<Stand> {
@@ -151,7 +151,7 @@ fn a_volume_is_swapped_under_load() -> Result<()> {
     wait::until_true(EFFECT, "the good volume", || {
         status(&stand, "volume", "/v4").is_ok_and(|s| s == 200)
     })?;
-    ensure!(problem(&stand.gateway)?.is_none(), "the problem stays");
+    recovered(&stand.gateway)?;
     all_well(&load.finish())
 }
 
@@ -182,9 +182,7 @@ fn a_folder_that_goes_and_comes_back() -> Result<()> {
         "the last good set is not served"
     );
     fs::rename(&away, &folder)?;
-    wait::until_true(EFFECT, "the problem to go", || {
-        problem(&stand.gateway).is_ok_and(|problem| problem.is_none())
-    })?;
+    recovered(&stand.gateway)?;
     ensure!(status(&stand, "volume", "/v1")? == 200, "not served any more");
     Ok(())
 }

@@ -83,6 +83,13 @@ fn problem(gateway: &Gateway) -> Result<Option<(String, String)>> {
     Ok((!problem.is_null()).then(|| (text(&problem["reason"]), text(&problem["message"]))))
 }
 
+/// Waits until nothing is wrong with the newest edit: that is said a moment after it is served.
+fn recovered(gateway: &Gateway) -> Result<()> {
+    wait::until_true(EFFECT, "no problem in /config", || {
+        problem(gateway).is_ok_and(|problem| problem.is_none())
+    })
+}
+
 /// Clients at work, each on one connection: what breaks it shows as a failed call, and ends them.
 fn clients(stand: &Stand, number: usize) -> Result<Load> {
     let tokens = (0..number).map(|_| tokens(stand, 5)).collect::<Result<_>>()?;

@@ -17,7 +17,7 @@ use crate::stage::Stage;
 use crate::tokens::{Held, answers_honestly, granted, post};
 
 /// The provider takes so long that the store fails meanwhile.
-const THINKING: Duration = Duration::from_millis(700);
+const THINKING: Duration = Duration::from_secs(3);
 
 /// Refused, too slow, broken off, not HTTP; and a call that its token does not allow.
 pub(super) fn upstreams(stage: &Stage, held: &[Held]) -> Result<()> {

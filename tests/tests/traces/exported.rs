@@ -134,7 +134,7 @@ fn failures_say_why() -> Result<()> {
 #[test]
 fn a_span_lasts_to_the_end_of_the_answer_however_it_ends() -> Result<()> {
     let Traced { stand, collector } = Traced::start()?;
-    let wait = Duration::from_millis(700);
+    let wait = Duration::from_secs(2);
     let whole = vec![
         Step::send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n12"),
         Step::Wait(wait),
@@ -242,7 +242,7 @@ fn nothing_that_a_client_or_a_provider_says_is_in_a_span() -> Result<()> {
     number += 2;
     let spans = collector.wait_for(number)?;
     assert_eq!(spans.len(), number);
-    marks.extend([token.opaque.clone(), token.jwt.clone(), "eyJ".to_owned()]);
+    marks.extend([token.opaque.clone(), token.jwt.clone(), token.jwt[..8].to_owned()]);
     marks.extend(marks.clone().iter().map(|mark| mark.to_uppercase()));
     for request in collector.requests() {
         for bytes in [request.head(), request.body()] {

@@ -1,6 +1,7 @@
 //! Traces: what upstreams and providers hear of them, and what a collector gets.
 
 mod exported;
+mod https;
 mod passed;
 mod sampling;
 mod trouble;

@@ -1,38 +1,18 @@
 //! Without a collector a trace passes through as it came.
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::json;
 use splittoken_tests::http2::Http2;
 use splittoken_tests::http2_upstream::{Http2Upstream, field};
-use splittoken_tests::route::Route;
 use splittoken_tests::stand::{Stand, request};
 
 use crate::{route, traceparent};
 
 const STATE: &str = "congo=t61rcWkgMzE,rojo=00f067aa0ba902b7";
 
-/// A stand with both kinds of upstream and both kinds of client.
-fn stand(http2: &Http2Upstream) -> Result<Stand> {
-    Stand::built(
-        |to| {
-            let rules = json!([
-                {"name": "one", "authentication": "Disabled", "matches": [{"path": {"value": "/1"}}],
-                 "backendRefs": [{"url": to.upstream}]},
-                {"name": "two", "authentication": "Disabled", "matches": [{"path": {"value": "/2"}}],
-                 "backendRefs": [{"url": http2.url(), "protocol": "HTTP2"}]},
-            ]);
-            Route::new(&to.issuer, &to.upstream)
-                .spec(&json!({"rules": rules}))
-                .into()
-        },
-        |gateway| gateway.arguments(&["--http2-cleartext"]),
-    )
-}
-
 #[test]
 fn upstreams_get_it_unchanged_by_both_versions_from_both_versions() -> Result<()> {
     let http2 = Http2Upstream::start()?;
-    let stand = stand(&http2)?;
+    let stand = Stand::of_both_versions(&http2, |gateway| gateway.arguments(&["--http2-cleartext"]))?;
     let host = stand.gateway.host();
     let mut client = Http2::connect(stand.gateway.address())?;
     for value in [

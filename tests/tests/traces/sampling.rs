@@ -22,9 +22,16 @@ fn told(stand: &Stand, values: &[&str]) -> Result<Option<String>> {
 
 /// The spans of a collector after everything that was on its way has come.
 fn settled(collector: &Collector) -> Result<usize> {
-    // Twice the time that spans wait for others.
-    std::thread::sleep(Duration::from_secs(4));
-    Ok(collector.spans()?.len())
+    let mut before = collector.spans()?.len();
+    loop {
+        // Twice the time that spans wait for others.
+        std::thread::sleep(Duration::from_secs(4));
+        let now = collector.spans()?.len();
+        if now == before {
+            return Ok(now);
+        }
+        before = now;
+    }
 }
 
 #[test]
@@ -90,7 +97,12 @@ fn about_as_many_as_asked_for_leave_spans() -> Result<()> {
 #[test]
 fn without_the_option_nothing_is_sent_or_changed() -> Result<()> {
     let collector = Collector::start()?;
-    let stand = Stand::built(route, |gateway| gateway.arguments(&["--trace-sampling", "1"]))?;
+    let url = collector.url();
+    let stand = Stand::built(route, |gateway| {
+        gateway
+            .variable("OTEL_EXPORTER_OTLP_ENDPOINT", &url)
+            .variable("OTEL_TRACES_SAMPLER", "always_on")
+    })?;
     let sampled = traceparent("01");
     assert_eq!(told(&stand, &[&sampled])?, Some(sampled));
     assert_eq!(told(&stand, &[])?, None);

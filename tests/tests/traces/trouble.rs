@@ -16,7 +16,7 @@ use crate::{Traced, route};
 const END: Duration = Duration::from_secs(10);
 
 /// Requests on one connection, every one of which must work; the slowest.
-fn many(stand: &Stand, number: usize) -> Result<Duration> {
+pub fn many(stand: &Stand, number: usize) -> Result<Duration> {
     let mut client = Client::connect(stand.gateway.address())?;
     let bytes = request(&stand.gateway.host(), "GET /open", &[], "");
     let mut slowest = Duration::ZERO;
@@ -30,12 +30,12 @@ fn many(stand: &Stand, number: usize) -> Result<Duration> {
     Ok(slowest)
 }
 
-fn spans(stand: &Stand, outcome: &str) -> Result<u64> {
+pub fn spans(stand: &Stand, outcome: &str) -> Result<u64> {
     let line = format!("splittoken_gateway_trace_spans_total{{outcome=\"{outcome}\"}}");
     metric(&stand.gateway, &line)
 }
 
-fn ends(stand: &mut Stand) -> Result<Duration> {
+pub fn ends(stand: &mut Stand) -> Result<Duration> {
     let start = Instant::now();
     stand.gateway.terminate()?;
     let status = stand.gateway.wait(END)?;
@@ -43,7 +43,7 @@ fn ends(stand: &mut Stand) -> Result<Duration> {
     Ok(start.elapsed())
 }
 
-const AT_ONCE: [&str; 4] = ["--min-drain", "0s", "--drain", "5s"];
+pub const AT_ONCE: [&str; 4] = ["--min-drain", "0s", "--drain", "5s"];
 
 #[test]
 fn a_collector_that_hangs_delays_nobody_and_the_end_by_two_seconds() -> Result<()> {

@@ -1,12 +1,14 @@
 //! What a client of the gateway may do.
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::time::Duration;
 
-use bytesize::ByteSize;
-use clap::{Args, value_parser};
+use clap::Args;
 use splittoken_gateway::Limits;
 
-use super::duration;
+use super::{
+    numbers::{body_bytes, header_bytes, near_cache_bytes, number, token_request_bytes},
+    values::duration,
+};
 
 /// Misses a second that an address may have where it is known who is a client and who a proxy.
 const KNOWN_ADDRESS_MISSES: u32 = 100;
@@ -20,11 +22,11 @@ pub(crate) struct LimitArguments {
     max_header_bytes: u64,
 
     /// The most headers of a request; beyond it 431.
-    #[arg(long, env = "SPLITTOKEN_MAX_HEADERS", value_name = "N", default_value_t = 100, value_parser = value_parser!(u16).range(10..=1000))]
+    #[arg(long, env = "SPLITTOKEN_MAX_HEADERS", value_name = "N", default_value_t = 100, allow_negative_numbers = true, value_parser = number("a number of headers", 10..=1000_u16))]
     max_headers: u16,
 
     /// The most requests in flight on one HTTP/2 connection.
-    #[arg(long, env = "SPLITTOKEN_MAX_STREAMS", value_name = "N", default_value_t = 100, value_parser = value_parser!(u32).range(1..=1000))]
+    #[arg(long, env = "SPLITTOKEN_MAX_STREAMS", value_name = "N", default_value_t = 100, allow_negative_numbers = true, value_parser = number("a number of requests", 1..=1000_u32))]
     max_streams: u32,
 
     /// How long a client may take for the head of a request.
@@ -52,7 +54,7 @@ pub(crate) struct LimitArguments {
     token_request_timeout: Duration,
 
     /// The most connections of clients, WebSockets included; beyond it new ones are closed at once.
-    #[arg(long, env = "SPLITTOKEN_MAX_CONNECTIONS", value_name = "N", default_value_t = 20_000, value_parser = value_parser!(u32).range(1..))]
+    #[arg(long, env = "SPLITTOKEN_MAX_CONNECTIONS", value_name = "N", default_value_t = 20_000, allow_negative_numbers = true, value_parser = number("a number of connections", 1..=u32::MAX))]
     max_connections: u32,
 
     /// The most connections of one address (of one /64 in IPv6) that is no trusted proxy; 0 for any number.
@@ -60,21 +62,23 @@ pub(crate) struct LimitArguments {
         long,
         env = "SPLITTOKEN_MAX_CONNECTIONS_PER_ADDRESS",
         value_name = "N",
-        default_value_t = 0
+        default_value_t = 0,
+        allow_negative_numbers = true,
+        value_parser = number("a number of connections", 0..=u32::MAX)
     )]
     max_connections_per_address: u32,
 
     /// How many unknown tokens a second an address may present, ten seconds' worth at once, before it gets 429 for
     /// whatever is not cached; 0 for any number [default: 100 where there are trusted proxies, else 0]
-    #[arg(long, env = "SPLITTOKEN_MAX_MISSES_PER_ADDRESS", value_name = "N")]
+    #[arg(long, env = "SPLITTOKEN_MAX_MISSES_PER_ADDRESS", value_name = "N", allow_negative_numbers = true, value_parser = number("a number of tokens", 0..=u32::MAX))]
     max_misses_per_address: Option<u32>,
 
     /// The most requests that may wait for the response headers of one upstream; beyond it 503.
-    #[arg(long, env = "SPLITTOKEN_MAX_UPSTREAM_REQUESTS", value_name = "N", default_value_t = 1024, value_parser = value_parser!(u32).range(1..))]
+    #[arg(long, env = "SPLITTOKEN_MAX_UPSTREAM_REQUESTS", value_name = "N", default_value_t = 1024, allow_negative_numbers = true, value_parser = number("a number of requests", 1..=u32::MAX))]
     max_upstream_requests: u32,
 
     /// The most token requests that may wait for one provider; beyond it 503.
-    #[arg(long, env = "SPLITTOKEN_MAX_PROVIDER_REQUESTS", value_name = "N", default_value_t = 256, value_parser = value_parser!(u32).range(1..))]
+    #[arg(long, env = "SPLITTOKEN_MAX_PROVIDER_REQUESTS", value_name = "N", default_value_t = 256, allow_negative_numbers = true, value_parser = number("a number of token requests", 1..=u32::MAX))]
     max_provider_requests: u32,
 
     /// After how many failures to connect, in a row, an upstream or a provider is left alone, for 1 s at first and 30 s at
@@ -83,7 +87,9 @@ pub(crate) struct LimitArguments {
         long,
         env = "SPLITTOKEN_BREAKER_FAILURES",
         value_name = "N",
-        default_value_t = 20
+        default_value_t = 20,
+        allow_negative_numbers = true,
+        value_parser = number("a number of failures", 0..=u32::MAX)
     )]
     breaker_failures: u32,
 
@@ -123,44 +129,6 @@ fn limited(number: u32) -> Option<u32> {
 
 fn size(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
-}
-
-const KIB: u64 = 1024;
-const MIB: u64 = 1024 * KIB;
-
-fn header_bytes(text: &str) -> Result<u64, String> {
-    bytes_within(text, 4 * KIB..=MIB)
-}
-
-fn body_bytes(text: &str) -> Result<u64, String> {
-    bytes_within(text, 1..=u64::MAX)
-}
-
-fn token_request_bytes(text: &str) -> Result<u64, String> {
-    bytes_within(text, KIB..=MIB)
-}
-
-fn near_cache_bytes(text: &str) -> Result<u64, String> {
-    bytes_within(text, MIB..=1024 * 1024 * MIB)
-}
-
-fn bytes(text: &str) -> Result<u64, String> {
-    let parsed: Result<ByteSize, _> = text.parse();
-    parsed
-        .map(|size| size.as_u64())
-        .map_err(|_| "expected bytes, such as 65536, 64KiB or 1MiB".to_owned())
-}
-
-fn bytes_within(text: &str, range: RangeInclusive<u64>) -> Result<u64, String> {
-    let parsed = bytes(text)?;
-    if range.contains(&parsed) {
-        return Ok(parsed);
-    }
-    let least = ByteSize(*range.start());
-    Err(match *range.end() {
-        u64::MAX => format!("expected {least} at least"),
-        most => format!("expected {least} to {}", ByteSize(most)),
-    })
 }
 
 /// Client timers are looked at once a second.

@@ -4,16 +4,16 @@ use anyhow::Context;
 use splittoken_feed::FeedState;
 use splittoken_gateway::{Config, Problem, RejectedRoute, Settings, SharedCertificates, SharedKeyring};
 use splittoken_routing::{RouteTable, TableError};
-use splittoken_runtime::{DrainTimes, Signals, init_logs, joined};
+use splittoken_runtime::{Collector, DrainTimes, Signals, init_logs, joined};
 use tokio::{sync::watch, task::spawn_blocking};
 
 use super::{
     certificate_files,
     keyring_file::{self, keyring},
-    serving::{Collector, Serving, control_runtime, store, threads},
+    serving::{Serving, Spans, control_runtime, store, threads},
     source::Source,
 };
-use crate::arguments::{GatewayArguments, TlsArguments};
+use crate::arguments::{GatewayArguments, TlsArguments, TraceArguments};
 
 /// Runs the gateway until it is asked to end.
 pub(super) fn run(arguments: GatewayArguments) -> anyhow::Result<()> {
@@ -38,10 +38,7 @@ pub(super) fn run(arguments: GatewayArguments) -> anyhow::Result<()> {
         admin: arguments.process.admin,
         store,
         keyring: SharedKeyring::clone(&shared_keyring),
-        traces: arguments.traces.endpoint.map(|collector| Collector {
-            url: collector,
-            sampling: arguments.traces.sampling,
-        }),
+        traces: spans(arguments.traces),
         drain: DrainTimes {
             min_drain: arguments.min_drain,
             drain: arguments.drain,
@@ -91,6 +88,22 @@ fn tls(arguments: &TlsArguments) -> anyhow::Result<Option<(SocketAddr, SharedCer
     };
     let certificates = certificate_files::certificates(&arguments.certificates)?;
     Ok(Some((listen, certificates)))
+}
+
+/// Where spans go, if anywhere.
+fn spans(arguments: TraceArguments) -> Option<Spans> {
+    let TraceArguments {
+        endpoint,
+        authorities,
+        sampling,
+    } = arguments;
+    Some(Spans {
+        collector: Collector {
+            url: endpoint?,
+            authorities,
+        },
+        sampling,
+    })
 }
 
 /// Turns what a feed says into what the gateway serves, for as long as both are there.

@@ -7,7 +7,9 @@ use prometheus_client::registry::Registry;
 use splittoken_gateway::{
     Config, Gateway, Ingredients, Settings, SharedCertificates, SharedKeyring, Tracing,
 };
-use splittoken_runtime::{AdminServer, CollectorUrl, Drain, DrainTimes, Readiness, Signals, Traces, joined};
+use splittoken_runtime::{
+    AdminServer, Collector, Drain, DrainTimes, Readiness, Signals, Traces, joined, raise_open_files,
+};
 use splittoken_store::{StoreConfig, StoreFiles};
 use tokio::{
     runtime::{Builder, Handle, Runtime},
@@ -26,13 +28,13 @@ pub(super) struct Serving {
     pub(super) admin: SocketAddr,
     pub(super) store: StoreConfig,
     pub(super) keyring: SharedKeyring,
-    pub(super) traces: Option<Collector>,
+    pub(super) traces: Option<Spans>,
     pub(super) drain: DrainTimes,
 }
 
 /// Who takes spans, and of which share of the requests.
-pub(super) struct Collector {
-    pub(super) url: CollectorUrl,
+pub(super) struct Spans {
+    pub(super) collector: Collector,
     pub(super) sampling: f64,
 }
 
@@ -99,15 +101,16 @@ impl Serving {
         configs: watch::Receiver<Arc<Config>>,
         signals: Signals,
     ) -> anyhow::Result<Bound> {
+        make_room(self.settings.limits.connections);
         let readiness = Readiness::default();
         let mut registry = Registry::default();
         let (drain, driver) = Drain::new(readiness.clone(), self.drain, asked_to_end(signals));
-        let start = |collector: &Collector| {
+        let start = |Spans { collector, .. }: &Spans| {
             let registry = registry.sub_registry_with_prefix("splittoken_gateway");
-            Traces::start("splittoken-gateway", &collector.url, Handle::current(), registry)
+            Traces::start("splittoken-gateway", collector, Handle::current(), registry)
+                .with_context(|| options_of(collector))
         };
-        let traces = self.traces.as_ref().map(start).transpose();
-        let traces = traces.context("--otlp-endpoint")?;
+        let traces = self.traces.as_ref().map(start).transpose()?;
         let tracing = traces.as_ref().zip(self.traces);
         let gateway = Gateway::bind(Ingredients {
             settings: self.settings,
@@ -119,7 +122,7 @@ impl Serving {
             drain,
             drain_limit: self.drain.drain,
             readiness: readiness.clone(),
-            tracing: tracing.map(|(traces, collector)| Tracing::new(traces.tracer(), collector.sampling)),
+            tracing: tracing.map(|(traces, spans)| Tracing::new(traces.tracer(), spans.sampling)),
             registry: &mut registry,
         })
         .context("--listen, --tls-listen")?;
@@ -137,6 +140,27 @@ impl Serving {
             traces,
             driver: Box::pin(driver),
         })
+    }
+}
+
+/// What was given for the collector.
+fn options_of(collector: &Collector) -> String {
+    match &collector.authorities {
+        Some(path) => format!("--otlp-endpoint, --otlp-ca {}", path.display()),
+        None => "--otlp-endpoint".to_owned(),
+    }
+}
+
+/// Has the process open as many files as it may, which are more than `connections` unless somebody says otherwise.
+fn make_room(connections: usize) {
+    let limit = raise_open_files();
+    if let Some(limit) = limit.filter(|limit| usize::try_from(*limit).is_ok_and(|limit| limit < connections))
+    {
+        tracing::warn!(
+            limit,
+            connections,
+            "the process may open fewer files than --max-connections says: raise its limit (ulimit -Hn)"
+        );
     }
 }
 

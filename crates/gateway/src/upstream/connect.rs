@@ -106,7 +106,7 @@ impl UpstreamError {
             Self::RequestBody(_) => "request_body",
             Self::RequestBodyTooLarge => "body_too_large",
             Self::Closed(Closed::Busy) => "upstream_busy",
-            Self::Closed(Closed::Resting) => "upstream_resting",
+            Self::Closed(Closed::Resting(_)) => "upstream_resting",
             Self::Coding => "upstream_coding",
             Self::Switched => "upstream_switched",
             Self::Handshake => "upstream_handshake",

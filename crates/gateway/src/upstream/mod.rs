@@ -18,6 +18,6 @@ mod tls;
 pub(crate) use connect::UpstreamError;
 pub(crate) use counts::UpstreamCounts;
 pub(crate) use pool::{Lease, Pool};
-pub(crate) use send::{Limits, Purpose, send};
+pub(crate) use send::{Limits, Purpose, Sending, send};
 pub(crate) use target::Target;
 pub(crate) use tls::{TlsBook, TlsError};

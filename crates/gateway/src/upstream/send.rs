@@ -13,7 +13,7 @@ use super::{
     pool::{Lease, Pool},
     target::Target,
 };
-use crate::body::RequestBody;
+use crate::{body::RequestBody, retry_budget::RetryBudget};
 
 /// Where a request may go, and what a rule allows it to take.
 #[derive(Clone, Copy, Debug)]
@@ -25,10 +25,25 @@ pub(crate) struct Limits<'r> {
     pub(crate) backend_request: Option<Duration>,
     /// To a connection.
     pub(crate) connect: Option<Duration>,
-    /// Further tries.
+    /// Further tries of one request.
     pub(crate) retries: u32,
+    /// Those of all requests.
+    pub(crate) budget: &'r RetryBudget,
     /// What becomes of the connection.
     pub(crate) purpose: Purpose,
+}
+
+/// What is the same for all tries of a request.
+#[derive(Clone, Copy)]
+pub(crate) struct Sending<'r> {
+    pub(crate) pool: &'r Arc<Pool>,
+    pub(crate) limits: Limits<'r>,
+    /// Whether the client has said that it takes trailers.
+    pub(crate) wants_trailers: bool,
+    /// Chooses among connections.
+    pub(crate) random: u64,
+    /// When the request's time began.
+    pub(crate) started: Instant,
 }
 
 /// What becomes of the connection.
@@ -48,30 +63,33 @@ struct Failed {
 }
 
 /// Sends `request`, which is in the form of HTTP/1.1, to a target that `pick` names for each try, and gives its response
-/// and what the body comes on. `wants_trailers`: whether the client has said so. Its time counts from `started`.
+/// and what the body comes on.
 pub(crate) async fn send<'a>(
-    pool: &Arc<Pool>,
+    sending: Sending<'_>,
     mut request: Request<RequestBody>,
-    wants_trailers: bool,
-    limits: Limits<'_>,
     mut pick: impl FnMut() -> Option<&'a Target>,
-    random: u64,
-    started: Instant,
 ) -> Result<(Response<Incoming>, Lease), UpstreamError> {
+    let Sending { pool, limits, .. } = sending;
     let mut tries_left = limits.retries;
+    let mut before = None;
     loop {
         let Some(target) = pick() else {
             return Err(UpstreamError::Timeout);
         };
         let copy = Copy::of(&request, target);
-        let failed = match guarded(pool, target, request, wants_trailers, limits, random, started).await {
+        let outcome = guarded(sending, target, request).await;
+        let is_tried = !matches!(&outcome, Err(failed) if matches!(failed.error, UpstreamError::Closed(_)));
+        if is_tried && before.is_some() {
+            pool.counts.retries.inc();
+        }
+        let failed = match outcome {
             Ok((response, _)) if is_unasked(&response, limits.purpose) => {
                 pool.counts.failed(UpstreamError::Switched.reason());
                 return Err(UpstreamError::Switched);
             }
             Ok(answer) => return Ok(answer),
-            // Nothing was tried.
-            Err(failed) if matches!(failed.error, UpstreamError::Closed(_)) => return Err(failed.error),
+            // What is known is how the try before it ended, if there was one.
+            Err(failed) if !is_tried => return Err(before.unwrap_or(failed.error)),
             Err(failed) => failed,
         };
         pool.counts.failed(failed.error.reason());
@@ -81,14 +99,16 @@ pub(crate) async fn send<'a>(
             let copy = copy.as_ref().filter(|copy| copy.is_idempotent() || is_refused);
             copy.map(Copy::make)
         });
-        let may_retry = target.circuit.may_retry();
-        let is_out_of_time = limits.request.is_some_and(|limit| started.elapsed() >= limit);
+        let may_retry = limits.budget.has_some();
+        let is_out_of_time = limits
+            .request
+            .is_some_and(|limit| sending.started.elapsed() >= limit);
         match again {
             Some(again) if tries_left > 0 && may_retry && !is_out_of_time => request = again,
             _ => return Err(failed.error),
         }
+        before = Some(failed.error);
         tries_left -= 1;
-        pool.counts.retries.inc();
     }
 }
 
@@ -96,7 +116,7 @@ fn is_unasked(response: &Response<Incoming>, purpose: Purpose) -> bool {
     response.status() == StatusCode::SWITCHING_PROTOCOLS && purpose != Purpose::Tunnel
 }
 
-fn deadline(started: Instant, limits: Limits<'_>) -> Option<Instant> {
+fn deadline(Sending { limits, started, .. }: Sending<'_>) -> Option<Instant> {
     let whole = limits.request.map(|limit| started + limit);
     let one = limits.backend_request.map(|limit| Instant::now() + limit);
     whole.into_iter().chain(one).min()
@@ -104,13 +124,9 @@ fn deadline(started: Instant, limits: Limits<'_>) -> Option<Instant> {
 
 /// One try, if the target may be asked at all.
 async fn guarded(
-    pool: &Arc<Pool>,
+    sending: Sending<'_>,
     target: &Target,
     mut request: Request<RequestBody>,
-    wants_trailers: bool,
-    limits: Limits<'_>,
-    random: u64,
-    started: Instant,
 ) -> Result<(Response<Incoming>, Lease), Failed> {
     let waiting = match target.circuit.enter(!request.body().is_empty()) {
         Ok(waiting) => waiting,
@@ -122,9 +138,9 @@ async fn guarded(
         }
     };
     request.body_mut().tell(waiting.upload());
-    let deadline = deadline(started, limits);
-    let attempt = attempt(pool, target, request, wants_trailers, limits, random);
-    let outcome = match deadline {
+    let limits = sending.limits;
+    let attempt = attempt(sending, target, request);
+    let outcome = match deadline(sending) {
         None => attempt.await,
         Some(deadline) => timeout_at(deadline, attempt).await.unwrap_or(Err(Failed {
             error: UpstreamError::Timeout,
@@ -138,9 +154,14 @@ async fn guarded(
         });
     }
     match &outcome {
-        Ok(_) => waiting.answered(),
+        Ok(_) => {
+            limits.budget.answered();
+            waiting.answered();
+        }
         Err(failed) => {
-            if let Some(trouble) = failed.error.trouble(limits.connect) {
+            let trouble = failed.error.trouble(limits.connect);
+            if let Some(trouble) = trouble.filter(|trouble| waiting.is_its_own(*trouble)) {
+                limits.budget.failed();
                 waiting.failed(trouble);
             }
         }
@@ -150,13 +171,13 @@ async fn guarded(
 
 /// One try. A connection that the other side had closed unseen does not count as one.
 async fn attempt(
-    pool: &Arc<Pool>,
+    sending: Sending<'_>,
     target: &Target,
     mut request: Request<RequestBody>,
-    wants_trailers: bool,
-    limits: Limits<'_>,
-    random: u64,
 ) -> Result<(Response<Incoming>, Lease), Failed> {
+    let Sending {
+        pool, limits, random, ..
+    } = sending;
     loop {
         let leased = match limits.purpose {
             Purpose::Tunnel if target.protocol != BackendProtocol::Http2 => {
@@ -184,7 +205,7 @@ async fn attempt(
                 } else {
                     Scheme::HTTP
                 };
-                Box::pin(send_on(stream, request, scheme, wants_trailers)).await
+                Box::pin(send_on(stream, request, scheme, sending.wants_trailers)).await
             }
         };
         match sent {
