@@ -463,10 +463,10 @@ mod tests {
         let carried = tokio::spawn(carry(near, far, Some(idle)));
         let mut byte = [0];
         for _ in 0..4 {
-            tokio::time::sleep(idle / 4).await;
+            sleep(idle / 4).await;
             client.write_all(b"a").await.unwrap();
             upstream.read_exact(&mut byte).await.unwrap();
-            tokio::time::sleep(idle / 4).await;
+            sleep(idle / 4).await;
             upstream.write_all(b"b").await.unwrap();
             client.read_exact(&mut byte).await.unwrap();
         }

@@ -1,4 +1,4 @@
-//! Pages in a real Chromium, which keeps the rules of CORS by itself, and opens WebSockets on the HTTP/2 connection that it
+//! Pages in a real Chromium, which keeps the rules of CORS by itself, and opens a WebSocket on the HTTP/2 connection that it
 //! has.
 
 use anyhow::{Context as _, Result, ensure};

@@ -123,6 +123,40 @@ fn a_tunnel_carries_both_directions() -> Result<()> {
     Ok(())
 }
 
+/// What is logged is what was decided about: a GET, and the answer that the client has got.
+#[test]
+fn a_tunnel_is_logged_as_a_get() -> Result<()> {
+    let upstream = Loud::start(AGREED)?;
+    let stand = stand(
+        &upstream,
+        &json!({}),
+        &["--access-log", "on", "--log-format", "json"],
+    )?;
+    let token = stand.token(&json!({}))?;
+    let mut client = connect(&stand)?;
+    let (_tunnel, _) = opened(&mut client, &stand, "/ws/logged?room=1", &token)?;
+    open(&mut client, &stand, "/logged", Some(&token))?;
+    for (path, rule, status) in [("/ws/logged", "ws", 200), ("/logged", "plain", 405)] {
+        let line = wait::until(wait::START, "the line of a request", || {
+            let output = String::from_utf8_lossy(&stand.gateway.output()).into_owned();
+            let mut lines = output
+                .lines()
+                .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            lines.find(|line| line["fields"]["path"] == path)
+        })?;
+        let fields = &line["fields"];
+        assert_eq!(
+            (&fields["method"], &fields["status"]),
+            (&json!("GET"), &json!(status)),
+            "{line}"
+        );
+        assert_eq!(fields["rule"], rule, "{line}");
+    }
+    let output = String::from_utf8_lossy(&stand.gateway.output()).into_owned();
+    ensure!(!output.contains(&token.opaque), "the token is logged");
+    Ok(())
+}
+
 /// Each handshake has a key of its own, and a client's has no say.
 #[test]
 fn the_key_is_the_gateways() -> Result<()> {
