@@ -142,15 +142,14 @@ fn a_tunnel_is_logged_as_a_get() -> Result<()> {
             let mut lines = output
                 .lines()
                 .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            lines.find(|line| line["fields"]["path"] == path)
+            lines.find(|line| line["target"] == "access" && line["path"] == path)
         })?;
-        let fields = &line["fields"];
+        assert_eq!(line["method"], "GET", "{line}");
         assert_eq!(
-            (&fields["method"], &fields["status"]),
-            (&json!("GET"), &json!(status)),
+            (&line["status"], &line["rule"]),
+            (&json!(status), &json!(rule)),
             "{line}"
         );
-        assert_eq!(fields["rule"], rule, "{line}");
     }
     let output = String::from_utf8_lossy(&stand.gateway.output()).into_owned();
     ensure!(!output.contains(&token.opaque), "the token is logged");
