@@ -11,13 +11,15 @@ use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http2::{SendRequest, handshake};
+use hyper::ext::Protocol;
 use hyper::header::HeaderMap;
+use hyper::upgrade::Upgraded;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -112,6 +114,31 @@ impl Http2 {
         })
     }
 
+    /// An extended CONNECT for this protocol (RFC 8441 §4).
+    pub fn open(&mut self, protocol: &str, target: &str, headers: &[(&str, &str)]) -> Result<Opened> {
+        let mut request = request("CONNECT", target, headers, Bytes::new())?;
+        request.extensions_mut().insert(Protocol::from(protocol));
+        let sender = &mut self.sender;
+        let opened = async {
+            sender.ready().await?;
+            let response = timeout(PATIENCE, sender.send_request(request)).await;
+            let mut response = response.context("no answer")??;
+            let tunnel = if response.status() == 200 {
+                let upgraded = timeout(PATIENCE, hyper::upgrade::on(&mut response)).await;
+                Some(TokioIo::new(upgraded.context("no tunnel")??))
+            } else {
+                None
+            };
+            anyhow::Ok((response, tunnel))
+        };
+        let (response, tunnel) = self.runtime.block_on(opened)?;
+        Ok(Opened {
+            response,
+            tunnel,
+            runtime: self.runtime.handle().clone(),
+        })
+    }
+
     /// GET; `None` where it turns out before anything was sent that the connection is over.
     pub fn try_get(&mut self, target: &str, headers: &[(&str, &str)]) -> Result<Option<Answer>> {
         self.try_call("GET", target, headers, Bytes::new())
@@ -178,6 +205,85 @@ impl Http2 {
                 .await
                 .is_ok_and(|ready| ready.is_err())
         })
+    }
+}
+
+/// What has become of an extended CONNECT.
+#[derive(Debug)]
+pub struct Opened {
+    response: Response<Incoming>,
+    tunnel: Option<TokioIo<Upgraded>>,
+    runtime: Handle,
+}
+
+impl Opened {
+    /// The status.
+    pub fn status(&self) -> u16 {
+        self.response.status().as_u16()
+    }
+
+    /// The header fields.
+    pub fn headers(&self) -> &HeaderMap {
+        self.response.headers()
+    }
+
+    /// The body of an answer that opens nothing.
+    pub fn text(self) -> Result<String> {
+        let body = async { timeout(PATIENCE, self.response.into_body().collect()).await };
+        let body = self.runtime.block_on(body).context("nothing came")??;
+        Ok(String::from_utf8_lossy(&body.to_bytes()).into_owned())
+    }
+
+    /// Sends these bytes.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        let tunnel = self.tunnel.as_mut().context("there is no tunnel")?;
+        let written = async { timeout(PATIENCE, tunnel.write_all(bytes)).await };
+        Ok(self.runtime.block_on(written).context("nobody reads")??)
+    }
+
+    /// Reads so many bytes.
+    pub fn read(&mut self, length: usize) -> Result<Vec<u8>> {
+        let tunnel = self.tunnel.as_mut().context("there is no tunnel")?;
+        let mut bytes = vec![0; length];
+        let read = async { timeout(PATIENCE, tunnel.read_exact(&mut bytes)).await };
+        self.runtime.block_on(read).context("nothing came")??;
+        Ok(bytes)
+    }
+
+    /// Reads up to an empty line.
+    pub fn read_head(&mut self) -> Result<String> {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.extend(self.read(1)?);
+        }
+        Ok(String::from_utf8(head)?)
+    }
+
+    /// Sends these bytes while it reads as many.
+    pub fn exchange(&mut self, bytes: &[u8]) -> Result<Vec<u8>> {
+        let tunnel = self.tunnel.as_mut().context("there is no tunnel")?;
+        let (mut reader, mut writer) = tokio::io::split(tunnel);
+        let mut back = vec![0; bytes.len()];
+        let both = async { tokio::try_join!(writer.write_all(bytes), reader.read_exact(&mut back)) };
+        let both = async { timeout(PATIENCE, both).await };
+        self.runtime.block_on(both).context("it does not go on")??;
+        Ok(back)
+    }
+
+    /// Says that nothing more comes.
+    pub fn finish(&mut self) -> Result<()> {
+        let tunnel = self.tunnel.as_mut().context("there is no tunnel")?;
+        let finished = async { timeout(PATIENCE, tunnel.shutdown()).await };
+        Ok(self.runtime.block_on(finished).context("no room for the end")??)
+    }
+
+    /// What comes until the other side ends, within `limit`.
+    pub fn rest(&mut self, limit: Duration) -> Result<Vec<u8>> {
+        let tunnel = self.tunnel.as_mut().context("there is no tunnel")?;
+        let mut rest = Vec::new();
+        let read = async { timeout(limit, tunnel.read_to_end(&mut rest)).await };
+        self.runtime.block_on(read).context("it does not end")??;
+        Ok(rest)
     }
 }
 

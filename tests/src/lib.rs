@@ -61,6 +61,7 @@ pub mod tls;
 pub mod traffic;
 pub mod upstream;
 pub mod wait;
+pub mod websocket;
 pub mod wire;
 pub mod wrk;
 pub mod wycheproof;

@@ -10,7 +10,7 @@ use http::{HeaderMap, Method, StatusCode};
 use percent_encoding::percent_decode_str;
 use splittoken_routing::{ServedRoute, ServedRule};
 
-use crate::{cors::Sharing, settings::AccessLog, tokens::Rehydrated, trace::Recorded};
+use crate::{cors::Sharing, settings::AccessLog, tokens::Rehydrated, trace::Recorded, upgrade::Tunnel};
 
 /// What became known of a request on its way. Costs nothing where it is not logged.
 #[derive(Debug, Default)]
@@ -23,6 +23,8 @@ pub(crate) struct Trail {
     pub(crate) sharing: Option<Sharing>,
     /// The same: where there is one, the request leaves spans.
     pub(crate) recorded: Option<Box<Recorded>>,
+    /// What the request becomes, where it is no request any more.
+    pub(crate) tunnel: Option<Box<Tunnel>>,
 }
 
 impl Trail {
@@ -117,6 +119,7 @@ impl Entry {
             reason,
             sharing: _,
             recorded: _,
+            tunnel: _,
         } = &self.trail;
         let route = rule.as_ref().map(|rule| &rule.route).or(endpoint.as_ref());
         tracing::info!(

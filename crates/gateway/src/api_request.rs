@@ -16,12 +16,14 @@ use crate::{
     body::{RequestBody, ResponseBody, TooLarge},
     client_address::Peer,
     credential::{Credential, credential, has_query_token},
+    crowd::{Crowded, Place},
     failure::Failure,
+    gate::GateError,
     headers::{clean_request, clean_response, remove_method_overrides, wants_trailers},
     snapshot::Snapshot,
     tokens::Rehydrated,
     trace::{Called, Recorded, TRACEPARENT},
-    upgrade::{self, Tunnel},
+    upgrade::{self, Asked, Heard, Tunnel},
     upstream::{Lease, Limits, Purpose, Sending, Target, UpstreamError, send},
     vigil::Vigil,
     worker::Worker,
@@ -68,6 +70,12 @@ pub(crate) async fn serve(
         authorize(wanted, &token.claims)
             .map_err(|denied| Failure::Denied(denied, rule.scope_hint.clone()))?;
     }
+    if tunnel.is_none() && upgrade::is_extended(&parts) {
+        // It cannot go on as a plain request: what would its 200 mean?
+        return Err(Failure::Gate(GateError::Method));
+    }
+    let tunnel = tunnel.map(|asked| Ok((place(worker, peer, &asked)?, asked)));
+    let tunnel = tunnel.transpose()?;
     let body_limit = worker.shared.settings.limits.body_bytes;
     let body = RequestBody::new(body, &matched.rule, body_limit)
         .map_err(|TooLarge| Failure::Upstream(UpstreamError::RequestBodyTooLarge))?;
@@ -95,18 +103,20 @@ pub(crate) async fn serve(
     )
     .await?;
     let vigil = token.and_then(|token| vigil(worker, snapshot, matched.rule, token));
-    if let Some(client) = tunnel.filter(|_| response.status() == StatusCode::SWITCHING_PROTOCOLS) {
-        if !upgrade::is_agreed(&response) {
-            return Err(Failure::Upstream(UpstreamError::Switched));
-        }
-        let tunnel = Tunnel {
-            client,
-            upstream: hyper::upgrade::on(&mut response),
+    if let Some((place, asked)) = tunnel
+        && asked.hears(&response).map_err(Failure::Upstream)? == Heard::Agreed
+    {
+        let is_extended = asked.is_extended();
+        let upstream = hyper::upgrade::on(&mut response);
+        let response = switched(response, is_extended)?;
+        trail.tunnel = Some(Box::new(Tunnel {
+            client: asked.client,
+            upstream,
             idle,
             token: vigil,
-            place: peer.place(),
-        };
-        return switched(response, tunnel, worker);
+            place,
+        }));
+        return Ok(response);
     }
     let (mut parts, body) = response.into_parts();
     clean_response(&mut parts.headers).map_err(|()| Failure::Upstream(UpstreamError::Coding))?;
@@ -122,17 +132,26 @@ pub(crate) async fn serve(
     ))
 }
 
-/// The answer that turns a connection into a tunnel.
-fn switched(
-    response: Response<Incoming>,
-    tunnel: Tunnel,
-    worker: &Arc<Worker>,
-) -> Result<Response<ResponseBody>, Failure> {
+/// The answer that turns a connection, or a stream of one, into a tunnel.
+fn switched(response: Response<Incoming>, is_extended: bool) -> Result<Response<ResponseBody>, Failure> {
     let (mut parts, _) = response.into_parts();
     clean_response(&mut parts.headers).map_err(|()| Failure::Upstream(UpstreamError::Coding))?;
-    upgrade::ask(&mut parts.headers);
-    tunnel.start(worker);
+    upgrade::agree(&mut parts, is_extended);
     Ok(Response::from_parts(parts, ResponseBody::full("")))
+}
+
+/// Among the connections of an address. By HTTP/1.1 a tunnel takes that of its connection; on a stream, which costs as
+/// much, it is one more.
+fn place(worker: &Worker, peer: &Peer, asked: &Asked) -> Result<Arc<Place>, Failure> {
+    if !asked.is_extended() {
+        return Ok(peer.place());
+    }
+    let shared = &worker.shared;
+    if shared.metrics.open() >= shared.settings.limits.connections {
+        return Err(Failure::TooManyConnections("connections"));
+    }
+    let place = peer.another_place(&shared.crowd);
+    place.map_err(|Crowded| Failure::TooManyConnections("address_connections"))
 }
 
 /// What looks after the token of a stream.

@@ -8,7 +8,10 @@ use std::{
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
-use crate::{crowd::Place, headers::value};
+use crate::{
+    crowd::{Crowd, Crowded, Place},
+    headers::value,
+};
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -73,6 +76,11 @@ impl Peer {
     /// For what outlives the connection.
     pub(crate) fn place(&self) -> Arc<Place> {
         Arc::clone(&self.place)
+    }
+
+    /// A place of its own, for what is as good as one more connection.
+    pub(crate) fn another_place(&self, crowd: &Crowd) -> Result<Arc<Place>, Crowded> {
+        crowd.enter(self.address).map(Arc::new)
     }
 
     /// The address of the client that has sent these headers: the last one in the chain that is no trusted proxy's. `None`

@@ -36,6 +36,8 @@ pub(crate) enum Failure {
     InvalidToken(&'static str),
     /// The client's address has presented too many unknown tokens.
     TooManyMisses,
+    /// There are as many connections as may be, and the request asks for what is as good as one more.
+    TooManyConnections(&'static str),
     /// A token in the query.
     TokenInQuery,
     /// The token is good, but not for this.
@@ -96,7 +98,10 @@ impl Failure {
             Self::TooManyMisses => "address_misses",
             Self::TokenInQuery => "token_in_query",
             Self::Denied(e, _) => e.reason(),
-            Self::InvalidToken(reason) | Self::Unavailable(reason) | Self::NoBackend(reason) => reason,
+            Self::InvalidToken(reason)
+            | Self::TooManyConnections(reason)
+            | Self::Unavailable(reason)
+            | Self::NoBackend(reason) => reason,
             Self::Upstream(e) => e.reason(),
             Self::TokenRequest(e) => e.reason(),
             Self::Provider(e) => e.reason(),
@@ -155,6 +160,12 @@ impl Failure {
             Self::TooManyMisses => {
                 let text = "Too many unknown tokens came from this address. Try again later.";
                 Answer::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", text)
+                    .retry_after(SOON)
+                    .done()
+            }
+            Self::TooManyConnections(_) => {
+                let text = "There are as many connections as may be. Try again soon.";
+                Answer::new(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", text)
                     .retry_after(SOON)
                     .done()
             }
@@ -405,6 +416,8 @@ mod tests {
             (Failure::Provider(ProviderFailure::Untrusted("x")), 502),
             (Failure::Upstream(UpstreamError::Timeout), 504),
             (Failure::Upstream(UpstreamError::Switched), 502),
+            (Failure::Upstream(UpstreamError::Handshake), 502),
+            (Failure::TooManyConnections("connections"), 503),
             (Failure::Upstream(UpstreamError::Forbidden(Forbidden)), 502),
         ] {
             assert_eq!(failure.response("r").status().as_u16(), status, "{failure:?}");

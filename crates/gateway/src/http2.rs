@@ -1,10 +1,16 @@
 //! A request as it comes by HTTP/2, in the form that it would have had by HTTP/1.1. What is decided about a request is
 //! decided in one form, and upstreams mostly speak that one.
 
-use http::{HeaderMap, HeaderValue, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, header, request::Parts};
 
-/// Gives a request its `Host` and its one `Cookie`.
+use crate::upgrade::is_extended_handshake;
+
+/// Gives a request its `Host` and its one `Cookie`, and a handshake of WebSocket its method: it is a GET but for what opens
+/// the tunnel (RFC 8441 §5). Any other CONNECT stays one.
 pub(crate) fn as_http1(parts: &mut Parts) {
+    if is_extended_handshake(parts) {
+        parts.method = Method::GET;
+    }
     if !parts.headers.contains_key(header::HOST) {
         // Where both are there, the gate compares them.
         let authority = parts.uri.authority();
@@ -32,6 +38,7 @@ fn join_cookies(headers: &mut HeaderMap) {
 #[cfg(test)]
 mod tests {
     use http::{Request, Version};
+    use hyper::ext::Protocol;
 
     use super::*;
 
@@ -57,6 +64,35 @@ mod tests {
             "the gate compares"
         );
         assert!(hosts(parts("/x", &[])).is_empty());
+    }
+
+    #[test]
+    fn a_whole_handshake_is_a_get_and_any_other_connect_stays_one() {
+        let method = |protocol: Option<&'static str>, headers: &[(&str, &str)]| {
+            let mut parts = parts("https://a.example/ws", headers);
+            parts.method = Method::CONNECT;
+            if let Some(protocol) = protocol {
+                parts.extensions.insert(Protocol::from_static(protocol));
+            }
+            as_http1(&mut parts);
+            parts.method
+        };
+        let version = ("sec-websocket-version", "13");
+        assert_eq!(method(Some("websocket"), &[version]), Method::GET);
+        for (protocol, headers) in [
+            (None, &[version][..]),
+            (Some("connect-udp"), &[version]),
+            (Some("websocket"), &[]),
+            (Some("websocket"), &[("sec-websocket-version", "8")]),
+            (Some("websocket"), &[version, version]),
+            (Some("websocket"), &[version, ("content-length", "0")]),
+        ] {
+            assert_eq!(
+                method(protocol, headers),
+                Method::CONNECT,
+                "{protocol:?} {headers:?}"
+            );
+        }
     }
 
     #[test]

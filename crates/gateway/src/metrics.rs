@@ -222,6 +222,11 @@ impl Metrics {
         usize::try_from(self.tunnels.get()).unwrap_or(0)
     }
 
+    /// How many connections are, tunnels included.
+    pub(crate) fn open(&self) -> usize {
+        usize::try_from(self.connections.get()).unwrap_or(0) + self.open_tunnels()
+    }
+
     /// Counts a connection that came to nothing before its first request.
     pub(crate) fn unopened(&self, reason: &'static str) {
         self.unopened.get_or_create(&FailureLabels { reason }).inc();

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use http::{HeaderValue, Request, Response, StatusCode, Version, header, request::Parts};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts};
 use hyper::body::{Body, Incoming};
 use splittoken_routing::{Found, ServedRoute, ServedRule, TokenEndpoint, announced_method};
 
@@ -44,11 +44,13 @@ pub(crate) async fn answer(
     activity: &Arc<Activity>,
     request: Request<Incoming>,
 ) -> Response<Tracked> {
-    let in_flight = activity.begin_request(!request.body().is_end_stream());
+    let mut in_flight = Some(activity.begin_request(!request.body().is_end_stream()));
     let started = Instant::now();
     let shared = &worker.shared;
     let (mut parts, body) = request.into_parts();
     let is_http2 = parts.version == Version::HTTP_2;
+    // To a CONNECT, the 200 of gRPC's failures would say that there is a tunnel.
+    let is_connect = parts.method == Method::CONNECT;
     if is_http2 {
         as_http1(&mut parts);
     }
@@ -58,7 +60,7 @@ pub(crate) async fn answer(
         trail.recorded = tracing.begin(&mut parts, peer, is_http2, worker.random.next());
     }
     let realm = parts.headers.get(header::HOST).cloned();
-    let grpc = grpc::content_type(&parts.headers);
+    let grpc = grpc::content_type(&parts.headers).filter(|_| !is_connect);
     let snapshot = shared.snapshots.load();
     let (mut response, has_failed) = match serve(worker, peer, &snapshot, parts, body, &mut trail).await {
         Ok(response) => (response, false),
@@ -86,6 +88,10 @@ pub(crate) async fn answer(
         close(&mut response);
     }
     shared.metrics.duration.observe(started.elapsed());
+    if let Some(tunnel) = trail.tunnel.take() {
+        // A stream goes on as one of its connection; by HTTP/1.1 the connection itself is none any more.
+        tunnel.start(worker, in_flight.take_if(|_| is_http2));
+    }
     let entry = beginning.and_then(|beginning| beginning.end(status, trail));
     response.map(|body| Tracked::new(body, in_flight, entry, recorded))
 }

@@ -20,7 +20,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Tracked {
     body: ResponseBody,
-    in_flight: InFlight,
+    /// `None` where something else holds it.
+    in_flight: Option<InFlight>,
     entry: Option<Box<Entry>>,
     recorded: Option<Box<Recorded>>,
 }
@@ -28,7 +29,7 @@ pub(crate) struct Tracked {
 impl Tracked {
     pub(crate) fn new(
         body: ResponseBody,
-        in_flight: InFlight,
+        in_flight: Option<InFlight>,
         entry: Option<Box<Entry>>,
         recorded: Option<Box<Recorded>>,
     ) -> Self {
@@ -50,8 +51,9 @@ impl Body for Tracked {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
-        self.in_flight
-            .note_piece(matches!(polled, Poll::Ready(Some(Ok(_)))));
+        if let Some(in_flight) = &mut self.in_flight {
+            in_flight.note_piece(matches!(polled, Poll::Ready(Some(Ok(_)))));
+        }
         if let Some(entry) = &mut self.entry {
             match &polled {
                 Poll::Ready(Some(Ok(frame))) => entry.add_bytes(frame.data_ref().map_or(0, Bytes::len)),

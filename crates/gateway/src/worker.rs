@@ -260,8 +260,13 @@ impl Connections {
     fn remove(&self, id: u64) {
         let mut open = self.open.lock();
         if let Some(activity) = open.remove(&id) {
-            // Under the lock, so that nobody counts them twice or not at all.
-            self.gone.lock().add(activity.requests());
+            // Under the lock, so that nobody counts them twice or not at all. What was in flight on it ends with it, streams
+            // of HTTP/2 a moment later, when nobody looks any more.
+            let begun = activity.requests().begun;
+            self.gone.lock().add(Requests {
+                begun,
+                ..Requests::default()
+            });
         }
         drop(open);
         self.load.fetch_sub(1, Ordering::Relaxed);

@@ -14,6 +14,7 @@ mod token_end;
 mod upstream_http2;
 mod upstream_tls;
 mod websocket;
+mod websocket_http2;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

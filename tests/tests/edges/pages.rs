@@ -1,12 +1,17 @@
-//! Pages of other origins in a real Chromium, which keeps the rules of CORS by itself.
+//! Pages in a real Chromium, which keeps the rules of CORS by itself, and opens a WebSocket on the HTTP/2 connection that it
+//! has.
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use splittoken_tests::browser;
 use splittoken_tests::route::Route;
+use splittoken_tests::shop::metric;
 use splittoken_tests::stand::Stand;
 use splittoken_tests::upstream::Upstream;
+use splittoken_tests::websocket::{Loud, field};
 use splittoken_tests::wire::answer;
+
+use super::Secured;
 
 fn page() -> Result<Upstream> {
     let page = Upstream::start()?;
@@ -60,5 +65,50 @@ fn a_page_of_an_allowed_origin_uses_the_api_and_another_learns_nothing() -> Resu
     assert_eq!(seen, [put.clone(), put]);
     // A form without a secret is sent without asking, as from any page: only its answer is kept from the other one.
     assert_eq!(stand.provider.requests("/token").len(), 4);
+    Ok(())
+}
+
+/// Which version of HTTP that is, is the browser's choice: none has been told to it.
+#[test]
+fn a_page_opens_websockets_on_its_connection() -> Result<()> {
+    let (html, sockets) = (page()?, Loud::of_messages()?);
+    let secured = Secured::with(
+        &[&["127.0.0.1"]],
+        |to| {
+            let rule = |name: &str, path: &str, url: &str| {
+                json!({
+                    "name": name, "matches": [{"path": {"value": path}}], "authentication": "Disabled",
+                    "backendRefs": [{"url": url}],
+                })
+            };
+            let mut rules = json!([
+                rule("sockets", "/ws", &sockets.url()),
+                rule("others", "/no", &sockets.url()),
+                rule("pages", "/", &html.url()),
+            ]);
+            rules[0]["upgrades"] = json!(["websocket"]);
+            let route = Route::new(&to.issuer, &to.upstream);
+            route
+                .spec(&json!({"hostnames": ["127.0.0.1"], "rules": rules}))
+                .into()
+        },
+        |gateway| gateway,
+    )?;
+    let at = |scheme: &str, path: &str| format!("{scheme}://{}{path}", secured.address);
+    let (home, socket, refused) = (at("https", "/"), at("wss", "/ws/chat"), at("wss", "/no"));
+    let said = browser::run("websocket.mjs", &[&home, &socket, &refused])?;
+    ensure!(said.lines().any(|line| line == "DONE"), "{said}");
+    let heads = sockets.take();
+    assert_eq!(heads.len(), 3);
+    for head in &heads {
+        ensure!(head.starts_with("GET /ws/chat HTTP/1.1\r\n"), "{head}");
+        assert_eq!(field(head, "origin"), Some(at("https", "").as_str()));
+    }
+    // The page, three sockets and the one that was refused, and nothing by HTTP/1.1.
+    let requests = |protocol: &str| {
+        let line = format!("splittoken_gateway_client_requests_total{{protocol=\"{protocol}\"}}");
+        metric(&secured.stand.gateway, &line)
+    };
+    assert_eq!((requests("http1")?, requests("http2")?), (0, 5));
     Ok(())
 }

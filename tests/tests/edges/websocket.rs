@@ -1,7 +1,7 @@
 //! WebSocket: a tunnel, where the rule lets it, for as long as the token is good.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use splittoken_tests::route::Route;
 use splittoken_tests::shop::metric;
 use splittoken_tests::stand::{Addresses, Stand, Token, request};
 use splittoken_tests::wait;
+use splittoken_tests::websocket::{AGREED, Loud, read_head};
 
 use super::HOSTS;
 
@@ -22,63 +23,8 @@ const HANDSHAKE: [&str; 4] = [
     "Sec-WebSocket-Version: 13",
 ];
 
-/// An upstream that agrees to everything and gives back what it gets, in upper case. It keeps the head that it was sent.
-struct Loud {
-    address: SocketAddr,
-}
-
-impl Loud {
-    fn start(answer: &'static str) -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        let address = listener.local_addr()?;
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                thread::spawn(move || shout(stream, answer));
-            }
-        });
-        Ok(Self { address })
-    }
-
-    fn url(&self) -> String {
-        format!("http://{}", self.address)
-    }
-}
-
-/// The head comes back first, so that a test sees what the upstream saw.
-fn shout(mut stream: TcpStream, answer: &str) -> std::io::Result<()> {
-    let head = read_head(&mut stream)?;
-    stream.write_all(answer.as_bytes())?;
-    if !answer.starts_with("HTTP/1.1 101") {
-        return Ok(());
-    }
-    stream.write_all(head.as_bytes())?;
-    let mut buffer = [0; 4096];
-    loop {
-        let length = stream.read(&mut buffer)?;
-        if length == 0 {
-            return stream.shutdown(Shutdown::Write);
-        }
-        stream.write_all(&buffer[..length].to_ascii_uppercase())?;
-    }
-}
-
-fn read_head(stream: &mut TcpStream) -> std::io::Result<String> {
-    let mut head = Vec::new();
-    let mut byte = [0];
-    while !head.ends_with(b"\r\n\r\n") {
-        if stream.read(&mut byte)? == 0 {
-            break;
-        }
-        head.push(byte[0]);
-    }
-    Ok(String::from_utf8_lossy(&head).into_owned())
-}
-
-const AGREED: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-                      Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nX-Seen: yes\r\n\r\n";
-
 /// A gateway before this upstream, whose rule `ws` lets connections change.
-fn stand(upstream: &Loud, more: &serde_json::Value, arguments: &[&str]) -> Result<Stand> {
+pub(crate) fn stand(upstream: &Loud, more: &serde_json::Value, arguments: &[&str]) -> Result<Stand> {
     let mut rule = json!({
         "name": "ws", "matches": [{"path": {"value": "/ws"}}], "upgrades": ["websocket"],
         "backendRefs": [{"url": upstream.url()}],

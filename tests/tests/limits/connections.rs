@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use serde_json::json;
+use splittoken_tests::http2::Http2;
 use splittoken_tests::raw::Client;
 use splittoken_tests::route::Route;
 use splittoken_tests::shop::metric;
 use splittoken_tests::stand::{Stand, Token, request};
 use splittoken_tests::wait;
+use splittoken_tests::websocket::{AGREED, Loud};
 
 use super::{answered, stand};
 
@@ -150,6 +152,57 @@ fn proxies_have_no_share_and_their_clients_do() -> Result<()> {
     assert!(answers(ANOTHER)?);
     drop(clients);
     wait::until_true(SOON, "room for another", || answers(ONE).unwrap_or(false))
+}
+
+/// A tunnel on a stream costs as much as a connection, and counts as one.
+#[test]
+fn tunnels_on_streams_are_connections() -> Result<()> {
+    let upstream = Loud::start(AGREED)?;
+    for (limit, reason) in [
+        ("--max-connections", "connections"),
+        ("--max-connections-per-address", "address_connections"),
+    ] {
+        let stand = Stand::built(
+            |to| {
+                let rule = json!({"upgrades": ["websocket"], "backendRefs": [{"url": upstream.url()}]});
+                Route::new(&to.issuer, &to.upstream).rule(&rule).into()
+            },
+            |gateway| gateway.arguments(&[limit, "3", "--http2-cleartext"]),
+        )?;
+        let token = stand.token(&json!({}))?;
+        wait::until_true(SOON, "the token request's connection to go", || {
+            metric(&stand.gateway, "splittoken_gateway_connections").is_ok_and(|open| open == 0)
+        })?;
+        let mut client = Http2::connect(stand.gateway.address())?;
+        let (target, bearer) = (stand.gateway.url("/ws"), format!("Bearer {}", token.opaque));
+        let mut open = || {
+            let headers = [
+                ("sec-websocket-version", "13"),
+                ("authorization", bearer.as_str()),
+            ];
+            client.open("websocket", &target, &headers)
+        };
+        // Each is there before the next is asked for.
+        let mut tunnels = Vec::new();
+        for _ in 0..2 {
+            let mut tunnel = open()?;
+            assert_eq!(tunnel.status(), 200, "{limit}");
+            tunnel.read_head()?;
+            tunnels.push(tunnel);
+        }
+        upstream.take();
+        let refused = open()?;
+        assert_eq!(refused.status(), 503, "{limit}");
+        ensure!(refused.headers().contains_key("retry-after"), "{limit}");
+        let failures = format!("splittoken_gateway_failures_total{{reason=\"{reason}\"}}");
+        assert_eq!(metric(&stand.gateway, &failures)?, 1);
+        ensure!(upstream.take().is_empty(), "{limit}: it arrived");
+        tunnels.pop();
+        wait::until_true(SOON, "room for another", || {
+            open().is_ok_and(|tunnel| tunnel.status() == 200)
+        })?;
+    }
+    Ok(())
 }
 
 /// Runs what follows with a limit of 64 open files, of the kind that `which` says (`S` or `H`).

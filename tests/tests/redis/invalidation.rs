@@ -4,13 +4,16 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use serde_json::json;
 use splittoken_tests::caller::Caller;
+use splittoken_tests::http2::Http2;
 use splittoken_tests::load::quantile;
 use splittoken_tests::raw::Client;
 use splittoken_tests::redis::Connection;
-use splittoken_tests::shop::{Shop, disconnected, metric};
+use splittoken_tests::shop::{Shop, connected, disconnected, metric};
 use splittoken_tests::stand::request;
 use splittoken_tests::wait;
+use splittoken_tests::websocket::{AGREED, Loud};
 use splittoken_tests::wire::Step;
 use splittoken_token::tombstone;
 
@@ -193,5 +196,44 @@ fn what_is_revoked_is_not_issued_again() -> Result<()> {
     assert_eq!(answer.status, 502, "{}", answer.text());
     assert!(!answer.text().contains(&token) && !answer.text().contains("eyJ"));
     assert_eq!(caller.status(&token)?, 401);
+    Ok(())
+}
+
+/// Nor on a stream that is a tunnel.
+#[test]
+fn a_tunnel_on_a_stream_ends_when_its_token_is_revoked() -> Result<()> {
+    let (shop, loud) = (Shop::start()?, Loud::start(AGREED)?);
+    let rule = json!({"upgrades": ["websocket"], "backendRefs": [{"url": loud.url()}]});
+    let route = shop.route().rule(&rule);
+    let gateway = shop.builder(route).arguments(&["--http2-cleartext"]).start()?;
+    connected(&gateway, wait::START)?;
+    let mut caller = Caller::of(&gateway)?;
+    let (revoked, other) = (caller.issue()?, caller.issue()?);
+    let mut client = Http2::connect(gateway.address())?;
+    let target = format!("http://{}/ws", gateway.host());
+    let mut open = |token: &str| {
+        let bearer = format!("Bearer {token}");
+        let headers = [
+            ("sec-websocket-version", "13"),
+            ("authorization", bearer.as_str()),
+        ];
+        let mut tunnel = client.open("websocket", &target, &headers)?;
+        tunnel.read_head()?;
+        anyhow::Ok(tunnel)
+    };
+    let (mut ending, mut staying) = (open(&revoked)?, open(&other)?);
+    let keyring = read(&shop.keyring)?;
+    let id = lookup_id(&keyring, &revoked)?;
+    let end = splittoken_tests::hostile::now() + 600;
+    let grave = tombstone(&keyring, keyring.write_kid(), id, end).context("no pepper")?;
+    overwrite(&mut shop.redis.connect()?, &id.redis_key(), &grave)?;
+    let start = Instant::now();
+    ending.rest(Duration::from_secs(12))?;
+    eprintln!(
+        "a tunnel whose token was revoked ended after {:?}",
+        start.elapsed()
+    );
+    staying.write(b"still here")?;
+    assert_eq!(staying.read(10)?, b"STILL HERE");
     Ok(())
 }

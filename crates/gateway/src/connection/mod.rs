@@ -132,6 +132,8 @@ fn http2(limits: &Limits) -> http2::Builder<TokioExecutor> {
     builder
         .max_concurrent_streams(limits.streams)
         .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
-        .max_send_buf_size(READ_BUFFER);
+        .max_send_buf_size(READ_BUFFER)
+        // For WebSocket (RFC 8441 §3).
+        .enable_connect_protocol();
     builder
 }

@@ -66,6 +66,9 @@ pub(crate) enum UpstreamError {
     /// It switched protocols without being asked.
     #[error("the upstream switched protocols without being asked")]
     Switched,
+    /// Asked for WebSocket, it neither agreed nor refused, or agreed to another handshake than this.
+    #[error("the upstream's answer to a handshake is none")]
+    Handshake,
 }
 
 impl UpstreamError {
@@ -85,7 +88,8 @@ impl UpstreamError {
             | Self::RequestBodyTooLarge
             | Self::Closed(_)
             | Self::Coding
-            | Self::Switched => None,
+            | Self::Switched
+            | Self::Handshake => None,
         }
     }
 
@@ -105,6 +109,7 @@ impl UpstreamError {
             Self::Closed(Closed::Resting(_)) => "upstream_resting",
             Self::Coding => "upstream_coding",
             Self::Switched => "upstream_switched",
+            Self::Handshake => "upstream_handshake",
         }
     }
 }

@@ -3,6 +3,7 @@
 mod fields;
 mod floods;
 mod framing;
+mod tunnels;
 
 use anyhow::{Context as _, Result, ensure};
 use splittoken_tests::frames::{self, Frame, Frames, Outcome, block};
