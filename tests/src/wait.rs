@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 /// How long a part may take to start, unless it says otherwise. Generous: a busy machine is not a failure.
-pub const START: Duration = Duration::from_secs(30);
+pub const START: Duration = Duration::from_secs(60);
 
 /// Calls `check` every 10 ms until it gives a value; after `limit`, fails with "waited 30s for `what`".
 pub fn until<T>(limit: Duration, what: &str, mut check: impl FnMut() -> Option<T>) -> Result<T> {

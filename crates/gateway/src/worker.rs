@@ -13,7 +13,11 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::{net::TcpStream, sync::mpsc, time::interval};
+use tokio::{
+    net::TcpStream,
+    sync::mpsc,
+    time::{MissedTickBehavior, interval},
+};
 
 use crate::{
     client_address::TrustedProxies,
@@ -147,6 +151,8 @@ impl Worker {
         drain: Duration,
     ) {
         let mut sweep = interval(Duration::from_secs(1));
+        // Time in which this thread did not get to run is not its clients' slowness.
+        sweep.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             tokio::select! {
                 accepted = sockets.recv() => match accepted {
