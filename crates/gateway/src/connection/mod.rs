@@ -7,6 +7,7 @@
 mod activity;
 mod opening;
 mod proxy_protocol;
+mod refusal;
 mod socket;
 mod transport;
 mod watched;
@@ -54,21 +55,25 @@ pub(crate) async fn serve(worker: Arc<Worker>, opened: Opened, activity: &Arc<Ac
     let io = TokioIo::new(Watched::new(opened.transport, Arc::clone(activity)));
     let limits = worker.shared.settings.limits;
     let noted = Arc::clone(activity);
+    let metrics = Arc::clone(&worker.shared.metrics);
     let service = service_fn(move |request| {
         let (worker, peer, activity) = (Arc::clone(&worker), Arc::clone(&peer), Arc::clone(&noted));
         async move { Ok::<_, Infallible>(answer(&worker, &peer, &activity, request).await) }
     });
-    let ended = match opened.version {
+    let (ended, protocol) = match opened.version {
         Version::Http1 => {
             let connection = http1(&limits).serve_connection(io, service);
-            drive(connection.with_upgrades(), activity, &limits).await
+            let ended = drive(connection.with_upgrades(), activity, &limits).await;
+            (ended, "http1")
         }
         Version::Http2 => {
             activity.multiplex();
-            drive(http2(&limits).serve_connection(io, service), activity, &limits).await
+            let connection = http2(&limits).serve_connection(io, service);
+            (drive(connection, activity, &limits).await, "http2")
         }
     };
     if let Err(error) = ended {
+        metrics.connection_failed(protocol, refusal::reason(&error));
         tracing::debug!(%error, "a client's connection ended");
     }
 }
