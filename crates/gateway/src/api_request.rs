@@ -20,6 +20,7 @@ use crate::{
     failure::Failure,
     gate::GateError,
     headers::{clean_request, clean_response, remove_method_overrides, wants_trailers},
+    random::Random,
     snapshot::Snapshot,
     tokens::Rehydrated,
     trace::{Called, Recorded, TRACEPARENT},
@@ -260,15 +261,31 @@ fn target(uri: &Uri, path: Option<&str>) -> Result<Uri, InvalidUri> {
     Ok(Uri::from(target))
 }
 
-/// Who takes the share of a backend that is left alone, if anybody does.
-fn stand_in<'s>(snapshot: &'s Snapshot, rule: &ServedRule, picked: &Target) -> Option<&'s Target> {
+/// Who takes the share of a backend that is left alone, if anybody does: the others, by their weights.
+fn stand_in<'s>(
+    snapshot: &'s Snapshot,
+    rule: &ServedRule,
+    picked: &Target,
+    random: &Random,
+) -> Option<&'s Target> {
     if !picked.circuit.is_resting() {
         return None;
     }
-    let backends = rule.config.backends.iter().enumerate();
-    let weighty = backends.filter(|(_, backend)| backend.weight > 0);
-    let mut targets = weighty.filter_map(|(place, _)| snapshot.target(rule, place));
-    targets.find(|target| !target.circuit.is_resting())
+    let others = || {
+        let backends = rule.config.backends.iter().enumerate();
+        let targets = backends.filter_map(|(place, backend)| {
+            let target = snapshot.target(rule, place)?;
+            Some((u64::from(backend.weight), target))
+        });
+        targets.filter(|(_, target)| !target.circuit.is_resting())
+    };
+    let total = others().map(|(weight, _)| weight).sum();
+    let mut left = random.next().checked_rem(total)?;
+    others().find_map(|(weight, target)| {
+        let is_it = left < weight;
+        left = left.saturating_sub(weight);
+        is_it.then_some(target)
+    })
 }
 
 async fn forward(
@@ -298,7 +315,7 @@ async fn forward(
                 .and_then(|backend| snapshot.target(rule, backend));
             again.or(chosen)
         })?;
-        Some(stand_in(snapshot, rule, picked).unwrap_or(picked))
+        Some(stand_in(snapshot, rule, picked, &worker.random).unwrap_or(picked))
     };
     let timeouts = &rule.config.timeouts;
     let limits = Limits {

@@ -19,7 +19,7 @@ use super::come_late;
 /// A stand with two upstreams: `/orders` leads to its own, `/others` to another.
 struct Two {
     stand: Stand,
-    _other: Upstream,
+    other: Upstream,
     /// Where nobody listens yet, and where `/late` leads.
     port: u16,
     token: Token,
@@ -46,7 +46,9 @@ impl Two {
                 let mut either = rule("either", json!({}), "");
                 // The one that is never there is the first choice but for one request in a million.
                 either["backendRefs"] = json!([
-                    {"url": late, "weight": 1_000_000}, {"url": other.url(), "weight": 1},
+                    {"url": late, "weight": 1_000_000},
+                    {"url": other.url(), "weight": 2},
+                    {"url": to.upstream, "weight": 1},
                 ]);
                 let rules = json!([
                     either,
@@ -72,7 +74,7 @@ impl Two {
         let token = stand.token(&json!({}))?;
         Ok(Self {
             stand,
-            _other: other,
+            other,
             port,
             token,
         })
@@ -318,7 +320,16 @@ fn the_last_try_before_a_rest_is_made_again_elsewhere() -> Result<()> {
             let answer = two.get("/either");
             answer.is_ok_and(|answer| answer.status == 200) && two.failed_tries() > before
         },
-    )
+    )?;
+    // Its share goes to the others by their weights.
+    (two.stand.upstream.take(), two.other.take());
+    for _ in 0..150 {
+        assert_eq!(two.get("/either")?.status, 200);
+    }
+    let (own, other) = (two.stand.upstream.take().len(), two.other.take().len());
+    println!("of 150 requests for a place that rests, the others got {own} and {other}");
+    ensure!(own >= 20 && other > own, "{own} and {other}");
+    Ok(())
 }
 
 #[test]
