@@ -216,6 +216,10 @@ fn what_two_values_must_say_together_is_said_in_words() -> Result<()> {
             "gateway.service: port and tlsPort are the same",
         ),
         (
+            json!({"gateway": {"service": {"cleartext": false}}}),
+            "gateway.service.cleartext: without gateway.tls.certificateSecrets",
+        ),
+        (
             json!({"gateway": {"replicas": null}}),
             "gateway.replicas: say how many",
         ),
