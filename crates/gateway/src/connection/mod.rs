@@ -36,6 +36,10 @@ use crate::{
     worker::Worker,
 };
 
+/// How much of a request, or of what a tunnel carries, may wait here for a slow upstream, in bytes: what Envoy's guide
+/// advises at the edge. Enough for 1.3 MB/s over 50 ms.
+const STREAM_WINDOW: u32 = 64 * 1024;
+
 /// What hyper reads from and writes to.
 type Io = TokioIo<Watched>;
 
@@ -133,6 +137,9 @@ fn http2(limits: &Limits) -> http2::Builder<TokioExecutor> {
         .max_concurrent_streams(limits.streams)
         .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
         .max_send_buf_size(READ_BUFFER)
+        .initial_stream_window_size(STREAM_WINDOW)
+        // As much for each, so that none that an upstream does not read from keeps the others waiting.
+        .initial_connection_window_size(STREAM_WINDOW.saturating_mul(limits.streams))
         // For WebSocket (RFC 8441 §3).
         .enable_connect_protocol();
     builder
