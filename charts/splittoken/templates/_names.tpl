@@ -26,14 +26,17 @@ app.kubernetes.io/component: {{ . }}
 {{ .Release.Namespace }}:{{ .Release.Name }}-operator
 {{- end }}
 
+{{/* Where cleartext is taken. Where clients may not use it, the pod alone has it, for kubectl port-forward. */}}
+{{- define "splittoken.cleartextAddress" -}}
+{{- if .Values.gateway.service.cleartext }}{{ .Values.bindAddress }}
+{{- else if hasPrefix "[" .Values.bindAddress }}[::1]
+{{- else }}127.0.0.1
+{{- end }}
+{{- end }}
+
 {{/* A duration such as 1m30s in seconds, rounded up. */}}
 {{- define "splittoken.seconds" -}}
-{{- $milliseconds := 0 }}
-{{- range regexFindAll "[0-9]+(ms|s|m|h)" . -1 }}
-{{- $unit := index (dict "ms" 1 "s" 1000 "m" 60000 "h" 3600000) (regexFind "[a-z]+" .) }}
-{{- $milliseconds = add $milliseconds (mul $unit (regexFind "[0-9]+" . | int64)) }}
-{{- end }}
-{{- div (add $milliseconds 999) 1000 }}
+{{- div (add (include "splittoken.milliseconds" .) 999) 1000 }}
 {{- end }}
 
 {{/* What the schema cannot say in clear words. */}}
@@ -52,6 +55,10 @@ app.kubernetes.io/component: {{ . }}
 {{- if eq (int .Values.gateway.service.port) (int .Values.gateway.service.tlsPort) }}
 {{- fail "gateway.service: port and tlsPort are the same" }}
 {{- end }}
+{{- if not (or .Values.gateway.service.cleartext .Values.gateway.tls.certificateSecrets) }}
+{{- fail "gateway.service.cleartext: without gateway.tls.certificateSecrets clients have no other port" }}
+{{- end }}
+{{- include "splittoken.validateBounds" .Values.gateway }}
 {{- $resources := .Values.gateway.resources }}
 {{- $isFixed := not (kindIs "invalid" .Values.gateway.replicas) }}
 {{- with .Values.gateway.autoscaling }}

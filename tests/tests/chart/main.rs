@@ -2,6 +2,7 @@
 
 mod accounts;
 mod admission;
+mod bounds;
 mod documents;
 mod image;
 mod lifecycle;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
-use splittoken_tests::helm::{Helm, NAMESPACE, RELEASE, chart};
+use splittoken_tests::helm::{Helm, NAMESPACE, RELEASE, arguments, chart};
 
 use super::{cases, everything};
 
@@ -52,6 +52,70 @@ fn the_ports_of_the_gateways_service_are_values() -> Result<()> {
     Ok(())
 }
 
+/// Gateways at this address that speak TLS, and nothing else.
+fn tls_alone(address: &str) -> Value {
+    json!({
+        "bindAddress": address,
+        "networkPolicy": {"enabled": true},
+        "gateway": {
+            "service": {"cleartext": false}, "tls": {"certificateSecrets": ["api-example-com"]},
+        },
+    })
+}
+
+/// Neither by the Service nor past it.
+#[test]
+fn without_cleartext_gateways_are_reached_by_tls_alone() -> Result<()> {
+    for helm in Helm::both()? {
+        for (address, loopback) in [("0.0.0.0", "127.0.0.1"), ("[::]", "[::1]")] {
+            let rendered = helm.template(&tls_alone(address))?;
+            let service = rendered.get("Service", "splittoken-gateway")?;
+            assert_eq!(
+                service["spec"]["ports"],
+                json!([{"name": "https", "port": 443, "targetPort": "https"}])
+            );
+            let policy = rendered.get("NetworkPolicy", "splittoken-gateway")?;
+            assert_eq!(policy["spec"]["ingress"][0]["ports"], json!([{"port": "https"}]));
+            let pod = &rendered.get("Deployment", "splittoken-gateway")?["spec"]["template"]["spec"];
+            let ports = pod["containers"][0]["ports"].as_array().context("no ports")?;
+            let names: Vec<_> = ports.iter().map(|port| &port["name"]).collect();
+            assert_eq!(names, ["https", "admin"]);
+            let given = arguments(pod);
+            for expected in [
+                format!("--listen={loopback}:8080"),
+                format!("--tls-listen={address}:8443"),
+            ] {
+                assert!(given.contains(&expected.as_str()), "{expected}: {given:?}");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What helm says after an installation has to work. Only Helm 4 says it without a cluster.
+#[test]
+fn a_port_that_is_not_there_is_not_forwarded() -> Result<()> {
+    let helm = Helm::newest()?;
+    let chart = chart();
+    let chart = chart.to_str().context("an odd path")?;
+    let install = [
+        "install",
+        RELEASE,
+        chart,
+        "--namespace",
+        NAMESPACE,
+        "--dry-run=client",
+    ];
+    for (values, forwarded) in [
+        (Value::Null, "service/splittoken-gateway 8080:80\n"),
+        (tls_alone("0.0.0.0"), "deployment/splittoken-gateway 8080\n"),
+    ] {
+        let said = helm.run(&install, &values)?;
+        assert!(said.contains(&format!("port-forward {forwarded}")), "{said}");
+    }
+    Ok(())
+}
+
 /// As `helm install --values` would read it.
 #[test]
 fn the_examples_of_values_render() -> Result<()> {
@@ -81,7 +145,9 @@ fn the_examples_of_values_render() -> Result<()> {
             let has_store = rendered.get("StatefulSet", "splittoken-store").is_ok();
             assert_eq!(has_store, name != "redis.yaml");
             let ports = rendered.get("Service", "splittoken-gateway")?["spec"]["ports"].clone();
-            assert_eq!(ports.to_string().contains("443"), name == "tls.yaml", "{ports}");
+            let expected = if name == "tls.yaml" { 443 } else { 80 };
+            assert_eq!(ports.as_array().map(Vec::len), Some(1), "{ports}");
+            assert_eq!(ports[0]["port"], expected, "{ports}");
         }
     }
     Ok(())

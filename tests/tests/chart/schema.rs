@@ -99,6 +99,12 @@ fn a_value_that_is_no_good_is_refused_by_its_name() -> Result<()> {
                 vec!["/gateway/podLabels/app.kubernetes.io~1name"],
             ),
             (json!({"className": "Team_B"}), vec!["/className"]),
+            (json!({"bindAddress": "0.0.0.256"}), vec!["/bindAddress"]),
+            (json!({"bindAddress": "0.0"}), vec!["/bindAddress"]),
+            (
+                json!({"store": {"redis": {"addresses": ["a:65536"]}}}),
+                vec!["/store/redis/addresses/0", "'a:65536' does not match"],
+            ),
             (
                 json!({"store": {"mode": "memory"}}),
                 vec!["/store/mode", "'embedded', 'redis'"],
@@ -214,6 +220,10 @@ fn what_two_values_must_say_together_is_said_in_words() -> Result<()> {
         (
             json!({"gateway": {"service": {"port": 443}}}),
             "gateway.service: port and tlsPort are the same",
+        ),
+        (
+            json!({"gateway": {"service": {"cleartext": false}}}),
+            "gateway.service.cleartext: without gateway.tls.certificateSecrets",
         ),
         (
             json!({"gateway": {"replicas": null}}),

@@ -153,6 +153,8 @@ fn numbers_beyond_their_bounds() -> Result<()> {
         ("--near-cache-bytes", "1KiB", "1MiB", "to 1TiB"),
         ("--max-body-bytes", "0", "1B", "or more"),
         ("--send-timeout", "2h", "1s", "to 1h"),
+        ("--min-drain", "100h", "0s", "to 1h"),
+        ("--drain", "1h1ms", "0s", "to 1h"),
     ] {
         let says = format!("'{bad}' for '{option} <");
         let expected = format!("expected {what} {bounds}");

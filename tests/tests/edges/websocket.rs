@@ -141,6 +141,52 @@ fn a_handshake_is_authenticated_like_any_request() -> Result<()> {
     Ok(())
 }
 
+/// A page cannot set `Authorization` on a WebSocket. What it can send instead is no credential.
+#[test]
+fn what_a_page_can_send_is_no_token() -> Result<()> {
+    let upstream = Loud::start(AGREED)?;
+    let required = stand(&upstream, &json!({}), &[])?;
+    let token = required.token(&json!({}))?;
+    let header = token.header();
+    let opaque = header.rsplit(' ').next().context("no token")?;
+    let protocol = format!("Sec-WebSocket-Protocol: bearer, {opaque}");
+    let cookie = format!("Cookie: access_token={opaque}");
+    for (path, header, status) in [
+        (
+            format!("/ws?access_token={opaque}"),
+            "Origin: https://a.example",
+            400,
+        ),
+        ("/ws".to_owned(), protocol.as_str(), 401),
+        ("/ws".to_owned(), &cookie, 401),
+    ] {
+        let headers = [&HANDSHAKE[..], &[header]].concat();
+        let (head, _) = shake(&required, &path, None, &headers)?;
+        ensure!(
+            head.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{header}: {head}"
+        );
+    }
+    Ok(())
+}
+
+/// Where the gateway asks for no token, the API has all that it needs to ask for something else.
+#[test]
+fn a_ticket_and_the_origin_reach_an_api_that_checks_them() -> Result<()> {
+    let upstream = Loud::start(AGREED)?;
+    let stand = stand(&upstream, &json!({"authentication": "Disabled"}), &[])?;
+    let headers = [&HANDSHAKE[..], &["Origin: https://a.example"]].concat();
+    let (head, mut stream) = shake(&stand, "/ws?ticket=abc", None, &headers)?;
+    ensure!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    let seen = read_head(&mut stream)?;
+    ensure!(seen.starts_with("GET /ws?ticket=abc HTTP/1.1\r\n"), "{seen}");
+    let is_there = seen
+        .to_ascii_lowercase()
+        .contains("origin: https://a.example\r\n");
+    ensure!(is_there, "no origin in {seen}");
+    Ok(())
+}
+
 /// Where it is not allowed, or not asked for in full, the request goes on as a plain one.
 #[test]
 fn what_is_no_handshake_stays_a_request() -> Result<()> {

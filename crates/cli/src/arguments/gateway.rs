@@ -11,7 +11,7 @@ use super::{
     InstallationArguments, ProcessArguments, StoreArguments,
     limits::LimitArguments,
     numbers::{number, ratio},
-    values::{address, duration, network},
+    values::{address, drain_time, network},
 };
 
 #[derive(Debug, Args)]
@@ -80,11 +80,11 @@ pub(crate) struct GatewayArguments {
     pub(crate) trusted_proxies: Vec<IpNet>,
 
     /// After SIGTERM: how long to go on accepting while not ready, so that load balancers notice.
-    #[arg(long, env = "SPLITTOKEN_MIN_DRAIN", value_name = "DURATION", default_value = "5s", value_parser = duration)]
+    #[arg(long, env = "SPLITTOKEN_MIN_DRAIN", value_name = "DURATION", default_value = "5s", value_parser = drain_time)]
     pub(crate) min_drain: Duration,
 
     /// After that: how long requests in flight may take to finish.
-    #[arg(long, env = "SPLITTOKEN_DRAIN", value_name = "DURATION", default_value = "25s", value_parser = duration)]
+    #[arg(long, env = "SPLITTOKEN_DRAIN", value_name = "DURATION", default_value = "25s", value_parser = drain_time)]
     pub(crate) drain: Duration,
 
     /// Which requests get a log line: off, sampled (1 in 100, and every 5xx) or on.

@@ -7,7 +7,7 @@ use splittoken_gateway::Limits;
 
 use super::{
     numbers::{body_bytes, header_bytes, near_cache_bytes, number, token_request_bytes},
-    values::duration,
+    values::client_time,
 };
 
 /// Misses a second that an address may have where it is known who is a client and who a proxy.
@@ -30,15 +30,15 @@ pub(crate) struct LimitArguments {
     max_streams: u32,
 
     /// How long a client may take for the head of a request.
-    #[arg(long, env = "SPLITTOKEN_HEADER_TIMEOUT", value_name = "DURATION", default_value = "5s", value_parser = seconds)]
+    #[arg(long, env = "SPLITTOKEN_HEADER_TIMEOUT", value_name = "DURATION", default_value = "5s", value_parser = client_time)]
     header_timeout: Duration,
 
     /// How long a client's connection may lie idle between requests.
-    #[arg(long, env = "SPLITTOKEN_KEEP_ALIVE_TIMEOUT", value_name = "DURATION", default_value = "75s", value_parser = seconds)]
+    #[arg(long, env = "SPLITTOKEN_KEEP_ALIVE_TIMEOUT", value_name = "DURATION", default_value = "75s", value_parser = client_time)]
     keep_alive_timeout: Duration,
 
     /// How long a client may leave a response unread.
-    #[arg(long, env = "SPLITTOKEN_SEND_TIMEOUT", value_name = "DURATION", default_value = "60s", value_parser = seconds)]
+    #[arg(long, env = "SPLITTOKEN_SEND_TIMEOUT", value_name = "DURATION", default_value = "60s", value_parser = client_time)]
     send_timeout: Duration,
 
     /// The most bytes of an API request's body; beyond it 413 [default: any number]
@@ -50,7 +50,7 @@ pub(crate) struct LimitArguments {
     max_token_request_bytes: u64,
 
     /// How long a client may take for the body of a token request.
-    #[arg(long, env = "SPLITTOKEN_TOKEN_REQUEST_TIMEOUT", value_name = "DURATION", default_value = "10s", value_parser = seconds)]
+    #[arg(long, env = "SPLITTOKEN_TOKEN_REQUEST_TIMEOUT", value_name = "DURATION", default_value = "10s", value_parser = client_time)]
     token_request_timeout: Duration,
 
     /// The most connections of clients, WebSockets included; beyond it new ones are closed at once.
@@ -129,15 +129,6 @@ fn limited(number: u32) -> Option<u32> {
 
 fn size(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
-}
-
-/// Client timers are looked at once a second.
-fn seconds(text: &str) -> Result<Duration, String> {
-    let parsed = duration(text)?;
-    if (Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&parsed) {
-        return Ok(parsed);
-    }
-    Err("expected 1s to 1h".to_owned())
 }
 
 #[cfg(test)]

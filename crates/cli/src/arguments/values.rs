@@ -1,6 +1,6 @@
 //! Values that are no numbers.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, ops::RangeInclusive, time::Duration};
 
 use ipnet::IpNet;
 use splittoken_api::GepDuration;
@@ -41,6 +41,26 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     Ok(parsed.get())
 }
 
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// For what clients may take: their timers are looked at once a second.
+pub(super) fn client_time(text: &str) -> Result<Duration, String> {
+    duration_within(text, Duration::from_secs(1)..=HOUR, "expected 1s to 1h")
+}
+
+/// For the end of a process: whoever waits longer than an hour meant something else.
+pub(super) fn drain_time(text: &str) -> Result<Duration, String> {
+    duration_within(text, Duration::ZERO..=HOUR, "expected 0s to 1h")
+}
+
+fn duration_within(text: &str, bounds: RangeInclusive<Duration>, expected: &str) -> Result<Duration, String> {
+    let parsed = duration(text)?;
+    if bounds.contains(&parsed) {
+        return Ok(parsed);
+    }
+    Err(expected.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,5 +69,25 @@ mod tests {
     fn durations() {
         assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
         assert!(duration("5").is_err());
+    }
+
+    #[test]
+    fn durations_are_bounded_and_say_by_what() {
+        assert_eq!(
+            (client_time("1s"), client_time("60m")),
+            (Ok(Duration::from_secs(1)), Ok(HOUR))
+        );
+        assert_eq!(
+            (drain_time("0s"), drain_time("1h")),
+            (Ok(Duration::ZERO), Ok(HOUR))
+        );
+        for (parsed, says) in [
+            (client_time("999ms"), "expected 1s to 1h"),
+            (client_time("1h1ms"), "expected 1s to 1h"),
+            (drain_time("60m1s"), "expected 0s to 1h"),
+            (drain_time("5"), "expected a duration such as 5s, 500ms or 1m30s"),
+        ] {
+            assert_eq!(parsed, Err(says.to_owned()));
+        }
     }
 }
