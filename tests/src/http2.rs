@@ -32,6 +32,8 @@ type Sent = BoxBody<Bytes, Infallible>;
 
 /// How long one answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// After how long without room there is none.
+const FULL: Duration = Duration::from_secs(3);
 
 /// A connection.
 #[derive(Debug)]
@@ -139,6 +141,18 @@ impl Http2 {
         })
     }
 
+    /// A tunnel of WebSocket, once the upstream has said what it got.
+    pub fn tunnel(&mut self, target: &str, token: &str) -> Result<Opened> {
+        let bearer = format!("Bearer {token}");
+        let headers = [
+            ("sec-websocket-version", "13"),
+            ("authorization", bearer.as_str()),
+        ];
+        let mut tunnel = self.open("websocket", target, &headers)?;
+        tunnel.read_head()?;
+        Ok(tunnel)
+    }
+
     /// GET; `None` where it turns out before anything was sent that the connection is over.
     pub fn try_get(&mut self, target: &str, headers: &[(&str, &str)]) -> Result<Option<Answer>> {
         self.try_call("GET", target, headers, Bytes::new())
@@ -239,6 +253,20 @@ impl Opened {
         let tunnel = self.tunnel.as_mut().context("there is no tunnel")?;
         let written = async { timeout(PATIENCE, tunnel.write_all(bytes)).await };
         Ok(self.runtime.block_on(written).context("nobody reads")??)
+    }
+
+    /// Sends until there is no more room.
+    pub fn fill(&mut self) -> Result<()> {
+        let tunnel = self.tunnel.as_mut().context("there is no tunnel")?;
+        let bytes = [b'x'; 16 * 1024];
+        let filled = async {
+            // Longer than anybody who reads takes for a piece.
+            while let Ok(written) = timeout(FULL, tunnel.write_all(&bytes)).await {
+                written?;
+            }
+            anyhow::Ok(())
+        };
+        self.runtime.block_on(filled)
     }
 
     /// Reads so many bytes.

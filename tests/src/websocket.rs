@@ -51,6 +51,19 @@ impl Loud {
         })
     }
 
+    /// As [`Self::start`], but nothing is read of what follows a handshake for a path that ends with `/deaf`.
+    pub fn that_may_be_deaf() -> Result<Self> {
+        Self::shouting(AGREED, |mut stream, head| {
+            if !head.contains("/deaf HTTP") {
+                return shout_bytes(stream, head);
+            }
+            stream.write_all(head.as_bytes())?;
+            loop {
+                thread::park();
+            }
+        })
+    }
+
     fn shouting(answer: &'static str, shout: Shout) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let (address, heads) = (listener.local_addr()?, Arc::<Mutex<Vec<String>>>::default());

@@ -23,7 +23,7 @@ use crate::{
     snapshot::Snapshot,
     tokens::Rehydrated,
     trace::{Called, Recorded, TRACEPARENT},
-    upgrade::{self, Asked, Heard, Tunnel},
+    upgrade::{self, Asked, Counted, Heard, Tunnel},
     upstream::{Lease, Limits, Purpose, Sending, Target, UpstreamError, send},
     vigil::Vigil,
     worker::Worker,
@@ -103,7 +103,7 @@ pub(crate) async fn serve(
     )
     .await?;
     let vigil = token.and_then(|token| vigil(worker, snapshot, matched.rule, token));
-    if let Some((place, asked)) = tunnel
+    if let Some(((place, counted), asked)) = tunnel
         && asked.hears(&response).map_err(Failure::Upstream)? == Heard::Agreed
     {
         let is_extended = asked.is_extended();
@@ -115,6 +115,7 @@ pub(crate) async fn serve(
             idle,
             token: vigil,
             place,
+            counted,
         }));
         return Ok(response);
     }
@@ -140,18 +141,21 @@ fn switched(response: Response<Incoming>, is_extended: bool) -> Result<Response<
     Ok(Response::from_parts(parts, ResponseBody::full("")))
 }
 
-/// Among the connections of an address. By HTTP/1.1 a tunnel takes that of its connection; on a stream, which costs as
-/// much, it is one more.
-fn place(worker: &Worker, peer: &Peer, asked: &Asked) -> Result<Arc<Place>, Failure> {
+/// Among the connections, of all clients and of an address. By HTTP/1.1 a tunnel takes that of its connection; on a
+/// stream, which costs as much, it is one more, from the handshake on.
+fn place(worker: &Worker, peer: &Peer, asked: &Asked) -> Result<(Arc<Place>, Option<Counted>), Failure> {
     if !asked.is_extended() {
-        return Ok(peer.place());
+        return Ok((peer.place(), None));
     }
     let shared = &worker.shared;
-    if shared.metrics.open() >= shared.settings.limits.connections {
+    // Counted first: of many at once, none is overlooked.
+    let counted = Counted::new(&shared.metrics.tunnels);
+    if shared.metrics.open() > shared.settings.limits.connections {
         return Err(Failure::TooManyConnections("connections"));
     }
     let place = peer.another_place(&shared.crowd);
-    place.map_err(|Crowded| Failure::TooManyConnections("address_connections"))
+    let place = place.map_err(|Crowded| Failure::TooManyConnections("address_connections"))?;
+    Ok((place, Some(counted)))
 }
 
 /// What looks after the token of a stream.

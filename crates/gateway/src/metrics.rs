@@ -39,6 +39,13 @@ pub(crate) struct ProtocolLabels {
     pub(crate) protocol: &'static str,
 }
 
+/// Why a client's connection ended that should not have.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct ConnectionLabels {
+    pub(crate) protocol: &'static str,
+    pub(crate) reason: &'static str,
+}
+
 /// What was asked of the store.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct CommandLabels {
@@ -88,6 +95,7 @@ pub(crate) struct Metrics {
     pub(crate) connections: Gauge<i64, AtomicI64>,
     pub(crate) tunnels: Gauge<i64, AtomicI64>,
     pub(crate) unopened: Family<FailureLabels, Counter>,
+    connection_errors: Family<ConnectionLabels, Counter>,
     pub(crate) handshakes: Family<OutcomeLabels, Counter>,
     pub(crate) store_commands: Family<StoreLabels, Counter>,
     pub(crate) store_durations: Family<CommandLabels, Times>,
@@ -114,6 +122,7 @@ impl Metrics {
             connections: Gauge::default(),
             tunnels: Gauge::default(),
             unopened: Family::default(),
+            connection_errors: Family::default(),
             handshakes: Family::default(),
             store_commands: Family::default(),
             store_durations: Family::default(),
@@ -159,6 +168,11 @@ impl Metrics {
             "connections_unopened",
             "Connections that came to nothing before their first request, by reason",
             self.unopened.clone(),
+        );
+        r.register(
+            "connection_errors",
+            "Connections that ended by what was sent on them and is not HTTP, or broke, by reason",
+            self.connection_errors.clone(),
         );
         r.register(
             "alarms",
@@ -230,6 +244,12 @@ impl Metrics {
     /// Counts a connection that came to nothing before its first request.
     pub(crate) fn unopened(&self, reason: &'static str) {
         self.unopened.get_or_create(&FailureLabels { reason }).inc();
+    }
+
+    /// Counts a connection that ended otherwise than it should have.
+    pub(crate) fn connection_failed(&self, protocol: &'static str, reason: &'static str) {
+        let labels = ConnectionLabels { protocol, reason };
+        self.connection_errors.get_or_create(&labels).inc();
     }
 
     /// Counts how a TLS handshake ended.

@@ -8,10 +8,9 @@ use std::{
     fmt,
     future::pending,
     io,
-    pin::pin,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -27,10 +26,10 @@ use hyper::{
     upgrade::{OnUpgrade, Upgraded},
 };
 use hyper_util::rt::TokioIo;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split},
-    sync::Notify,
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
 use crate::{
@@ -45,7 +44,7 @@ const VERSION: &str = "13";
 const KEY_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// What is read at a time, in each direction.
 const BUFFER: usize = 16 * 1024;
-/// How often it is looked whether a client that sends nothing more still reads.
+/// How often it is looked whether a client from which nothing comes still reads.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// A handshake that a client has begun.
@@ -189,6 +188,25 @@ pub(crate) struct Tunnel {
     pub(crate) token: Option<Vigil>,
     /// It is one of its address's connections still.
     pub(crate) place: Arc<Place>,
+    /// Where it is counted already: it takes no connection's place among those that there may be.
+    pub(crate) counted: Option<Counted>,
+}
+
+/// One of the tunnels that there are, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Counted(Gauge<i64, AtomicI64>);
+
+impl Counted {
+    pub(crate) fn new(gauge: &Gauge<i64, AtomicI64>) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 impl fmt::Debug for Tunnel {
@@ -200,18 +218,17 @@ impl fmt::Debug for Tunnel {
 impl Tunnel {
     /// Carries bytes until one side has ended, both are silent for too long, or the token is no good any more. A stream is
     /// `in_flight` on its connection for as long.
-    pub(crate) fn start(self: Box<Self>, worker: &Arc<Worker>, in_flight: Option<InFlight>) {
+    pub(crate) fn start(mut self: Box<Self>, worker: &Arc<Worker>, in_flight: Option<InFlight>) {
         // The worker does not end before its tunnels, or its time to end is over.
         let held = (Arc::clone(&worker.chores), Arc::clone(&self.place));
-        let gauge = worker.shared.metrics.tunnels.clone();
+        let gauge = &worker.shared.metrics.tunnels;
+        let counted = self.counted.take().unwrap_or_else(|| Counted::new(gauge));
         tokio::spawn(async move {
-            gauge.inc();
             match self.run(in_flight).await {
                 Ok(reason) => tracing::debug!(reason, "a tunnel ended"),
                 Err(error) => tracing::debug!(%error, "a tunnel broke"),
             }
-            gauge.dec();
-            drop(held);
+            drop((held, counted));
         });
     }
 
@@ -258,13 +275,8 @@ where
     let last = AtomicU64::new(0);
     let ((client_read, client_write), (upstream_read, upstream_write)) = (split(client), split(upstream));
     let note = || last.store(milliseconds(start.elapsed()), Relaxed);
-    let client_ended = Notify::new();
-    let up = async {
-        copy(client_read, upstream_write, note, pending()).await?;
-        client_ended.notify_one();
-        Ok(())
-    };
-    let down = copy(upstream_read, client_write, note, client_ended.notified());
+    let up = copy(client_read, upstream_write, note, false);
+    let down = copy(upstream_read, client_write, note, true);
     let both = async { tokio::try_join!(up, down) };
     let silence = async {
         let Some(idle) = idle else { return pending().await };
@@ -287,23 +299,21 @@ fn milliseconds(duration: Duration) -> u64 {
 }
 
 /// Copies one direction to its end, which it passes on. A stream of HTTP/2 that its client has cancelled reads like one
-/// that has ended: from `doubtful` on it is looked whether there is still somebody to write to.
+/// that has ended, and is not read from while the other side does not take what came before: `is_doubtful` is where it has
+/// to be looked whether there is still somebody to write to.
 async fn copy(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     note: impl Fn(),
-    doubtful: impl Future<Output = ()>,
+    is_doubtful: bool,
 ) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER];
-    let (mut doubtful, mut is_doubtful) = (pin!(doubtful), false);
+    let mut looks = interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let length = tokio::select! {
             length = from.read(&mut buffer) => length?,
-            () = &mut doubtful, if !is_doubtful => {
-                is_doubtful = true;
-                continue;
-            }
-            () = sleep(LOOK), if is_doubtful => {
+            _ = looks.tick(), if is_doubtful => {
                 to.flush().await?;
                 continue;
             }
@@ -463,10 +473,10 @@ mod tests {
         let carried = tokio::spawn(carry(near, far, Some(idle)));
         let mut byte = [0];
         for _ in 0..4 {
-            sleep(idle / 4).await;
+            tokio::time::sleep(idle / 4).await;
             client.write_all(b"a").await.unwrap();
             upstream.read_exact(&mut byte).await.unwrap();
-            sleep(idle / 4).await;
+            tokio::time::sleep(idle / 4).await;
             upstream.write_all(b"b").await.unwrap();
             client.read_exact(&mut byte).await.unwrap();
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use splittoken_tests::collector::Collector;
+use splittoken_tests::frames::{self, Frame, Frames};
 use splittoken_tests::gateway::Gateway;
 use splittoken_tests::raw::Client;
 use splittoken_tests::route::Route;
@@ -122,6 +123,8 @@ fn busy_gateway() -> Result<Gateway> {
     secured.session()?;
     let answer = gateway.exchange(request(&gateway.host(), "GET /nobody", &[], ""))?;
     ensure!(answer.context("no answer")?.status == 502);
+    let answer = gateway.exchange("nonsense\r\n\r\n")?;
+    ensure!(answer.context("no answer")?.status == 400);
     splittoken_tests::shop::connected(&gateway, wait::START)?;
     // A connection that comes to nothing.
     drop(TcpStream::connect(gateway.address())?);
@@ -190,6 +193,40 @@ fn every_request_is_counted_once_where_it_belongs() -> Result<()> {
         exposition.sum("splittoken_gateway_request_duration_seconds_count"),
         15
     );
+    Ok(())
+}
+
+/// What is no request is counted where it ends a connection.
+#[test]
+fn what_is_no_http_is_counted_by_connection() -> Result<()> {
+    let stand = Stand::built(routes, |gateway| gateway.arguments(&["--http2-cleartext"]))?;
+    let host = stand.gateway.host();
+    let two_lengths = ["Content-Length: 1", "Content-Length: 2"];
+    let huge = format!("X-Huge: {}", "x".repeat(64 * 1024));
+    for (bytes, status) in [
+        (b"nonsense\r\n\r\n".to_vec(), 400),
+        (request(&host, "GET /open", &two_lengths, ""), 400),
+        (request(&host, "GET /open", &[&huge], ""), 431),
+    ] {
+        let answer = stand.gateway.exchange(bytes)?.context("no answer")?;
+        assert_eq!(answer.status, status);
+    }
+    let mut client = Frames::connect(stand.gateway.address())?;
+    // Data of a stream that nobody has opened.
+    client.send(&[Frame::new(frames::DATA, 1, *b"x")]);
+    client.end()?;
+    for (protocol, reason, count) in [
+        ("http1", "malformed", 2),
+        ("http1", "too_large", 1),
+        ("http2", "protocol", 1),
+    ] {
+        let labels = [("protocol", protocol), ("reason", reason)];
+        wait::until_true(wait::START, &format!("{protocol} {reason}"), || {
+            let now = scrape(&stand.gateway);
+            now.is_ok_and(|now| now.value("splittoken_gateway_connection_errors_total", &labels) == count)
+        })?;
+    }
+    assert_eq!(stand.ask("GET /open", &[])?.status, 200);
     Ok(())
 }
 

@@ -516,12 +516,16 @@ impl ByHand {
 
     /// Opens a tunnel on this stream.
     fn open(&mut self, stand: &Stand, stream: u32, token: &Token) -> Result<()> {
+        self.open_at(stand, "/ws", stream, token)
+    }
+
+    fn open_at(&mut self, stand: &Stand, path: &str, stream: u32, token: &Token) -> Result<()> {
         let (host, bearer) = (stand.gateway.host(), format!("Bearer {}", token.opaque));
         let fields = block(&[
             (":method", "CONNECT"),
             (":protocol", "websocket"),
             (":scheme", "http"),
-            (":path", "/ws"),
+            (":path", path),
             (":authority", &host),
             ("sec-websocket-version", "13"),
             ("authorization", &bearer),
@@ -530,6 +534,27 @@ impl ByHand {
         let outcome = self.client.outcome(stream)?;
         ensure!(outcome == Outcome::Status(200), "{outcome:?}");
         Ok(())
+    }
+
+    /// Sends on this stream until there has been no more room for a while.
+    fn fill(&mut self, stream: u32) -> Result<()> {
+        const PIECE: usize = 16 * 1024;
+        let mut room = 65_535;
+        self.client.patience(Duration::from_secs(3))?;
+        loop {
+            while room >= PIECE {
+                room -= PIECE;
+                self.client
+                    .send(&[Frame::new(frames::DATA, stream, [b'x'; PIECE])]);
+            }
+            // What ends it is that nothing comes.
+            let Ok(Some(frame)) = self.client.read() else {
+                return self.client.patience(SOON);
+            };
+            if frame.kind == frames::WINDOW_UPDATE && frame.stream == stream {
+                room += u32::from_be_bytes(frame.payload[..].try_into()?) as usize;
+            }
+        }
     }
 
     /// The data of a stream up to its end, and the last frame of it.
@@ -622,6 +647,42 @@ fn a_cancelled_tunnel_ends_without_its_upstream() -> Result<()> {
     assert_eq!(tunnels(&stand)?, 2);
     client.client.send(&[Frame::cancel(3)]);
     left(1)
+}
+
+/// An upstream that does not read keeps its own tunnels waiting and no others of their connection, and them for no longer than
+/// their client is there.
+#[test]
+fn a_tunnel_that_is_not_read_hurts_no_other_and_ends_with_its_client() -> Result<()> {
+    let upstream = Loud::that_may_be_deaf()?;
+    let stand = stand(&upstream, &json!({}), &[])?;
+    let token = stand.token(&json!({}))?;
+    let mut client = connect(&stand)?;
+    let mut stuck = Vec::new();
+    for _ in 0..3 {
+        let (mut tunnel, _) = opened(&mut client, &stand, "/ws/deaf", &token)?;
+        tunnel.fill()?;
+        stuck.push(tunnel);
+    }
+    let (mut other, _) = opened(&mut client, &stand, "/ws", &token)?;
+    talk(&mut other, "still here")?;
+    // Tiny messages, more than may lie unread.
+    let message = [b'x'; 40];
+    for _ in 0..5000 {
+        other.write(&message)?;
+    }
+    ensure!(other.read(5000 * message.len())?.iter().all(|byte| *byte == b'X'));
+    drop((client, stuck, other));
+    all_gone(&stand)?;
+
+    let mut client = ByHand::connect(&stand, &[])?;
+    for stream in [1, 3] {
+        client.open_at(&stand, "/ws/deaf", stream, &token)?;
+        client.fill(stream)?;
+    }
+    client.client.send(&[Frame::cancel(1)]);
+    wait::until_true(SOON, "the cancelled one to be gone", || {
+        tunnels(&stand).is_ok_and(|open| open == 1)
+    })
 }
 
 /// What an upstream sends waits for the client to make room, and the tunnel's end behind it; not for ever.

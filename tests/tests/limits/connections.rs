@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use serde_json::json;
+use splittoken_tests::frames::{Frame, Frames, block};
 use splittoken_tests::http2::Http2;
 use splittoken_tests::raw::Client;
 use splittoken_tests::route::Route;
@@ -202,6 +203,51 @@ fn tunnels_on_streams_are_connections() -> Result<()> {
             open().is_ok_and(|tunnel| tunnel.status() == 200)
         })?;
     }
+    Ok(())
+}
+
+/// Nor is one overlooked that is asked for while others are being opened.
+#[test]
+fn of_many_handshakes_at_once_as_many_become_tunnels_as_may() -> Result<()> {
+    let upstream = Loud::start(AGREED)?;
+    let stand = Stand::built(
+        |to| {
+            let rule = json!({"upgrades": ["websocket"], "backendRefs": [{"url": upstream.url()}]});
+            Route::new(&to.issuer, &to.upstream).rule(&rule).into()
+        },
+        |gateway| gateway.arguments(&["--max-connections", "5", "--http2-cleartext"]),
+    )?;
+    let token = stand.token(&json!({}))?;
+    wait::until_true(SOON, "the token request's connection to go", || {
+        metric(&stand.gateway, "splittoken_gateway_connections").is_ok_and(|open| open == 0)
+    })?;
+    let (host, bearer) = (stand.gateway.host(), format!("Bearer {}", token.opaque));
+    let handshake = block(&[
+        (":method", "CONNECT"),
+        (":protocol", "websocket"),
+        (":scheme", "http"),
+        (":path", "/ws"),
+        (":authority", &host),
+        ("sec-websocket-version", "13"),
+        ("authorization", &bearer),
+    ]);
+    let streams = (0..40).map(|number| Frame::headers(2 * number + 1, handshake.clone()));
+    let mut client = Frames::connect(stand.gateway.address())?;
+    client.send(&streams.collect::<Vec<_>>());
+    let told = || {
+        anyhow::Ok((
+            metric(
+                &stand.gateway,
+                "splittoken_gateway_failures_total{reason=\"connections\"}",
+            )?,
+            metric(&stand.gateway, "splittoken_gateway_tunnels")?,
+        ))
+    };
+    wait::until_true(SOON, "an answer to each", || {
+        told().is_ok_and(|(refused, open)| refused + open == 40)
+    })?;
+    let (_, open) = told()?;
+    assert_eq!(open, 4, "beside their connection");
     Ok(())
 }
 

@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use splittoken_tests::caller::Caller;
+use splittoken_tests::http2::Http2;
 use splittoken_tests::jwt::Key;
 use splittoken_tests::mint::Terms;
-use splittoken_tests::shop::Shop;
+use splittoken_tests::shop::{Shop, connected, metric};
 use splittoken_tests::traffic::{Traffic, known_to_all};
 use splittoken_tests::wait;
+use splittoken_tests::websocket::{AGREED, Loud};
 
 /// How long a gateway serves a token from its cache without looking at it again.
 const CACHED: Duration = Duration::from_secs(30);
@@ -93,6 +95,42 @@ fn a_withdrawn_key_ends_its_tokens_and_no_others() -> Result<()> {
     }
     thread::sleep(APART);
     traffic.untouched(&gateways)
+}
+
+/// Whoever watches over a tunnel asks those who vouch for its token now, and not those who did when it began.
+#[test]
+fn a_tunnel_ends_with_its_token_s_key_although_its_issuer_was_edited() -> Result<()> {
+    let (shop, loud) = (Shop::start()?, Loud::start(AGREED)?);
+    let rule = json!({"upgrades": ["websocket"], "backendRefs": [{"url": loud.url()}]});
+    let route = |interval: &str| {
+        let jwks = json!({"jwks": {"refreshInterval": interval, "minRefreshInterval": "1s"}});
+        shop.route().issuer(&jwks).rule(&rule)
+    };
+    let gateway = shop
+        .builder(route("1s"))
+        .arguments(&["--http2-cleartext"])
+        .start()?;
+    connected(&gateway, wait::START)?;
+    let token = Caller::of(&gateway)?.issue()?;
+    let mut client = Http2::connect(gateway.address())?;
+    let mut tunnel = client.tunnel(&format!("http://{}/ws", gateway.host()), &token)?;
+    let generation = metric(&gateway, "splittoken_gateway_config_generation")?;
+    gateway.write_routes(&String::from(route("2s")))?;
+    wait::until_true(NOTICED, "the edited issuer to be in force", || {
+        let now = metric(&gateway, "splittoken_gateway_config_generation");
+        now.is_ok_and(|now| now > generation)
+    })?;
+    // Two looks of its guard.
+    thread::sleep(APART);
+    tunnel.write(b"still here")?;
+    assert_eq!(tunnel.read(10)?, b"STILL HERE");
+
+    shop.mint.rotate(Key::es256()?);
+    shop.mint.withdraw_old_keys();
+    let withdrawn = Instant::now();
+    tunnel.rest(NOTICED * 4)?;
+    eprintln!("withdrawn: a tunnel ended after {:?}", withdrawn.elapsed());
+    Ok(())
 }
 
 /// Looking for a key that is gone would be in vain: its tokens cost the provider nothing.

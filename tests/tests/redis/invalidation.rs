@@ -211,17 +211,7 @@ fn a_tunnel_on_a_stream_ends_when_its_token_is_revoked() -> Result<()> {
     let (revoked, other) = (caller.issue()?, caller.issue()?);
     let mut client = Http2::connect(gateway.address())?;
     let target = format!("http://{}/ws", gateway.host());
-    let mut open = |token: &str| {
-        let bearer = format!("Bearer {token}");
-        let headers = [
-            ("sec-websocket-version", "13"),
-            ("authorization", bearer.as_str()),
-        ];
-        let mut tunnel = client.open("websocket", &target, &headers)?;
-        tunnel.read_head()?;
-        anyhow::Ok(tunnel)
-    };
-    let (mut ending, mut staying) = (open(&revoked)?, open(&other)?);
+    let (mut ending, mut staying) = (client.tunnel(&target, &revoked)?, client.tunnel(&target, &other)?);
     let keyring = read(&shop.keyring)?;
     let id = lookup_id(&keyring, &revoked)?;
     let end = splittoken_tests::hostile::now() + 600;
