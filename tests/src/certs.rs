@@ -1,13 +1,14 @@
 //! A private certificate authority, made at run time.
 
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    KeyUsagePurpose, date_time_ymd,
 };
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -58,17 +59,35 @@ impl Authority {
         self.certify_for(names, ExtendedKeyUsagePurpose::ServerAuth)
     }
 
+    /// The same for a server, valid only in these years, the last one left out.
+    pub fn certify_between(&self, names: &[&str], years: Range<i32>) -> Result<Certified> {
+        self.sign(names, ExtendedKeyUsagePurpose::ServerAuth, |params| {
+            params.not_before = date_time_ymd(years.start, 1, 1);
+            params.not_after = date_time_ymd(years.end, 1, 1);
+        })
+    }
+
     /// A certificate for a client.
     pub fn certify_client(&self, name: &str) -> Result<Certified> {
         self.certify_for(&[name], ExtendedKeyUsagePurpose::ClientAuth)
     }
 
     fn certify_for(&self, names: &[&str], purpose: ExtendedKeyUsagePurpose) -> Result<Certified> {
+        self.sign(names, purpose, |_| {})
+    }
+
+    fn sign(
+        &self,
+        names: &[&str],
+        purpose: ExtendedKeyUsagePurpose,
+        edit: impl FnOnce(&mut CertificateParams),
+    ) -> Result<Certified> {
         let key = KeyPair::generate()?;
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names)?;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![purpose];
+        edit(&mut params);
         let certificate = params.signed_by(&key, &self.issuer)?;
         Ok(Certified {
             pem: certificate.pem(),

@@ -1,6 +1,6 @@
 //! What is counted when somebody asks: what is there now, and what belongs to a configuration. It costs requests nothing.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use prometheus_client::{
     collector::Collector,
@@ -13,7 +13,7 @@ use crate::{
     connection::PROTOCOLS,
     metrics::{PREFIX, encode_counters, encode_gauges},
     snapshot::Snapshot,
-    tls::SharedCertificates,
+    tls::{CertificateState, SharedCertificates},
     tokens::Cache,
     worker::Shared,
 };
@@ -71,18 +71,19 @@ impl Census {
             return Ok(());
         };
         let certificates = certificates.load();
-        // Of two of one name, that which ends first.
-        let mut ends: BTreeMap<&str, i64> = BTreeMap::new();
-        for (certificate, end) in certificates.ends() {
-            let known = ends.entry(certificate).or_insert(end);
-            *known = end.min(*known);
-        }
-        let ends = ends.into_iter();
+        let states = || certificates.states().iter();
+        let labels = |state: &CertificateState| [("certificate", state.short_name().to_owned())];
         encode_gauges(
             encoder,
             "tls_certificate_expiry_timestamp_seconds",
             "When a certificate of the TLS listener ends",
-            ends.map(|(certificate, end)| ([("certificate", certificate)], end)),
+            states().filter_map(|state| Some((labels(state), state.end()?))),
+        )?;
+        encode_gauges(
+            encoder,
+            "tls_certificate_failing",
+            "1 while a certificate of the TLS listener is not what its files hold now",
+            states().map(|state| (labels(state), i64::from(state.problem().is_some()))),
         )
     }
 }

@@ -44,6 +44,8 @@ pub enum StartError {
     Bind {
         /// Where.
         address: SocketAddr,
+        /// Whether it is that of the TLS listener.
+        is_tls: bool,
         /// Why not.
         #[source]
         source: io::Error,
@@ -329,10 +331,15 @@ fn listen(
     let proxies = settings
         .proxy_protocol
         .then(|| settings.trusted_proxies.clone().into());
+    let is_tls = certificates.is_some();
     let entrance = Entrance {
         certificates,
         http2_cleartext: settings.http2_cleartext,
         proxies,
     };
-    acceptor::listen(address, entrance).map_err(|source| StartError::Bind { address, source })
+    acceptor::listen(address, entrance).map_err(|source| StartError::Bind {
+        address,
+        is_tls,
+        source,
+    })
 }

@@ -59,5 +59,7 @@ pub use gate::GateError;
 pub use gateway::{Gateway, Ingredients, SharedKeyring, StartError};
 pub use limits::Limits;
 pub use settings::{AccessLog, Settings};
-pub use tls::{CertificateError, CertificatePem, Certificates, SharedCertificates};
+pub use tls::{
+    CertificateError, CertificatePem, CertificateState, Certificates, FoundCertificate, SharedCertificates,
+};
 pub use trace::Tracing;

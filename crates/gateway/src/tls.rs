@@ -1,19 +1,20 @@
 //! TLS towards clients: which certificate a client is shown.
 
-use std::{fmt, sync::Arc};
+mod shown;
+
+use std::{collections::BTreeMap, fmt, sync::Arc, time::SystemTime};
 
 use arc_swap::ArcSwap;
 use rustls::{
     ServerConfig, SignatureScheme,
     crypto::{CryptoProvider, aws_lc_rs},
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
 use thiserror::Error;
-use webpki::EndEntityCert;
-use x509_cert::der::Decode as _;
 use zeroize::Zeroizing;
+
+use self::shown::Shown;
 
 /// What a TLS listener shows. Whoever holds it may put others in their place: handshakes from then on use those, and
 /// connections that there are go on.
@@ -26,8 +27,6 @@ pub(crate) const HTTP_2: &[u8] = b"h2";
 
 /// A certificate with its chain, and its key.
 pub struct CertificatePem {
-    /// What it is called in errors and logs.
-    pub name: String,
     /// The certificate and those that lead to its authority, in PEM.
     pub chain: Vec<u8>,
     /// The private key, in PEM.
@@ -35,17 +34,25 @@ pub struct CertificatePem {
 }
 
 impl CertificatePem {
-    /// The last part of a name that is a path.
-    fn short_name(&self) -> &str {
-        let name = self.name.trim_end_matches('/');
-        name.rsplit('/').next().unwrap_or(name)
-    }
+    /// What a mounted Secret of the type `kubernetes.io/tls` calls the chain, and so do errors.
+    pub const CHAIN: &str = "tls.crt";
+    /// What it calls the key.
+    pub const KEY: &str = "tls.key";
 }
 
 impl fmt::Debug for CertificatePem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "CertificatePem({})", self.name)
+        f.write_str("CertificatePem")
     }
+}
+
+/// What is where a certificate should be.
+#[derive(Debug)]
+pub struct FoundCertificate {
+    /// What it is called in errors and logs: the path of its folder.
+    pub name: String,
+    /// What was read there, or why nothing was.
+    pub pem: Result<CertificatePem, String>,
 }
 
 /// Why certificates cannot be shown.
@@ -54,13 +61,18 @@ pub enum CertificateError {
     /// There is none.
     #[error("there is no certificate")]
     None,
-    /// One is not in PEM, is no certificate, or its key is not its own.
-    #[error("the certificate or the key of {name} cannot be used: {why}")]
-    Unusable {
-        /// Which.
+    /// There is none that can be used. Of each it says what is wrong; it quotes nothing of a key.
+    #[error("{0}")]
+    Unusable(String),
+    /// Metrics could not tell two of them apart.
+    #[error("{first} and {second} have one name in metrics, {name:?}: give their folders different names")]
+    SameName {
+        /// One of them.
+        first: String,
+        /// The other.
+        second: String,
+        /// The last part of both.
         name: String,
-        /// What is wrong; quotes nothing of the key.
-        why: String,
     },
     /// The library refuses its settings.
     #[error("TLS cannot be set up")]
@@ -72,36 +84,40 @@ impl CertificateError {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::None => "no_certificate",
-            Self::Unusable { .. } => "certificate",
+            Self::Unusable(_) => "certificate",
+            Self::SameName { .. } => "same_name",
             Self::Tls(_) => "tls",
         }
     }
 }
 
-/// Certificates that can be shown.
+/// Certificates that can be shown, and those that could not be taken over.
 #[derive(Debug)]
 pub struct Certificates {
     config: Arc<ServerConfig>,
-    /// The name of each and when it ends, in seconds since 1970, where that can be read.
-    ends: Vec<(String, i64)>,
+    states: Vec<CertificateState>,
 }
 
 impl Certificates {
-    /// The first one is shown where none has the name that a client asks for, or it asks for none.
-    pub fn new(pems: &[CertificatePem]) -> Result<Self, CertificateError> {
-        if pems.is_empty() {
-            return Err(CertificateError::None);
-        }
+    /// The first one that can be used is shown where none has the name that a client asks for, or it asks for none. One
+    /// that cannot be used stays as it is in `former`, where it has the same place; it is left out if it is in neither.
+    pub fn new(found: &[FoundCertificate], former: Option<&Self>) -> Result<Self, CertificateError> {
+        are_distinct(found)?;
         let provider = CryptoProvider::get_default()
             .cloned()
             .unwrap_or_else(|| Arc::new(aws_lc_rs::default_provider()));
-        let shown: Result<Vec<_>, _> = pems.iter().map(|pem| Shown::new(pem, &provider)).collect();
-        let shown = shown?;
-        let ends = shown.iter().zip(pems).filter_map(|(shown, pem)| {
-            let end = end(shown.key.cert.first()?)?;
-            Some((pem.short_name().to_owned(), end))
-        });
-        let ends = ends.collect();
+        let states: Vec<_> = found
+            .iter()
+            .enumerate()
+            .map(|(place, found)| {
+                let former = former.and_then(|former| former.states.get(place));
+                CertificateState::new(found, former, &provider)
+            })
+            .collect();
+        let shown: Vec<_> = states.iter().filter_map(|state| state.shown.clone()).collect();
+        if shown.is_empty() {
+            return Err(none_usable(&states));
+        }
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
@@ -109,13 +125,13 @@ impl Certificates {
         config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
         Ok(Self {
             config: Arc::new(config),
-            ends,
+            states,
         })
     }
 
-    /// The short name of each and when it ends.
-    pub(crate) fn ends(&self) -> impl Iterator<Item = (&str, i64)> {
-        self.ends.iter().map(|(name, end)| (name.as_str(), *end))
+    /// Each, in the order in which they were given.
+    pub fn states(&self) -> &[CertificateState] {
+        &self.states
     }
 
     pub(crate) fn config(&self) -> Arc<ServerConfig> {
@@ -123,71 +139,115 @@ impl Certificates {
     }
 }
 
-/// When a certificate ends.
-fn end(certificate: &CertificateDer<'_>) -> Option<i64> {
-    let certificate = x509_cert::Certificate::from_der(certificate).ok()?;
-    let end = certificate.tbs_certificate().validity().not_after;
-    i64::try_from(end.to_unix_duration().as_secs()).ok()
+/// Refuses two of one short name.
+fn are_distinct(found: &[FoundCertificate]) -> Result<(), CertificateError> {
+    let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
+    for FoundCertificate { name, .. } in found {
+        let short = short_name(name);
+        if let Some(first) = seen.insert(short, name) {
+            return Err(CertificateError::SameName {
+                first: first.to_owned(),
+                second: name.clone(),
+                name: short.to_owned(),
+            });
+        }
+    }
+    Ok(())
 }
 
-/// A certificate and whom it is for.
+fn none_usable(states: &[CertificateState]) -> CertificateError {
+    let problems: Vec<_> = states.iter().filter_map(CertificateState::problem).collect();
+    if problems.is_empty() {
+        return CertificateError::None;
+    }
+    CertificateError::Unusable(problems.join("; "))
+}
+
+/// The last part of a name that is a path.
+fn short_name(name: &str) -> &str {
+    let name = name.trim_end_matches('/');
+    name.rsplit('/').next().unwrap_or(name)
+}
+
+/// One certificate of a listener: what is shown, and what is wrong with what its files hold now.
 #[derive(Debug)]
-struct Shown {
-    key: Arc<CertifiedKey>,
-    names: Vec<String>,
+pub struct CertificateState {
+    name: String,
+    shown: Option<Arc<Shown>>,
+    problem: Option<String>,
 }
 
-impl Shown {
-    fn new(pem: &CertificatePem, provider: &CryptoProvider) -> Result<Self, CertificateError> {
-        let unusable = |why: String| CertificateError::Unusable {
-            name: pem.name.clone(),
-            why,
-        };
-        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem.chain).collect();
-        let chain = chain.map_err(|error| unusable(error.to_string()))?;
-        let first = chain
-            .first()
-            .ok_or_else(|| unusable("no certificate in PEM".to_owned()))?;
-        let names = names(first).map_err(|error| unusable(error.to_string()))?;
-        let key =
-            PrivateKeyDer::from_pem_slice(&pem.key).map_err(|_| unusable("no key in PEM".to_owned()))?;
-        let key =
-            CertifiedKey::from_der(chain, key, provider).map_err(|error| unusable(error.to_string()))?;
-        Ok(Self {
-            key: Arc::new(key),
-            names,
-        })
+impl CertificateState {
+    fn new(found: &FoundCertificate, former: Option<&Self>, provider: &CryptoProvider) -> Self {
+        let name = found.name.clone();
+        let pem = found.pem.as_ref().map_err(Clone::clone);
+        match pem.and_then(|pem| Shown::new(pem, provider)) {
+            Ok(shown) => Self {
+                name,
+                shown: Some(Arc::new(shown)),
+                problem: None,
+            },
+            Err(why) => Self {
+                problem: Some(format!(
+                    "the certificate or the key of {name} cannot be used: {why}"
+                )),
+                shown: former.and_then(|former| former.shown.clone()),
+                name,
+            },
+        }
     }
 
-    fn fits(&self, schemes: &[SignatureScheme]) -> bool {
-        self.key.key.choose_scheme(schemes).is_some()
+    /// What it is called in errors and logs.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
-    fn has(&self, name: &str) -> bool {
-        self.names.iter().any(|own| own.eq_ignore_ascii_case(name))
+    /// What it is called in metrics.
+    pub(crate) fn short_name(&self) -> &str {
+        short_name(&self.name)
     }
 
-    /// Whether one of its names is `*.` and the rest of this one (RFC 9525 §6.3: one label).
-    fn covers(&self, name: &str) -> bool {
-        let parent = name.split_once('.').map(|(_, parent)| parent);
-        let wildcards = self.names.iter().filter_map(|own| own.strip_prefix("*."));
-        parent.is_some_and(|parent| wildcards.into_iter().any(|own| own.eq_ignore_ascii_case(parent)))
+    /// Why what its files hold now is not taken over; names the certificate.
+    pub fn problem(&self) -> Option<&str> {
+        self.problem.as_deref()
     }
-}
 
-/// The DNS names of a certificate, wildcards among them.
-fn names(certificate: &CertificateDer<'_>) -> Result<Vec<String>, webpki::Error> {
-    let certificate = EndEntityCert::try_from(certificate)?;
-    Ok(certificate.valid_dns_names().map(str::to_owned).collect())
+    /// Whether clients are shown it, if in a former form.
+    pub fn is_shown(&self) -> bool {
+        self.shown.is_some()
+    }
+
+    /// Whether clients are shown the same as there.
+    pub fn shows_what(&self, other: &Self) -> bool {
+        let chain = |state: &Self| state.shown.as_ref().map(|shown| shown.key.cert.clone());
+        chain(self) == chain(other)
+    }
+
+    /// Why no client can take it at this time: it has ended, or is not valid yet.
+    pub fn untimely(&self, now: SystemTime) -> Option<String> {
+        let validity = self.shown.as_ref()?.validity()?;
+        let (begin, end) = (validity.not_before, validity.not_after);
+        let now = now.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+        if now < begin.to_unix_duration() {
+            return Some(format!("is not valid before {begin}"));
+        }
+        (now > end.to_unix_duration()).then(|| format!("ended at {end}"))
+    }
+
+    /// When it ends, in seconds since 1970, where that can be read.
+    pub(crate) fn end(&self) -> Option<i64> {
+        let end = self.shown.as_ref()?.validity()?.not_after;
+        i64::try_from(end.to_unix_duration().as_secs()).ok()
+    }
 }
 
 /// Chooses by the name that a client asks for (RFC 6066 §3), among those that it can verify.
 #[derive(Debug)]
-struct ByName(Vec<Shown>);
+struct ByName(Vec<Arc<Shown>>);
 
 impl ByName {
     fn choose(&self, name: Option<&str>, schemes: &[SignatureScheme]) -> Option<&Shown> {
-        let fitting = || self.0.iter().filter(|shown| shown.fits(schemes));
+        let fitting = || self.0.iter().map(Arc::as_ref).filter(|shown| shown.fits(schemes));
         let named = name.and_then(|name| {
             let exact = fitting().find(|shown| shown.has(name));
             exact.or_else(|| fitting().find(|shown| shown.covers(name)))
@@ -204,89 +264,4 @@ impl ResolvesServerCert for ByName {
 }
 
 #[cfg(test)]
-mod tests {
-    use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, SignatureAlgorithm};
-
-    use super::*;
-
-    fn pem(algorithm: &'static SignatureAlgorithm, names: &[&str]) -> CertificatePem {
-        let key = KeyPair::generate_for(algorithm).unwrap();
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let certificate = CertificateParams::new(names.clone())
-            .unwrap()
-            .self_signed(&key)
-            .unwrap();
-        CertificatePem {
-            name: names.join(" "),
-            chain: certificate.pem().into_bytes(),
-            key: Zeroizing::new(key.serialize_pem().into_bytes()),
-        }
-    }
-
-    fn by_name(pems: &[CertificatePem]) -> ByName {
-        let provider = aws_lc_rs::default_provider();
-        ByName(
-            pems.iter()
-                .map(|pem| Shown::new(pem, &provider).unwrap())
-                .collect(),
-        )
-    }
-
-    #[test]
-    fn a_client_is_shown_the_certificate_of_the_name_that_it_asks_for() {
-        let ec = &PKCS_ECDSA_P256_SHA256;
-        let all = by_name(&[
-            pem(ec, &["first.example"]),
-            pem(ec, &["*.a.example"]),
-            pem(ec, &["b.a.example", "c.example"]),
-            pem(&PKCS_ED25519, &["first.example"]),
-        ]);
-        let schemes = [SignatureScheme::ECDSA_NISTP256_SHA256];
-        let place = |name, schemes: &[_]| {
-            let chosen = all.choose(name, schemes)?;
-            all.0.iter().position(|shown| std::ptr::eq(shown, chosen))
-        };
-        for (name, expected) in [
-            (None, 0),
-            (Some("unknown.example"), 0),
-            (Some("first.example"), 0),
-            (Some("x.a.example"), 1),
-            (Some("b.a.example"), 2),
-            (Some("C.Example"), 2),
-            (Some("x.y.a.example"), 0),
-            (Some("a.example"), 0),
-            (Some(""), 0),
-        ] {
-            assert_eq!(place(name, &schemes), Some(expected), "{name:?}");
-        }
-        // What a client could not verify is of no use to it.
-        let ed25519 = [SignatureScheme::ED25519];
-        assert_eq!(place(Some("first.example"), &ed25519), Some(3));
-        assert_eq!(place(Some("c.example"), &ed25519), Some(3));
-        assert_eq!(place(None, &[SignatureScheme::RSA_PSS_SHA256]), None);
-    }
-
-    #[test]
-    fn what_cannot_be_shown_is_named() {
-        let good = || pem(&PKCS_ECDSA_P256_SHA256, &["a.example"]);
-        assert_eq!(Certificates::new(&[]).unwrap_err().reason(), "no_certificate");
-        assert!(Certificates::new(&[good()]).is_ok());
-        let edits: [fn(&mut CertificatePem); 5] = [
-            |pem| pem.chain.clear(),
-            |pem| pem.key.clear(),
-            |pem| pem.chain = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_vec(),
-            |pem| std::mem::swap(&mut pem.chain, &mut *pem.key),
-            |pem| pem.key = self::pem(&PKCS_ECDSA_P256_SHA256, &["b.example"]).key,
-        ];
-        for edit in edits {
-            let mut broken = good();
-            edit(&mut broken);
-            let secret = String::from_utf8_lossy(&broken.key).into_owned();
-            let error = Certificates::new(&[good(), broken]).unwrap_err();
-            let text = error.to_string();
-            assert_eq!(error.reason(), "certificate");
-            assert!(text.contains("a.example cannot be used"), "{text}");
-            assert!(secret.is_empty() || !text.contains(&secret), "{text}");
-        }
-    }
-}
+mod tests;

@@ -1,8 +1,11 @@
 //! Command lines and files that cannot be used: exit code 2, and one line that names the thing.
 
+use std::fs;
 use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use splittoken_tests::certs::Authority;
 
 use super::{Desk, address, run};
@@ -243,6 +246,27 @@ fn ports_that_are_taken() -> Result<()> {
         ran.is_refusal(&[flag, &taken, "Address already in use"])?;
         assert_eq!(ran.stderr.matches("already in use").count(), 1, "{}", ran.stderr);
     }
+    Authority::new()?
+        .certify(&["a.example"])?
+        .mount(Path::new(&desk.at("a")))?;
+    let folder = desk.at("a");
+    let tls = |listen: &str, tls: &str| -> Result<super::Ran> {
+        let options = [
+            "--listen",
+            listen,
+            "--tls-listen",
+            tls,
+            "--tls-certificates",
+            &folder,
+        ];
+        gateway(&desk, &options, &[])
+    };
+    tls("127.0.0.1:0", &taken)?.is_refusal(&[
+        "splittoken: --tls-listen: cannot listen on",
+        &taken,
+        "in use",
+    ])?;
+    tls(&taken, "127.0.0.1:0")?.is_refusal(&["splittoken: --listen: cannot listen on", &taken, "in use"])?;
     let both = address()?;
     gateway(&desk, &["--listen", &both, "--admin", &both], &[])?.is_refusal(&["--admin", &both, "in use"])?;
     // 192.0.2.0/24 is for documentation, and no machine's.
@@ -284,5 +308,66 @@ fn authorities_of_a_collector() -> Result<()> {
         let ran = gateway(&desk, &["--otlp-endpoint", url, "--otlp-ca", file], &[])?;
         ran.is_refusal(&["--otlp-endpoint, --otlp-ca", file, says])?;
     }
+    Ok(())
+}
+
+/// One bad certificate of several is no refusal; with no good one there is nothing to show.
+#[test]
+fn certificates_of_the_tls_listener() -> Result<()> {
+    let desk = Desk::new()?;
+    let authority = Authority::new()?;
+    let mount = |name: &str| -> Result<String> {
+        authority
+            .certify(&["a.example"])?
+            .mount(Path::new(&desk.at(name)))?;
+        Ok(desk.at(name))
+    };
+    let (one, encrypted, swapped) = (mount("one")?, mount("encrypted")?, mount("swapped")?);
+    encrypt(&encrypted)?;
+    let (chain, key) = (format!("{swapped}/tls.crt"), format!("{swapped}/tls.key"));
+    let kept = fs::read(&chain)?;
+    fs::rename(&key, &chain)?;
+    fs::write(&key, kept)?;
+    let (twin, empty, missing) = (mount("z/one")?, desk.folder("empty")?, desk.at("missing"));
+    let file = desk.at("routes.yaml");
+    let no_passphrase = "tls.key is encrypted; a key without a passphrase is needed";
+    for (folders, says) in [
+        (vec![&missing], vec!["No such file", missing.as_str()]),
+        (vec![&one, &missing], vec!["No such file", &missing]),
+        (vec![&one, &file], vec!["is not a folder", &file]),
+        (
+            vec![&one, &twin],
+            vec![&one, &twin, "have one name in metrics, \"one\""],
+        ),
+        (vec![&empty], vec![&empty, "tls.crt cannot be read: No such file"]),
+        (vec![&encrypted], vec![&encrypted, no_passphrase]),
+        (
+            vec![&swapped],
+            vec![&swapped, "tls.crt holds a private key and no certificate"],
+        ),
+        (
+            vec![&encrypted, &swapped],
+            vec![&encrypted, &swapped, no_passphrase, "tls.crt holds"],
+        ),
+    ] {
+        let folders: Vec<&str> = folders.into_iter().map(String::as_str).collect();
+        let folders = folders.join(",");
+        let options = ["--tls-listen", "127.0.0.1:0", "--tls-certificates", &folders];
+        let ran = gateway(&desk, &options, &[])?;
+        ran.is_refusal(&[vec!["--tls-certificates"], says].concat())?;
+    }
+    Ok(())
+}
+
+/// Has another program put a passphrase on the key of this folder.
+fn encrypt(folder: &str) -> Result<()> {
+    let key = format!("{folder}/tls.key");
+    let passphrase = format!("pass:{}", splittoken_tests::secret::text());
+    let ran = Command::new("openssl")
+        .args(["pkcs8", "-topk8", "-v2", "aes-256-cbc", "-passout", &passphrase])
+        .args(["-in", &key, "-out", &format!("{key}.new")])
+        .output()?;
+    ensure!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    fs::rename(format!("{key}.new"), &key)?;
     Ok(())
 }

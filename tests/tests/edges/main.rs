@@ -10,6 +10,7 @@ mod proxy_protocol;
 mod renewal;
 mod streams;
 mod tls;
+mod tls_failing;
 mod token_end;
 mod upstream_http2;
 mod upstream_tls;
@@ -68,12 +69,24 @@ impl Secured {
         more: impl FnOnce(Builder) -> Builder,
     ) -> Result<Self> {
         let (authority, folder) = (Authority::new()?, tempfile::tempdir()?);
-        let mut folders = Vec::new();
         for (number, names) in names.iter().enumerate() {
-            let one = certificate_folder(folder.path(), number);
-            authority.certify(names)?.mount(&one)?;
-            folders.push(one.display().to_string());
+            let certificate = authority.certify(names)?;
+            certificate.mount(&certificate_folder(folder.path(), number))?;
         }
+        Self::mounted(authority, folder, names.len(), routes, more)
+    }
+
+    /// With what is in so many folders of that one.
+    fn mounted(
+        authority: Authority,
+        folder: TempDir,
+        count: usize,
+        routes: impl FnOnce(&Addresses) -> String,
+        more: impl FnOnce(Builder) -> Builder,
+    ) -> Result<Self> {
+        let folders =
+            (0..count).map(|number| certificate_folder(folder.path(), number).display().to_string());
+        let folders: Vec<_> = folders.collect();
         let address = SocketAddr::from(([127, 0, 0, 1], ports::free()?));
         let (listen, certificates) = (address.to_string(), folders.join(","));
         let arguments = ["--tls-listen", &listen, "--tls-certificates", &certificates];

@@ -17,7 +17,7 @@ use splittoken_tests::wait;
 use super::{Secured, certificate_folder};
 
 /// Ten times the two seconds between two looks at the files.
-const RELOADED: Duration = Duration::from_secs(20);
+pub const RELOADED: Duration = Duration::from_secs(20);
 
 /// An answer with a body, whole.
 fn is_whole(answer: &str) -> bool {
@@ -152,7 +152,7 @@ fn changed_files_are_read_again_and_connections_go_on() -> Result<()> {
     fs::write(&key, &secret)?;
     let log = || String::from_utf8_lossy(&secured.stand.gateway.output()).into_owned();
     wait::until_true(RELOADED, "a word on the key", || {
-        log().contains("what the TLS listener shows stays as it was")
+        log().contains("a certificate of the TLS listener stays as it was")
     })?;
     assert_eq!(connect()?.certificate()?, renewed);
     ask(&mut kept)?;

@@ -67,6 +67,7 @@ pub(super) fn run(arguments: GatewayArguments) -> anyhow::Result<()> {
             tokio::spawn(keyring_file::follow(path, shared_keyring));
         }
         if let Some((_, certificates)) = tls {
+            certificate_files::tell(&certificates.load(), None);
             tokio::spawn(certificate_files::follow(
                 arguments.tls.certificates,
                 certificates,

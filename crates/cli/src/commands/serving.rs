@@ -5,7 +5,7 @@ use std::{fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use anyhow::{Context, ensure};
 use prometheus_client::registry::Registry;
 use splittoken_gateway::{
-    Config, Gateway, Ingredients, Settings, SharedCertificates, SharedKeyring, Tracing,
+    Config, Gateway, Ingredients, Settings, SharedCertificates, SharedKeyring, StartError, Tracing,
 };
 use splittoken_runtime::{
     AdminServer, Collector, Drain, DrainTimes, Readiness, Signals, Traces, joined, raise_open_files,
@@ -125,7 +125,10 @@ impl Serving {
             tracing: tracing.map(|(traces, spans)| Tracing::new(traces.tracer(), spans.sampling)),
             registry: &mut registry,
         })
-        .context("--listen, --tls-listen")?;
+        .map_err(|error| {
+            let option = option_of(&error);
+            anyhow::Error::from(error).context(option)
+        })?;
         let pages = vec![
             ("/config", gateway.config_page()),
             ("/config/digest", gateway.digest_page()),
@@ -140,6 +143,14 @@ impl Serving {
             traces,
             driver: Box::pin(driver),
         })
+    }
+}
+
+/// Which one says where the gateway should listen.
+fn option_of(error: &StartError) -> &'static str {
+    match error {
+        StartError::Bind { is_tls: true, .. } => "--tls-listen",
+        StartError::Bind { is_tls: false, .. } | StartError::Worker(_) => "--listen",
     }
 }
 
