@@ -322,7 +322,8 @@ fn the_last_try_before_a_rest_is_made_again_elsewhere() -> Result<()> {
         },
     )?;
     // Its share goes to the others by their weights.
-    (two.stand.upstream.take(), two.other.take());
+    two.stand.upstream.take();
+    two.other.take();
     for _ in 0..150 {
         assert_eq!(two.get("/either")?.status, 200);
     }
